@@ -1,0 +1,198 @@
+"""Every hyperparameter of RIGSL in one frozen, validated dataclass.
+
+The names are those of the official command line (github.com/FarisXiong/RIGSL, ``train.py``).
+Search spaces, command-line options and checkpoints are all checked against this file: a
+hyperparameter exists once, here, with its bounds and its one-line explanation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from rigsl.errors import UserError
+
+#: Letters of the modalities in the order of a dialogue's nodes (design: all l, then all a, ...).
+MODALITIES = {"l": "text", "a": "audio", "v": "visual", "d": "delivery"}
+
+
+def _hp(default: Any, help: str, **bounds: Any) -> Any:
+    """A hyperparameter: its default, its help line and its bounds (``low``, ``high``, ``above``, ``choices``)."""
+    return dataclasses.field(default=default, metadata={"help": help, **bounds})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RIGSLConfig:
+    """One complete RIGSL configuration.
+
+    Raises:
+        UserError: a value of the wrong type or outside its bounds; the sentence names the field.
+    """
+
+    # encoder
+    modals: str = _hp("avl", "modalities to use: any non-empty subset of l(text) a(udio) v(isual) d(elivery)")
+    hidden_dim: int = _hp(512, "width d of every node", low=2, high=4096)
+    norm: str = _hp("None", "normalisation of the text vectors", choices=("None", "mean", "LN", "BN", "LN2"))
+    base_model: str = _hp("GRU", "recurrent network of the encoder", choices=("GRU", "LSTM"))
+    av_using_lstm: bool = _hp(False, "context network for the modalities beside text, too")
+    use_speaker: bool = _hp(True, "speaker network, and speaker embedding on text nodes")
+    dropout: float = _hp(0.5, "dropout in the recurrent networks and before the classifier", low=0.0, high=0.95)
+    use_residue: bool = _hp(False, "add the encoder's own features to the fusion")
+    # CGS
+    backbone: str = _hp("M3Net", "backbone of the sparsified graph", choices=("M3Net",))
+    num_L: int = _hp(4, "layers of CGS", low=1, high=64)
+    denoise_dropout: float = _hp(0.4, "dropout before every CGS layer", low=0.0, high=0.95)
+    use_residue_denoise: bool = _hp(True, "add a CGS layer's input to its output")
+    temperature: float = _hp(2.0, "temperature of the hard-concrete gate", low=0.05, high=20.0)
+    gamma: float = _hp(-0.95, "lower stretch of the hard-concrete gate", low=-10.0, high=-1e-3)
+    zeta: float = _hp(1.05, "upper stretch of the hard-concrete gate", low=1.0 + 1e-6, high=10.0)
+    windowp: int = _hp(-1, "past utterances that an utterance is linked with; -1: all", low=-1)
+    windowf: int = _hp(-1, "future utterances that an utterance is linked with; -1: all", low=-1)
+    # IGR
+    num_K: int = _hp(4, "layers of NodeFormer", low=1, high=64)
+    nodeformer_heads: int = _hp(4, "heads of NodeFormer, each of width hidden_dim", low=1, high=64)
+    nb_features_dim: int = _hp(256, "random features of the softmax kernel", low=1, high=8192)
+    tau: float = _hp(0.25, "temperature of the implicit relations", low=1e-3, high=100.0)
+    use_gumbel: bool = _hp(True, "Gumbel noise on the implicit relations in training")
+    gumbel_k: int = _hp(30, "Gumbel samples per node and head", low=1, high=4096)
+    nodeformer_dropout: float = _hp(0.4, "dropout in NodeFormer", low=0.0, high=0.95)
+    use_residue_nodeformer: bool = _hp(True, "add a NodeFormer layer's input to its output")
+    use_jk_nodeformer: bool = _hp(False, "use all NodeFormer layers' outputs (jumping knowledge)")
+    # loss
+    class_weight: str = _hp(
+        "inverse", "weight of a class: 1 / frequency^(0, 1/2, 1)", choices=("none", "sqrt", "inverse")
+    )
+    focal_gamma: float = _hp(0.5, "focusing exponent of the focal loss; 0: cross entropy", low=0.0, high=10.0)
+    penalty_weight_coff: float = _hp(1e-4, "weight of the sparsity penalty", low=0.0, high=100.0)
+    link_loss_coff: float = _hp(0.05, "weight of the link loss", low=0.0, high=100.0)
+    link_loss_epoch: int = _hp(10, "epochs over which the link loss fades out", low=0)
+    # optimisation
+    lr: float = _hp(1e-4, "learning rate of Adam", above=0.0, high=1.0)
+    l2: float = _hp(3e-5, "weight decay", low=0.0, high=1.0)
+    batch_size: int = _hp(32, "dialogues in a batch", low=1)
+    epochs: int = _hp(60, "most epochs", low=1)
+    patience: int = _hp(0, "stop after so many epochs without a better validation score; 0: never", low=0)
+    seed: int = _hp(0, "seed of weights, noise and order", low=0, high=2**31 - 1)
+    precision: str = _hp("fp32", "arithmetic of a training step", choices=("fp32", "bf16"))
+    official_quirks: bool = _hp(
+        False, "reproduce what the official code does to padding, batch position and M3Net's gate"
+    )
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            object.__setattr__(self, spec.name, checked(spec.name, getattr(self, spec.name)))
+
+    def replace(self, **changes: Any) -> RIGSLConfig:
+        """The same configuration with some values changed, checked again."""
+        return from_mapping(self.to_dict() | changes, "the change")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name -> value, in the order of the fields."""
+        return {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
+
+    def content_hash(self) -> str:
+        """Twelve hexadecimal digits that are equal for equal configurations (seed included)."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_toml(self) -> str:
+        """The configuration as TOML, one ``name = value`` a line."""
+        return tomli_w.dumps(self.to_dict())
+
+
+FIELDS: dict[str, dataclasses.Field[Any]] = {spec.name: spec for spec in dataclasses.fields(RIGSLConfig)}
+
+
+def checked(name: str, value: Any) -> Any:
+    """`value` as field `name` holds it (an int is taken for a float).
+
+    Raises:
+        UserError: `name` is no hyperparameter, or the value has the wrong type or is out of bounds.
+    """
+    if name not in FIELDS:
+        raise UserError(f"'{name}' is not a hyperparameter of RIGSL; `python -m rigsl train --help` lists them")
+    spec, kind = FIELDS[name], type(FIELDS[name].default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise UserError(f"{name} = {value!r} is not {_KINDS[kind]}")
+    if kind is float and not math.isfinite(value):
+        raise UserError(f"{name} = {value!r} is not a finite number")
+    if name == "modals":
+        return _checked_modals(value)
+    bounds = spec.metadata
+    if "choices" in bounds and value not in bounds["choices"]:
+        raise UserError(f"{name} = {value!r} is not one of {', '.join(map(repr, bounds['choices']))}")
+    below = ("low" in bounds and value < bounds["low"]) or ("above" in bounds and value <= bounds["above"])
+    if below or ("high" in bounds and value > bounds["high"]):
+        raise UserError(f"{name} = {value!r} is outside {allowed(name)}")
+    if name == "hidden_dim" and value % 2:
+        raise UserError(f"hidden_dim = {value} is odd; a bidirectional network needs an even width")
+    return value
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def allowed(name: str) -> str:
+    """The allowed values of a hyperparameter, in words: ``0 to 0.95``, ``'GRU' or 'LSTM'``."""
+    bounds = FIELDS[name].metadata
+    if "choices" in bounds:
+        return " or ".join(map(repr, bounds["choices"]))
+    low = f"above {bounds['above']:g}" if "above" in bounds else f"{bounds['low']:g}" if "low" in bounds else ""
+    high = f"{bounds['high']:g}" if "high" in bounds else ""
+    return " to ".join(part for part in (low, high) if part) if high else f"{low} or more"
+
+
+def _checked_modals(value: str) -> str:
+    """The modality letters, each once, in the order of the nodes."""
+    if not value or len(set(value)) != len(value) or not set(value) <= set(MODALITIES):
+        letters = ", ".join(f"{letter} ({name})" for letter, name in MODALITIES.items())
+        raise UserError(f"modals = {value!r} is not a non-empty subset of {letters}")
+    return "".join(letter for letter in MODALITIES if letter in value)
+
+
+def from_mapping(values: Mapping[str, Any], where: str) -> RIGSLConfig:
+    """A configuration from name -> value; what is not named keeps its default.
+
+    Raises:
+        UserError: an unknown name or a bad value; the sentence begins with `where`.
+    """
+    try:
+        return RIGSLConfig(**{name: checked(name, value) for name, value in values.items()})
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def from_toml(path: Path) -> RIGSLConfig:
+    """The configuration in a TOML file; a table ``[data]`` in it is not part of it.
+
+    Raises:
+        UserError: the file is missing, is not TOML, or holds an unknown name or a bad value.
+    """
+    values = read_toml(path)
+    values.pop("data", None)
+    return from_mapping(values, str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        UserError: the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not valid TOML ({error})") from None
