@@ -1,0 +1,142 @@
+"""When a study ends: the first exhausted budget, all of them counted over every resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rigsl.errors import UserError
+
+#: So many failed trials in a row end a study: the fault lies with the setup, not with the configurations.
+FAILURES_IN_A_ROW = 10
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits of a study; None: no limit.
+
+    Raises:
+        UserError: a limit that is not a number above zero.
+    """
+
+    trials: int | None = None  #: trials begun (complete, pruned and failed)
+    minutes: float | None = None  #: wall time of the search, the final test and report not included
+    target: float | None = None  #: weighted F1 (0 to 1) at which the search is content
+    patience: int | None = None  #: trials in a row without a new best
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "patience"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise UserError(f"{name}: {value!r} is not a whole number from 1 up")
+        for name in ("minutes", "target"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise UserError(f"{name}: {value!r} is not a number")
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise UserError(f"{name}: {value!r} is not a number above 0")
+        if self.target is not None and self.target > 1:
+            raise UserError(f"target: {self.target} is above 1; a weighted F1 is a fraction, say 0.65")
+
+    def override(self, **given: Any) -> Budget:
+        """This budget with the limits that are given (not None) in place of its own."""
+        return dataclasses.replace(self, **{name: value for name, value in given.items() if value is not None})
+
+    def describe(self) -> str:
+        """The limits in words."""
+        parts = [
+            f"{self.trials} trials" if self.trials else "",
+            minutes_in_words(self.minutes) if self.minutes else "",
+            f"a weighted F1 of {self.target:g}" if self.target else "",
+            f"{self.patience} trials without a new best" if self.patience else "",
+        ]
+        return " or ".join(part for part in parts if part) or "no limit"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a study has used so far."""
+
+    started: int = 0  #: trials begun
+    seconds: float = 0.0
+    scores: Sequence[float | None] = ()  #: of finished trials, in the order of their end; None: failed
+    finished: int = 0
+
+
+def exhausted(budget: Budget, spent: Spent) -> str | None:
+    """The limit that ends the study now, in words; None while the search may go on."""
+    if budget.minutes is not None and spent.seconds >= 60 * budget.minutes:
+        return f"time budget of {minutes_in_words(budget.minutes)} used"
+    scores = [score for score in spent.scores if score is not None]
+    best = max(scores, default=-math.inf)
+    if budget.target is not None and best >= budget.target:
+        return f"target {budget.target:g} reached"
+    if budget.trials is not None and spent.finished >= budget.trials:
+        return f"all {budget.trials} trials done"
+    if budget.patience is not None and _since_best(spent.scores) >= budget.patience:
+        return f"{budget.patience} trials without a new best"
+    last = list(spent.scores)[-FAILURES_IN_A_ROW:]
+    if len(last) == FAILURES_IN_A_ROW and all(score is None for score in last):
+        return f"the last {FAILURES_IN_A_ROW} trials failed"
+    return None
+
+
+def may_start(budget: Budget, started: int) -> bool:
+    """Whether one more trial may begin after `started` of them."""
+    return budget.trials is None or started < budget.trials
+
+
+def _since_best(scores: Sequence[float | None]) -> int:
+    """Finished trials since the best one; 0 while there is no score."""
+    best, since = -math.inf, 0
+    for score in scores:
+        better = score is not None and score > best
+        best, since = (score, 0) if better and score is not None else (best, since + 1)
+    return since if best > -math.inf else 0
+
+
+def read_budget(table: Any, where: str) -> Budget:
+    """The budget that a TOML table describes.
+
+    Raises:
+        UserError: an unknown key or a bad value; the sentence begins with `where`.
+    """
+    names = {spec.name for spec in dataclasses.fields(Budget)}
+    if not isinstance(table, dict):
+        raise UserError(f"{where}: is not a table")
+    if unknown := set(table) - names:
+        raise UserError(f"{where} {min(unknown)}: is not a key here; they are {', '.join(sorted(names))}")
+    try:
+        return Budget(**table)
+    except UserError as error:
+        raise UserError(f"{where} {error}") from None
+
+
+_UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}
+
+
+def read_minutes(text: str) -> float:
+    """``90s``, ``10m``, ``1.5h``, ``1h30m`` or ``2d`` as minutes.
+
+    Raises:
+        UserError: the text is no such time, or it is not above zero.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.strip().lower())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
+        raise UserError(f"--time-budget {text}: is not a time like 90s, 10m, 2h or 1h30m")
+    minutes = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if minutes <= 0:
+        raise UserError(f"--time-budget {text}: is not a time above zero")
+    return minutes
+
+
+def minutes_in_words(minutes: float) -> str:
+    """``8 min``, ``1 h 30 min``, ``45 s``."""
+    seconds = round(60 * minutes)
+    hours, rest = divmod(seconds, 3600)
+    parts = [(hours, "h"), (rest // 60, "min"), (rest % 60 if not hours else 0, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"

@@ -1,0 +1,152 @@
+"""One searched hyperparameter: its range, its condition, and how Optuna draws it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rigsl.config import FIELDS, checked
+from rigsl.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+KINDS = {
+    "float": {"type", "low", "high", "log", "step", "when"},
+    "int": {"type", "low", "high", "log", "step", "when"},
+    "choice": {"type", "values", "when"},
+}
+#: What a search must not vary, and why.
+FORBIDDEN = {
+    "seed": "a seed is no hyperparameter: the luckiest would win; give it with --seed",
+    "epochs": "trials are compared epoch by epoch; give it in [fixed] or with --epochs",
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyperparameter that the search varies."""
+
+    name: str
+    kind: str  #: "float", "int" or "choice"
+    low: float | int = 0
+    high: float | int = 0
+    log: bool = False
+    step: float | int | None = None
+    values: tuple[Any, ...] = ()
+    when: Mapping[str, tuple[Any, ...]] | None = None  #: earlier parameter -> values under which this one exists
+
+    def active(self, params: Mapping[str, Any]) -> bool:
+        """Whether this parameter exists beside the `params` drawn before it."""
+        return all(name in params and params[name] in allowed for name, allowed in (self.when or {}).items())
+
+    def suggest(self, trial: optuna.Trial) -> Any:
+        """This parameter's value in `trial`."""
+        if self.kind == "choice":
+            return trial.suggest_categorical(self.name, self.values)
+        if self.kind == "int":
+            return trial.suggest_int(
+                self.name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log
+            )
+        return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+
+    def contains(self, value: Any) -> bool:
+        """Whether `value` can be drawn."""
+        if self.kind == "choice":
+            return any(value == other and type(value) is type(other) for other in self.values)
+        if isinstance(value, bool) or not isinstance(value, int if self.kind == "int" else (int, float)):
+            return False
+        if not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return math.isclose(steps, round(steps), abs_tol=1e-9)
+
+    def describe(self) -> str:
+        """The range in words: ``3e-05 to 0.001 (log)``, ``8, 16 or 32``."""
+        if self.kind == "choice":
+            return ", ".join(map(repr, self.values))
+        how = " (log)" if self.log else f" in steps of {self.step:g}" if self.step else ""
+        return f"{self.low:g} to {self.high:g}{how}"
+
+
+def read_parameter(name: str, table: Any, where: str) -> Parameter:
+    """The parameter that the TOML table ``[space.NAME]`` describes.
+
+    Raises:
+        UserError: an unknown name or key, an empty range, or bounds outside those of the hyperparameter.
+    """
+    if name not in FIELDS:
+        raise UserError(f"{where}: '{name}' is not a hyperparameter of RIGSL; see rigsl/config.py")
+    if name in FORBIDDEN:
+        raise UserError(f"{where}: {name} cannot be searched: {FORBIDDEN[name]}")
+    if not isinstance(table, dict) or table.get("type") not in KINDS:
+        raise UserError(f"{where}: needs type = 'float', 'int' or 'choice'")
+    kind = table["type"]
+    if unknown := set(table) - KINDS[kind]:
+        raise UserError(f"{where}: '{min(unknown)}' is not a key of a parameter of type '{kind}'")
+    when = _read_when(table.get("when"), where)
+    if kind == "choice":
+        return Parameter(name, kind, values=_read_values(name, table.get("values"), where), when=when)
+    return _read_range(name, kind, table, when, where)
+
+
+def _read_values(name: str, values: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{where}.values: is not a list with at least one value")
+    held = tuple(_checked(name, value, f"{where}.values") for value in values)
+    if len(set(held)) < len(held):
+        raise UserError(f"{where}.values: a value is listed twice")
+    return held
+
+
+def _read_range(
+    name: str, kind: str, table: dict[str, Any], when: dict[str, tuple[Any, ...]] | None, where: str
+) -> Parameter:
+    bounds = {}
+    for key in ("low", "high"):
+        value = table.get(key)
+        if isinstance(value, bool) or not isinstance(value, int if kind == "int" else (int, float)):
+            raise UserError(f"{where}.{key}: is missing or not a {'whole ' if kind == 'int' else ''}number")
+        bounds[key] = _checked(name, value, f"{where}.{key}")
+    low, high, log, step = bounds["low"], bounds["high"], table.get("log", False), table.get("step")
+    if low >= high:
+        raise UserError(f"{where}: low = {low} is not below high = {high}; put a single value into [fixed]")
+    if not isinstance(log, bool):
+        raise UserError(f"{where}.log: is not true or false")
+    if log and low <= 0:
+        raise UserError(f"{where}.low: {low} is not above 0, as log = true needs")
+    if step is not None:
+        _check_step(kind, low, high, log, step, where)
+    parameter = Parameter(name, kind, low, high, log, step, when=when)
+    if kind == "int" and high - low <= 100_000:
+        for value in range(int(low), int(high) + 1, int(step or 1)):
+            _checked(name, value, where)
+    return parameter
+
+
+def _check_step(kind: str, low: float, high: float, log: bool, step: Any, where: str) -> None:
+    good = int if kind == "int" else (int, float)
+    if isinstance(step, bool) or not isinstance(step, good) or step <= 0:
+        raise UserError(f"{where}.step: is not a {'whole ' if kind == 'int' else ''}number above 0")
+    if log:
+        raise UserError(f"{where}.step: cannot be combined with log = true")
+    steps = (high - low) / step
+    if not math.isclose(steps, round(steps), abs_tol=1e-9) or steps < 0.5:
+        raise UserError(f"{where}.step: steps of {step} from {low} do not reach high = {high}")
+
+
+def _read_when(when: Any, where: str) -> dict[str, tuple[Any, ...]] | None:
+    if when is None:
+        return None
+    if not isinstance(when, dict) or not when:
+        raise UserError(f"{where}.when: is not a table like {{ use_gumbel = true }}")
+    return {name: tuple(value) if isinstance(value, list) else (value,) for name, value in when.items()}
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    try:
+        return checked(name, value)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
