@@ -1,0 +1,108 @@
+"""A trained model in one folder: weights (safetensors) and configuration (TOML)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import tomli_w
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from rigsl.config import from_mapping, read_toml
+from rigsl.data.corpus import Schema
+from rigsl.errors import UserError
+from rigsl.model.rigsl import RIGSL
+
+WEIGHTS, CONFIG = "model.safetensors", "config.toml"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def save_checkpoint(folder: Path, model: RIGSL) -> None:
+    """Write weights and configuration; a reader never sees the one without the other's new version.
+
+    The two files are written into a new folder that takes the old one's place; other files in
+    `folder` are kept.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+        save_file(state, fresh / WEIGHTS)
+        (fresh / CONFIG).write_text(_toml(model), encoding="utf-8")
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name not in (WEIGHTS, CONFIG):
+                path.rename(fresh / path.name)
+        fresh.chmod(0o755)
+        (fresh / WEIGHTS).chmod(0o644)
+        if folder.exists():
+            retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            folder.replace(retired)
+            fresh.replace(folder)
+            shutil.rmtree(retired)
+        else:
+            fresh.replace(folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _toml(model: RIGSL) -> str:
+    schema = dataclasses.asdict(model.schema) | {"classes": list(model.schema.classes)}
+    return model.config.to_toml() + "\n" + tomli_w.dumps({"data": schema})
+
+
+def read_schema(folder: Path) -> Schema:
+    """The schema in a checkpoint's config.toml.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = Path(folder) / CONFIG
+    table = read_toml(path).get("data")
+    names = {field.name for field in dataclasses.fields(Schema)}
+    if not isinstance(table, dict) or set(table) != names:
+        raise UserError(f"{path}: the table [data] is missing or incomplete; this is no RIGSL checkpoint")
+    return Schema(**table | {"classes": tuple(table["classes"])})
+
+
+def load_checkpoint(folder: Path, *, device: str = "cpu") -> RIGSL:
+    """The model in a checkpoint folder, in evaluation mode.
+
+    Raises:
+        UserError: a file is missing or damaged, or weights and configuration do not fit together.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder}: is no checkpoint (there is no {CONFIG} in it)")
+    values = read_toml(folder / CONFIG)
+    schema = read_schema(folder)
+    values.pop("data")
+    model = RIGSL(from_mapping(values, str(folder / CONFIG)), schema)
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder / WEIGHTS}: the weights cannot be loaded ({reason})") from None
+    return model.to(device).eval()

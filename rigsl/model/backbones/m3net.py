@@ -1,0 +1,150 @@
+"""M3Net backbone: a hypergraph branch and a gated frequency branch (Chen et al., CVPR 2023; RIGSL's form)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rigsl.config import RIGSLConfig
+from rigsl.data.batches import Batch
+from rigsl.data.corpus import Schema
+from rigsl.errors import UserError
+from rigsl.model.backbones.base import Backbone, BackboneOutput
+from rigsl.model.graph import DialogueGraph
+from rigsl.model.sparsify import EdgeGate, EdgeValues, glorot_linear, sparsify
+
+HYPERGRAPH_LAYERS = 3
+#: Sizes of the official weight tables, which are indexed by position in the batch.
+OFFICIAL_NODES, OFFICIAL_HYPEREDGES = 5200, 1000
+
+
+class FrequencyLayer(nn.Module):
+    """out_i = sum_j s_i s_j g_ji tanh(gate . [x'_i ; x'_j]) x'_j with x' = Lin(x).
+
+    Shapes: [M * U, d] -> [M * U, d]
+    """
+
+    def __init__(self, config: RIGSLConfig) -> None:
+        super().__init__()
+        d = config.hidden_dim
+        self.lin = glorot_linear(d, d, bias=False)
+        self.edge_gate = EdgeGate(config)
+        self.frequency = glorot_linear(2 * d, 1, bias=True)
+
+    def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
+        x = self.lin(x)
+        weight, bias = self.edge_gate.weights()
+        target, source = self.frequency.weight.chunk(2, dim=1)
+        frequency_bias = torch.cat([self.frequency.bias, torch.zeros_like(self.frequency.bias)])
+        scores = F.linear(x, torch.cat([weight, target, source]), torch.cat([bias, frequency_bias]))
+        scores = batch.pad(scores.float(), graph.modalities)  # [B, M, T, 8]
+        logits = self.edge_gate.logits(scores[..., :6], graph)
+        sparse = sparsify(self.edge_gate.gates(logits), graph)
+        to, of = scores[..., 6], scores[..., 7]
+        signs = EdgeValues(
+            torch.tanh(to[..., :, None] + of[..., None, :]), torch.tanh(to[:, :, None] + of[:, None])
+        )
+        out = sparse.propagate(batch.pad(x, graph.modalities), signs)
+        return BackboneOutput(batch.unpad(out), self.edge_gate.penalty(logits, graph), sparse.kept)
+
+
+class HypergraphBranch(nn.Module):
+    """Three layers over the hyperedges "all utterances of a modality" and "all modalities of an utterance".
+
+    Hyperedge value = sum of members / sum of the members' node weights; node value = sum of its two
+    hyperedges' values / sum of their weights, + bias, leaky ReLU. The weights belong to modalities
+    and to the kind of hyperedge; the official tables, indexed by a node's position in the batch,
+    make a prediction depend on its neighbours in the batch (design table, row 5) and serve only
+    `official_quirks`.
+
+    Shapes: [M * U, d] -> [M * U, d]
+    """
+
+    def __init__(self, config: RIGSLConfig) -> None:
+        super().__init__()
+        self.quirks = config.official_quirks
+        modalities = len(config.modals)
+        sizes = (OFFICIAL_NODES, OFFICIAL_HYPEREDGES) if self.quirks else (modalities, modalities + 1)
+        self.node_weight = nn.Parameter(torch.ones(sizes[0]))
+        self.hyperedge_weight = nn.Parameter(torch.ones(sizes[1]))
+        self.bias = nn.ParameterList(torch.zeros(config.hidden_dim) for _ in range(HYPERGRAPH_LAYERS))
+
+    def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
+        node, of_modality, of_utterance = self._weights(batch, graph)
+        real = graph.real[:, None, :, None]
+        x = batch.pad(x.float(), graph.modalities)  # [B, M, T, d]
+        per_modality = node.sum(dim=2)[..., None, None]  # [B, M, 1, 1]
+        per_utterance = torch.where(graph.real, node.sum(dim=1), 1.0)[:, None, :, None]  # [B, 1, T, 1]
+        per_node = (of_modality[:, :, None] + of_utterance[:, None, :])[..., None]  # [B, M, T, 1]
+        for bias in self.bias:
+            values = x.sum(dim=2, keepdim=True) / per_modality + x.sum(dim=1, keepdim=True) / per_utterance
+            x = F.leaky_relu(values / per_node + bias, 0.01) * real
+        return batch.unpad(x)
+
+    def _weights(self, batch: Batch, graph: DialogueGraph) -> tuple[Tensor, Tensor, Tensor]:
+        """Node weights [B, M, T], zero on padding, and weights of modality [B, M] and utterance [B, T]
+        hyperedges."""
+        size, longest, modalities = len(batch.lengths), batch.longest, graph.modalities
+        real = graph.real[:, None, :]
+        if not self.quirks:
+            node = self.node_weight[None, :, None] * real
+            of_modality = self.hyperedge_weight[:modalities].expand(size, -1)
+            return node, of_modality, self.hyperedge_weight[modalities].expand(size, longest)
+        lengths, time = graph.lengths, torch.arange(longest, device=real.device)
+        modality = torch.arange(modalities, device=real.device)
+        before = torch.cumsum(lengths, 0) - lengths
+        first_edge = before + modalities * torch.arange(size, device=real.device)
+        if modalities * sum(batch.lengths) > OFFICIAL_NODES or sum(batch.lengths) + modalities * size > OFFICIAL_HYPEREDGES:
+            raise UserError(
+                f"official_quirks: a batch of {sum(batch.lengths)} utterances in {size} dialogues is larger than "
+                "the official weight tables; use a smaller batch_size"
+            )
+        node_index = modalities * before[:, None, None] + modality[:, None] * lengths[:, None, None] + time
+        utterance_edge = first_edge[:, None] + modalities + time
+        node = self.node_weight[node_index.clamp_max(OFFICIAL_NODES - 1)] * real
+        of_utterance = self.hyperedge_weight[utterance_edge.clamp_max(OFFICIAL_HYPEREDGES - 1)]
+        return node, self.hyperedge_weight[first_edge[:, None] + modality], of_utterance
+
+
+class M3Net(Backbone):
+    """Sum of the hypergraph branch and `num_L` frequency layers, both on fc1(x).
+
+    By default the layers honour `denoise_dropout`, `use_residue_denoise` and the gate's noise and
+    temperature, and their penalties add up; with `official_quirks` none of this happens and the
+    penalty is the last layer's (design table, row 2).
+
+    Shapes: [M * U, d] -> [M * U, d]
+    """
+
+    def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
+        super().__init__(config, schema)
+        d = self.width = config.hidden_dim
+        embeds = config.use_speaker and "l" in config.modals
+        self.text_row = config.modals.index("l") if embeds else 0
+        self.speaker_embedding = nn.Embedding(schema.n_speakers, d) if embeds else None
+        self.fc1 = nn.Linear(d, d)
+        self.hypergraph = HypergraphBranch(config)
+        self.layers = nn.ModuleList(FrequencyLayer(config) for _ in range(config.num_L))
+        self.quirks = config.official_quirks
+        self.residual = config.use_residue_denoise or self.quirks
+        self.dropout = 0.0 if self.quirks else config.denoise_dropout
+
+    def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
+        x = self.fc1(self._with_speakers(x, batch))
+        out, penalties, kept = x, [], []
+        for layer in self.layers:
+            step = layer(F.dropout(out, self.dropout, self.training), batch, graph)
+            out = out + step.features if self.residual else step.features
+            penalties.append(step.penalty)
+            kept.append(step.kept)
+        penalty = penalties[-1] if self.quirks else torch.stack(penalties).sum()
+        return BackboneOutput(self.hypergraph(x, batch, graph) + out, penalty, torch.stack(kept).mean())
+
+    def _with_speakers(self, x: Tensor, batch: Batch) -> Tensor:
+        """The speaker embedding added to the text nodes."""
+        if self.speaker_embedding is None:
+            return x
+        size, at = len(batch.speaker), self.text_row * len(batch.speaker)
+        text = x[at : at + size] + self.speaker_embedding(batch.speaker)
+        return torch.cat([x[:at], text, x[at + size :]])

@@ -1,0 +1,58 @@
+"""The predefined graph of a batch of dialogues, as masks instead of edge lists (design sections 3 and 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rigsl.config import RIGSLConfig
+from rigsl.data.batches import Batch
+
+
+@dataclass(frozen=True)
+class DialogueGraph:
+    """Edges j -> i between the nodes (modality m, utterance t) of each dialogue, M modalities.
+
+    real: [B, T] utterances that exist; intra: [B, T, T] edges [i, j] within a modality (the same for
+    every modality); same: [B, T, T] pairs of one speaker; cross: [M, M] edges between the modalities
+    of one utterance; lengths: [B]; edges: [B] edges of each dialogue, over all modalities.
+    """
+
+    real: Tensor
+    intra: Tensor
+    same: Tensor
+    cross: Tensor
+    lengths: Tensor
+    edges: Tensor
+
+    @property
+    def modalities(self) -> int:
+        """M, the number of modalities."""
+        return self.cross.shape[0]
+
+    def indegree(self) -> Tensor:
+        """Edges that end in a node: [B, T], the same for every modality."""
+        return self.intra.sum(dim=2) + self.modalities - 1
+
+
+def dialogue_graph(batch: Batch, config: RIGSLConfig) -> DialogueGraph:
+    """The predefined graph: all pairs of different utterances of a modality (within the windows), and
+    all pairs of different modalities of an utterance."""
+    modalities, longest = len(config.modals), batch.longest
+    device = batch.slot.device
+    lengths = torch.tensor(batch.lengths, device=device)
+    time = torch.arange(longest, device=device)
+    real = time < lengths[:, None]
+    distance = time[None, :] - time[:, None]  # j - i: source minus target
+    near = distance != 0
+    if config.windowp >= 0:
+        near = near & (distance >= -config.windowp)
+    if config.windowf >= 0:
+        near = near & (distance <= config.windowf)
+    intra = near & real[:, :, None] & real[:, None, :]
+    speaker = batch.pad(batch.speaker)[:, 0]
+    cross = ~torch.eye(modalities, dtype=torch.bool, device=device)
+    edges = modalities * intra.sum(dim=(1, 2)) + lengths * modalities * (modalities - 1)
+    return DialogueGraph(real, intra, speaker[:, :, None] == speaker[:, None, :], cross, lengths, edges)

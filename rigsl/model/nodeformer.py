@@ -1,0 +1,169 @@
+"""Implicit graph relation mining (IGR): NodeFormer over all nodes of each dialogue.
+
+Source: Wu et al., NodeFormer, NeurIPS 2022; RIGSL's ``nodeformer.py``. The exact dense form of
+design section 7: one [N, N] weight matrix a head, no [N, H, K, d] tensor.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rigsl.config import RIGSLConfig
+from rigsl.data.batches import Batch
+from rigsl.model.graph import DialogueGraph
+
+#: Added to every random feature, as the official kernel does.
+STABILISER = 1e-6
+
+
+def orthogonal_projection(features: int, width: int, generator: torch.Generator | None = None) -> Tensor:
+    """Random projection [features, width]: orthogonal rows (in blocks of `width`) with the norms of
+    Gaussian rows (Choromanski et al., Performer, 2021)."""
+    blocks = []
+    for start in range(0, features, width):
+        rows = min(width, features - start)
+        q, _ = torch.linalg.qr(torch.randn(width, rows, generator=generator))
+        blocks.append(q.T)
+    norms = torch.randn(features, width, generator=generator).norm(dim=1, keepdim=True)
+    return torch.cat(blocks) * norms
+
+
+def softmax_kernel(data: Tensor, projection: Tensor, real: Tensor | None = None) -> Tensor:
+    """Positive random features of the softmax kernel.
+
+    exp(P x - |x|^2 / 2 - max) + 1e-6, the max over the features, and over the nodes too if `real`
+    says which nodes there are (keys). Padded keys take no part in the max and become zero.
+
+    Shapes: data [B, H, N, d] (scaled), projection [M, d], real [B, 1, N, 1] -> [B, H, N, M]
+    """
+    projected = data @ projection.T
+    half_square = data.square().sum(dim=-1, keepdim=True) / 2
+    if real is None:
+        return torch.exp(projected - half_square - projected.amax(dim=-1, keepdim=True)) + STABILISER
+    largest = projected.masked_fill(~real, -torch.inf).amax(dim=(-2, -1), keepdim=True)
+    exponent = (projected - half_square - largest).masked_fill(~real, -torch.inf)
+    return (torch.exp(exponent) + STABILISER) * real
+
+
+def relation_weights(query: Tensor, key: Tensor, projection: Tensor, tau: float, real: Tensor) -> Tensor:
+    """Attention A_ij = S_ij / sum_j S_ij of node i over nodes j, S = q' k'^T. Float32 whatever the input.
+
+    Shapes: query, key [B, H, N, d], projection [M, d], real [B, 1, N, 1] -> [B, H, N, N]
+    """
+    scale = tau**-0.5 * query.shape[-1] ** -0.25
+    kind = torch.promote_types(query.dtype, torch.float32)
+    projection = projection.to(kind)
+    q = softmax_kernel(query.to(kind) * scale, projection)
+    k = softmax_kernel(key.to(kind) * scale, projection, real)
+    similarity = q @ k.transpose(-1, -2)
+    return similarity / similarity.sum(dim=-1, keepdim=True)
+
+
+def gumbel_weights(weights: Tensor, exponential: Tensor, tau: float, real: Tensor) -> Tensor:
+    """Mean over samples k of the weights A_ij G_jk / sum_j A_ij G_jk, G_jk = exp(gumbel_jk / tau).
+
+    The noise is given as exponential variates e (gumbel = -log e). Its maximum over the nodes is
+    subtracted before the exponential, which cancels in the ratio and cannot overflow for any tau.
+
+    Shapes: weights [B, H, N, N], exponential [B, H, N, K], real [B, 1, N, 1] -> [B, H, N, N]
+    """
+    log_noise = (-torch.log(exponential) / tau).masked_fill(~real, -torch.inf)
+    noise = torch.exp(log_noise - log_noise.amax(dim=2, keepdim=True))  # [B, H, N, K]
+    share = weights @ noise  # [B, H, i, K]: sum_j A_ij G_jk
+    samples = exponential.shape[-1]
+    return weights * (share.reciprocal() @ noise.transpose(-1, -2)) / samples
+
+
+def link_loss(weights: Tensor, graph: DialogueGraph) -> Tensor:
+    """Mean over a dialogue's predefined edges j -> i and heads of log(A_ij) / indegree(i), summed over
+    the dialogues; zero for a dialogue without edges.
+
+    Shapes: weights [B, H, N, N] with N = M * T -> scalar
+    """
+    size, heads, modalities = weights.shape[0], weights.shape[1], graph.modalities
+    longest = graph.real.shape[1]
+    blocks = weights.reshape(size, heads, modalities, longest, modalities, longest)
+    per_edge = 1.0 / (graph.indegree().clamp_min(1) * graph.edges.clamp_min(1)[:, None] * heads)  # [B, T]
+    within = torch.diagonal(blocks, dim1=2, dim2=4)  # [B, H, T, T, M]
+    mask = graph.intra[:, None, :, :, None]
+    total = (torch.where(mask, within, 1.0).log().sum(dim=(1, 3, 4)) * per_edge).sum()
+    if modalities > 1:
+        across = torch.diagonal(blocks, dim1=3, dim2=5)  # [B, H, M, M, T]
+        mask = graph.cross[:, :, None] & graph.real[:, None, None, None, :]
+        total = total + (torch.where(mask, across, 1.0).log().sum(dim=(1, 2, 3)) * per_edge).sum()
+    return total
+
+
+class NodeFormerLayer(nn.Module):
+    """One layer of all-pair message passing with H heads of width d each.
+
+    Shapes: z [M * U, d] -> (z [M * U, d], link loss scalar)
+    """
+
+    def __init__(self, config: RIGSLConfig) -> None:
+        super().__init__()
+        d, self.heads = config.hidden_dim, config.nodeformer_heads
+        self.query = nn.Linear(d, d * self.heads)
+        self.key = nn.Linear(d, d * self.heads)
+        self.value = nn.Linear(d, d * self.heads)
+        self.out = nn.Linear(d * self.heads, d)
+        self.tau, self.samples = config.tau, config.gumbel_k if config.use_gumbel else 0
+
+    def forward(
+        self, z: Tensor, projection: Tensor, batch: Batch, graph: DialogueGraph
+    ) -> tuple[Tensor, Tensor]:
+        real = graph.real.repeat(1, graph.modalities)[:, None, :, None]  # [B, 1, N, 1]
+        query, key, value = (
+            self._split(layer(z), batch, graph) for layer in (self.query, self.key, self.value)
+        )
+        weights = relation_weights(query, key, projection, self.tau, real)
+        links = link_loss(weights, graph)
+        if self.training and self.samples:
+            noise = torch.empty(*weights.shape[:3], self.samples, device=z.device, dtype=weights.dtype)
+            noise = noise.exponential_().clamp_min(torch.finfo(noise.dtype).tiny)
+            weights = gumbel_weights(weights, noise, self.tau, real)
+        heads = weights.to(value.dtype) @ value  # [B, H, N, d]
+        rows = heads.permute(0, 2, 1, 3).reshape(len(batch.lengths), graph.modalities, batch.longest, -1)
+        return self.out(batch.unpad(rows)), links
+
+    def _split(self, rows: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
+        """[M * U, H * d] -> [B, H, N, d]"""
+        padded = batch.pad(rows, graph.modalities).flatten(1, 2)
+        return padded.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class NodeFormer(nn.Module):
+    """`num_K` layers: z0 = dropout(elu(LN(Linear(x)))); then layer, + z with the residual, LN, dropout.
+
+    The projection is drawn once, shared by all layers, and saved with the weights (the official
+    code draws it from a seed that saturates, so the same one every time). With `use_jk_nodeformer`
+    the result is a linear map of all layers' z, side by side.
+
+    Shapes: [M * U, d] -> (features [M * U, d], link loss: mean over the layers)
+    """
+
+    projection: Tensor
+
+    def __init__(self, config: RIGSLConfig) -> None:
+        super().__init__()
+        d, depth = config.hidden_dim, config.num_K
+        self.input = nn.Linear(d, d)
+        self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(depth + 1))
+        self.layers = nn.ModuleList(NodeFormerLayer(config) for _ in range(depth))
+        self.jump = nn.Linear((depth + 1) * d, d) if config.use_jk_nodeformer else None
+        self.dropout, self.residual = config.nodeformer_dropout, config.use_residue_nodeformer
+        self.register_buffer("projection", orthogonal_projection(config.nb_features_dim, d))
+
+    def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> tuple[Tensor, Tensor]:
+        z = F.dropout(F.elu(self.norms[0](self.input(x))), self.dropout, self.training)
+        outputs, links = [z], []
+        for layer, norm in zip(self.layers, list(self.norms)[1:], strict=True):
+            step, link = layer(z, self.projection, batch, graph)
+            z = F.dropout(norm(step + z if self.residual else step), self.dropout, self.training)
+            outputs.append(z)
+            links.append(link)
+        if self.jump is not None:
+            z = self.jump(torch.cat(outputs, dim=-1))
+        return z, torch.stack(links).mean()

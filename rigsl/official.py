@@ -1,0 +1,74 @@
+"""Names and numbers of the official implementation (github.com/FarisXiong/RIGSL)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+#: 1 / weight of each class in the official losses (frequencies in train + dev).
+CLASS_FREQUENCY = {
+    "IEMOCAP": (0.086747, 0.144406, 0.227883, 0.160585, 0.127711, 0.252668),
+    "MELD": (0.466750766, 0.122094071, 0.027752748, 0.071544422, 0.171742656, 0.026401153, 0.113714183),
+}
+#: Exponent of the official focal loss; zero is the weighted negative log-likelihood.
+FOCAL_GAMMA = {"IEMOCAP": 0.0, "MELD": 0.5}
+
+_EDGE_GATE = (
+    (r"transform_before\.", r"edge_gate.transform."),
+    (r"attention_intra\.", r"edge_gate.score.0."),
+    (r"attention_inter\.", r"edge_gate.score.1."),
+    (r"attention_crossmodal\.", r"edge_gate.score.2."),
+)
+_RENAMES = (
+    (r"^linear_([lav])\.", r"encoder.modality.\1.linear."),
+    (r"^gru_([lav])\.", r"encoder.modality.\1.context.rnn."),
+    (r"^rnn_parties_([lav])\.", r"encoder.modality.\1.speaker.rnn."),
+    (r"^speaker_weights_([lav])1\.", r"encoder.modality.\1.gate_context."),
+    (r"^speaker_weights_([lav])2\.", r"encoder.modality.\1.gate_speaker."),
+    (r"^hypergraph\.(EW_weight)$", r"backbone.hypergraph.node_weight"),
+    (r"^hypergraph\.(hyperedge_weight)$", r"backbone.hypergraph.hyperedge_weight"),
+    (r"^hypergraph\.fc1\.", r"backbone.fc1."),
+    (r"^hypergraph\.speaker_embeddings\.", r"backbone.speaker_embedding."),
+    (r"^nodeformer\.fcs\.0\.", r"nodeformer.input."),
+    (r"^nodeformer\.bns\.", r"nodeformer.norms."),
+    (r"^nodeformer\.convs\.(\d+)\.Wq\.", r"nodeformer.layers.\1.query."),
+    (r"^nodeformer\.convs\.(\d+)\.Wk\.", r"nodeformer.layers.\1.key."),
+    (r"^nodeformer\.convs\.(\d+)\.Wv\.", r"nodeformer.layers.\1.value."),
+    (r"^nodeformer\.convs\.(\d+)\.Wo\.", r"nodeformer.layers.\1.out."),
+    (r"^gate_fusion_origin\.", r"fusion.gate_encoder."),
+    (r"^gate_fusion_denoise\.", r"fusion.gate_cgs."),
+    (r"^gate_fusion_nodeformer\.", r"fusion.gate_igr."),
+    (r"^smax_fc\.", r"classifier."),
+)
+
+
+def parameter_name(official: str) -> str:
+    """The name that a parameter of the official model has here."""
+    for pattern, target in _RENAMES:
+        if re.search(pattern, official):
+            return re.sub(pattern, target, official)
+    norm = re.match(r"^norm(LN|BN)([abcd])\.(.+)$", official)
+    if norm:
+        return f"encoder.mix.norms.{'abcd'.index(norm[2])}.{norm[3]}"
+    hyper = re.match(r"^hypergraph\.hyperconv(\d+)\.bias$", official)
+    if hyper:
+        return f"backbone.hypergraph.bias.{int(hyper[1]) - 1}"
+    layer = re.match(r"^(?:hypergraph\.conv([1-9]\d*)|conv(\d+))\.(.+)$", official)
+    if layer:
+        index = int(layer[1]) - 1 if layer[1] else int(layer[2])
+        return f"backbone.layers.{index}.{_layer_name(layer[3])}"
+    return official
+
+
+def _layer_name(name: str) -> str:
+    for pattern, target in _EDGE_GATE:
+        if re.search(pattern, name):
+            return re.sub(pattern, target, name)
+    return re.sub(r"^gate\.", "frequency.", name)
+
+
+def renamed_state(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An official state dict under the names used here."""
+    return {parameter_name(name): value for name, value in official.items()}

@@ -1,0 +1,350 @@
+"""Training and evaluation of one configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rigsl.checkpoint import replacing
+from rigsl.config import RIGSLConfig, from_mapping
+from rigsl.data.batches import BatchSource, shuffled_batches
+from rigsl.data.corpus import HIDDEN, Corpus
+from rigsl.errors import UserError
+from rigsl.losses import class_weights, link_factor, task_loss
+from rigsl.model.rigsl import RIGSL
+from rigsl.scores import Scores, scores
+
+#: Dialogues per batch where no gradient is needed.
+EVALUATION_BATCH = 64
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch: losses are means over its batches, seconds are its wall time, validation included.
+
+    improved: this epoch's validation weighted F1 is the best so far; edges_kept: share of the
+    predefined edges whose gate is not zero, in training; done: no further epoch follows.
+    """
+
+    epoch: int
+    train_loss: float
+    task_loss: float
+    penalty: float
+    link_loss: float
+    edges_kept: float
+    validation: Scores
+    best_weighted_f1: float
+    best_epoch: int
+    improved: bool
+    seconds: float
+    done: bool
+
+    def metrics(self) -> dict[str, float]:
+        """The numbers of this epoch under flat names, for a tracker."""
+        names = ("train_loss", "task_loss", "penalty", "link_loss", "edges_kept", "best_weighted_f1")
+        flat = {name: float(getattr(self, name)) for name in names}
+        flat |= {f"val_{name}": value for name, value in dataclasses.asdict(self.validation).items()}
+        return flat | {"best_epoch": float(self.best_epoch), "epoch_seconds": self.seconds}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions on a split. log_prob: [U, classes]; labels, rows: [U], rows of the corpus, ascending."""
+
+    scores: Scores
+    log_prob: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finished training: the model of the best epoch, that epoch's report, all reports."""
+
+    model: RIGSL
+    best: EpochReport
+    history: list[EpochReport]
+
+
+class Training:
+    """One training run, epoch by epoch.
+
+    Every epoch draws its noise and its order from (seed, epoch) alone and leaves the global random
+    state as it found it: a run that is saved and loaded goes on bit for bit, and runs in one
+    process do not touch each other (CPU, same number of threads; CUDA adds up in no fixed order
+    unless torch.use_deterministic_algorithms is on).
+
+    Raises:
+        UserError: the corpus lacks a modality or a split, or hides labels that training needs.
+    """
+
+    def __init__(
+        self,
+        config: RIGSLConfig,
+        corpus: Corpus,
+        *,
+        device: str = "cpu",
+        train: Sequence[str] = ("train",),
+        validation: str = "dev",
+    ) -> None:
+        self.config, self.corpus, self.device = config, corpus, device
+        self.splits = (tuple(train), validation)
+        self._train = np.concatenate([corpus.dialogues(split) for split in train])
+        self._validation = corpus.dialogues(validation)
+        self._source = BatchSource(corpus, config.modals, device)
+        labels = self._labels(self._train, "training")
+        self._labels(self._validation, "validation")
+        with _seeded(config.seed, 0, device):
+            self.model = RIGSL(config, corpus.schema).to(device)
+        self._weights = class_weights(labels, len(corpus.classes), config.class_weight).to(device)
+        self._optimiser = torch.optim.Adam(
+            self.model.parameters(), lr=config.lr, weight_decay=config.l2, foreach=True
+        )
+        self.last_report: EpochReport | None = None
+        self._best: dict[str, Tensor] = {}
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self.last_report.epoch if self.last_report else 0
+
+    @property
+    def done(self) -> bool:
+        """Whether no further epoch follows."""
+        return self.last_report is not None and self.last_report.done
+
+    def step(self) -> EpochReport:
+        """Train one epoch and validate.
+
+        Raises:
+            TrainingDiverged: the loss is not finite; the model is as the last batch left it.
+            torch.OutOfMemoryError: the device's memory is full.
+        """
+        start = time.perf_counter()
+        with _seeded(self.config.seed, self.epoch + 1, self.device):
+            losses = self._train_epoch()
+        validation = self._evaluate(self._validation).scores
+        best = self.last_report.best_weighted_f1 if self.last_report else -math.inf
+        improved = validation.weighted_f1 > best
+        epoch = self.epoch + 1
+        best_epoch = epoch if improved or self.last_report is None else self.last_report.best_epoch
+        if improved:
+            self._best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        patience = self.config.patience
+        self.last_report = EpochReport(
+            epoch=epoch,
+            **losses,
+            validation=validation,
+            best_weighted_f1=max(best, validation.weighted_f1),
+            best_epoch=best_epoch,
+            improved=improved,
+            seconds=time.perf_counter() - start,
+            done=epoch >= self.config.epochs or (patience > 0 and epoch - best_epoch >= patience),
+        )
+        return self.last_report
+
+    def best_model(self) -> RIGSL:
+        """A model with the weights of the best epoch, in evaluation mode, on the training's device."""
+        with _seeded(self.config.seed, 0, self.device):
+            model = RIGSL(self.config, self.corpus.schema).to(self.device)
+        model.load_state_dict(self._best or self.model.state_dict())
+        return model.eval()
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on, atomically."""
+        report = None if self.last_report is None else dataclasses.asdict(self.last_report)
+        state = {
+            "config": self.config.to_dict(),
+            "splits": self.splits,
+            "model": self.model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "best": self._best,
+            "report": report,
+        }
+        with replacing(Path(path)) as temporary:
+            torch.save(state, temporary)
+
+    @classmethod
+    def load(cls, path: Path, corpus: Corpus, *, device: str = "cpu") -> Training:
+        """A training that goes on where `save` left it.
+
+        Raises:
+            UserError: the file is missing or damaged, or belongs to another corpus.
+        """
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+            config = from_mapping(state["config"], str(path))
+            train, validation = state["splits"]
+            training = cls(config, corpus, device=device, train=train, validation=validation)
+            training.model.load_state_dict(state["model"])
+            training._optimiser.load_state_dict(state["optimiser"])
+            training._best = state["best"]
+            if state["report"] is not None:
+                report = state["report"] | {"validation": Scores(**state["report"]["validation"])}
+                training.last_report = EpochReport(**report)
+        except UserError:
+            raise
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"{path}: the training state cannot be loaded ({reason})") from None
+        return training
+
+    def _labels(self, dialogues: NDArray[np.int64], role: str) -> NDArray[np.int64]:
+        labels = np.concatenate([self.corpus.labels[:0], *(_rows(self.corpus, i) for i in dialogues)])
+        if not len(labels) or (labels == HIDDEN).any():
+            raise UserError(f"corpus {self.corpus.name}: the {role} split is empty or its labels are hidden")
+        return labels
+
+    def _train_epoch(self) -> dict[str, float]:
+        """One pass over the training dialogues; means over the batches."""
+        config, model = self.config, self.model.train()
+        order = torch.Generator().manual_seed(_seed(config.seed, self.epoch + 1))
+        factor = link_factor(config, self.epoch)
+        sums: Tensor | None = None
+        batches = 0
+        for dialogues in shuffled_batches(self.corpus.lengths, self._train, config.batch_size, order):
+            batch = self._source.batch(dialogues)
+            with _precision(config, self.device):
+                out = model(batch)
+            task = task_loss(out.log_prob, batch.label, self._weights, config.focal_gamma)
+            loss = task + config.penalty_weight_coff * out.penalty - factor * out.link_loss
+            self._optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self._optimiser.step()
+            # Kept on the device: reading a number would wait for the device after every batch.
+            parts = torch.stack([loss, task, out.penalty, out.link_loss, out.kept]).detach()
+            sums = parts if sums is None else sums + parts
+            batches += 1
+        assert sums is not None
+        means = (sums / batches).tolist()
+        if not all(map(math.isfinite, means)):
+            raise TrainingDiverged(f"the loss is not finite in epoch {self.epoch + 1}")
+        names = ("train_loss", "task_loss", "penalty", "link_loss", "edges_kept")
+        return dict(zip(names, means, strict=True))
+
+    def _evaluate(self, dialogues: NDArray[np.int64]) -> Evaluation:
+        return _evaluate(self.model, self._source, dialogues, self._weights, EVALUATION_BATCH)
+
+
+def fit(
+    config: RIGSLConfig,
+    corpus: Corpus,
+    *,
+    device: str = "cpu",
+    train: Sequence[str] = ("train",),
+    validation: str = "dev",
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> FitResult:
+    """Train to the end; validation weighted F1 picks the epoch whose weights are returned.
+
+    Raises:
+        UserError, TrainingDiverged, torch.OutOfMemoryError: as `Training` and its `step`.
+    """
+    training = Training(config, corpus, device=device, train=train, validation=validation)
+    history: list[EpochReport] = []
+    while not training.done:
+        history.append(training.step())
+        if on_epoch is not None:
+            on_epoch(history[-1])
+    return FitResult(training.best_model(), history[history[-1].best_epoch - 1], history)
+
+
+def evaluate(
+    model: RIGSL, corpus: Corpus, split: str, *, batch_size: int = EVALUATION_BATCH, device: str = "cpu"
+) -> Evaluation:
+    """Predictions and scores on a split. The loss is the plain negative log-likelihood.
+
+    Raises:
+        UserError: the model and the corpus do not fit together, the split is empty or its labels hidden.
+    """
+    check_schema(model, corpus)
+    source = BatchSource(corpus, model.config.modals, device)
+    weights = torch.ones(len(corpus.classes), device=device)
+    found = _evaluate(model.to(device), source, corpus.dialogues(split), weights, batch_size)
+    if (found.labels == HIDDEN).any():
+        raise UserError(f"corpus {corpus.name}: the labels of the {split} split are hidden")
+    return found
+
+
+def check_schema(model: RIGSL, corpus: Corpus) -> None:
+    """Check that a model can read a corpus.
+
+    Raises:
+        UserError: a modality is missing or has another width, or the classes differ.
+    """
+    ours, theirs = model.schema, corpus.schema
+    for letter in model.config.modals:
+        if ours.widths[letter] != theirs.widths.get(letter):
+            raise UserError(
+                f"the model reads modality '{letter}' of width {ours.widths[letter]}, but the corpus "
+                f"{corpus.name} has {theirs.widths.get(letter, 'none')}; take the features it was trained on"
+            )
+    if ours.classes != theirs.classes:
+        raise UserError(f"the model's classes are not those of the corpus {corpus.name}")
+    if theirs.n_speakers > ours.n_speakers:
+        raise UserError(
+            f"the corpus {corpus.name} has dialogues of {theirs.n_speakers} speakers, the model knows "
+            f"{ours.n_speakers}"
+        )
+
+
+@torch.no_grad()
+def _evaluate(
+    model: RIGSL, source: BatchSource, dialogues: NDArray[np.int64], weights: Tensor, batch_size: int
+) -> Evaluation:
+    corpus = source.corpus
+    if not len(dialogues):
+        raise UserError(f"corpus {corpus.name}: the split to evaluate is empty")
+    if not model.config.official_quirks:  # where batches matter, the corpus's order is the official one
+        dialogues = dialogues[np.argsort(corpus.lengths[dialogues], kind="stable")]
+    model.eval()
+    parts, labels, rows = [], [], []
+    for start in range(0, len(dialogues), batch_size):
+        batch = source.batch(dialogues[start : start + batch_size])
+        parts.append(model(batch).log_prob)
+        labels.append(batch.label)
+        rows.append(batch.rows)
+    log_prob, label, row = torch.cat(parts), torch.cat(labels), np.concatenate(rows)
+    hidden = bool((label == HIDDEN).any())
+    loss = math.nan if hidden else float(task_loss(log_prob, label, weights, 0.0))
+    order = np.argsort(row)
+    predicted, truth = log_prob.cpu().numpy()[order], label.cpu().numpy()[order]
+    return Evaluation(scores(predicted, truth, loss), predicted, truth, row[order])
+
+
+def _rows(corpus: Corpus, dialogue: int) -> NDArray[np.int64]:
+    return corpus.labels[corpus.offsets[dialogue] : corpus.offsets[dialogue + 1]]
+
+
+def _seed(seed: int, epoch: int) -> int:
+    """One 63-bit seed for (seed, epoch), without collisions between neighbouring seeds."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int, device: str) -> Iterator[None]:
+    """The global random state of (seed, epoch), and afterwards the one from before."""
+    devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(_seed(seed, epoch))
+        yield
+
+
+def _precision(config: RIGSLConfig, device: str) -> torch.autocast:
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=config.precision == "bf16")
