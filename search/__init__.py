@@ -1,1 +1,1 @@
-"""The hyperparameter search: Ray Tune runs the trials, Optuna proposes and records them, MLflow tracks them."""
+"""The hyperparameter search: Ray Tune runs trials, Optuna proposes and records them, MLflow tracks them."""

@@ -44,7 +44,8 @@ class Budget:
 
     def override(self, **given: Any) -> Budget:
         """This budget with the limits that are given (not None) in place of its own."""
-        return dataclasses.replace(self, **{name: value for name, value in given.items() if value is not None})
+        changes = {name: limit for name, limit in given.items() if limit is not None}
+        return dataclasses.replace(self, **changes)
 
     def describe(self) -> str:
         """The limits in words."""

@@ -36,7 +36,7 @@ class Parameter:
     log: bool = False
     step: float | int | None = None
     values: tuple[Any, ...] = ()
-    when: Mapping[str, tuple[Any, ...]] | None = None  #: earlier parameter -> values under which this one exists
+    when: Mapping[str, tuple[Any, ...]] | None = None  #: earlier parameter -> values it needs
 
     def active(self, params: Mapping[str, Any]) -> bool:
         """Whether this parameter exists beside the `params` drawn before it."""

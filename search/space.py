@@ -21,17 +21,23 @@ if TYPE_CHECKING:
     import optuna
 
 SECTIONS = {"study", "fixed", "space", "start", "scheduler", "budget"}
-SCHEDULERS = ("asha", "hyperband", "median", "none")
+#: name -> the keys that mean something to it
+SCHEDULERS = {
+    "asha": {"grace", "reduction"},
+    "hyperband": {"grace", "reduction", "brackets"},
+    "median": {"grace"},
+    "none": set[str](),
+}
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a weak trial is stopped: after `grace` epochs at the earliest; see search/scheduler.py."""
+    """When a weak trial is stopped; see search/scheduler.py."""
 
     name: str = "asha"
-    grace: int = 3
-    reduction: int = 3
-    brackets: int = 1
+    grace: int = 3  #: epochs that every trial gets
+    reduction: int = 3  #: one of so many trials goes on at each rung
+    brackets: int = 3  #: different first rungs
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def read_space(path: Path) -> Space:
     """Read and check a space file.
 
     Raises:
-        UserError: the file is missing, is no TOML, or something in it is wrong; the sentence names file and key.
+        UserError: the file is missing, is no TOML, or something in it is wrong; file and key are named.
     """
     content = read_toml(path)
     if unknown := set(content) - SECTIONS:
@@ -80,7 +86,7 @@ def read_space(path: Path) -> Space:
         fixed=fixed,
         parameters=parameters,
         starts=_read_starts(content.get("start", []), parameters, path),
-        schedule=_read_schedule(_table(content, "scheduler", set(Schedule.__annotations__), path), path),
+        schedule=_read_schedule(_table(content, "scheduler", None, path), path),
         budgets={
             kind: read_budget(table, f"{path}: [budget.{kind}]")
             for kind, table in _table(content, "budget", {"cpu", "gpu"}, path).items()
@@ -161,11 +167,13 @@ def _read_start(start: dict[str, Any], parameters: dict[str, Parameter], where: 
 
 
 def _read_schedule(table: dict[str, Any], path: Path) -> Schedule:
-    schedule = Schedule(**table)
-    if schedule.name not in SCHEDULERS:
-        raise UserError(f"{path}: [scheduler] name: {schedule.name!r} is not one of {', '.join(SCHEDULERS)}")
-    for key, least in (("grace", 1), ("reduction", 2), ("brackets", 1)):
-        value = getattr(schedule, key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    name = table.get("name", Schedule.name)
+    if name not in SCHEDULERS:
+        raise UserError(f"{path}: [scheduler] name: {name!r} is not one of {', '.join(SCHEDULERS)}")
+    for key, value in table.items():
+        if key != "name" and key not in SCHEDULERS[name]:
+            raise UserError(f"{path}: [scheduler] {key}: means nothing to the scheduler '{name}'")
+        least = 2 if key == "reduction" else 1
+        if key != "name" and (type(value) is not int or value < least):
             raise UserError(f"{path}: [scheduler] {key}: {value!r} is not a whole number from {least} up")
-    return schedule
+    return Schedule(**table)

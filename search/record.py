@@ -1,0 +1,110 @@
+"""The record of a study: an Optuna journal file, and what is read from it.
+
+The record is the truth: what Ray and MLflow hold can be lost without losing a result. Every trial in it is
+in one state: COMPLETE (ended by itself; the value is its best score), PRUNED (stopped early; every score
+that it reported is kept), FAIL (with a reason), or RUNNING (interrupted; the next resume goes on with it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+JOURNAL = "study.journal"
+#: User attributes of a trial.
+HASH, REASON, DUPLICATE = "config_hash", "reason", "duplicate_of"
+SUMMARY = ("epochs", "seconds", "best_epoch", "accuracy", "macro_f1")
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def open_record(folder: Path, name: str) -> optuna.Study:
+    """The study `name` in the journal of `folder`, made where it does not exist.
+
+    The caller holds the study's lock. A process that was killed may have left half a line at the end, which
+    would make every later line unreadable, and Optuna's own lock, on which the next writer would wait for 30
+    seconds; both are removed first.
+    """
+    path = folder / JOURNAL
+    if path.exists():
+        _drop_half_line(path)
+    for left in folder.glob(JOURNAL + ".lock*"):
+        with contextlib.suppress(FileNotFoundError):
+            left.unlink()
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+
+
+def read_record(folder: Path) -> optuna.Study:
+    """The study in the journal of `folder`, for reading."""
+    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    return optuna.load_study(study_name=None, storage=storage)
+
+
+def _drop_half_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        end = size
+        while end > 0:
+            file.seek(end - 1)
+            if file.read(1) == b"\n":
+                break
+            end -= 1
+        if end < size:
+            file.truncate(end)
+
+
+def begun(study: optuna.Study) -> list[FrozenTrial]:
+    """Every trial that was handed to a worker: neither waiting nor a repetition of an earlier one."""
+    trials = study.get_trials(deepcopy=False)
+    handed_out = [trial for trial in trials if trial.state != TrialState.WAITING]
+    return [trial for trial in handed_out if DUPLICATE not in trial.user_attrs]
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that have ended, in the order of their end."""
+    ended = [trial for trial in begun(study) if trial.state.is_finished()]
+    return sorted(ended, key=lambda trial: (trial.datetime_complete or datetime.max, trial.number))
+
+
+def running(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that are running, or were when the last process ended."""
+    return [trial for trial in begun(study) if trial.state == TrialState.RUNNING]
+
+
+def score(trial: FrozenTrial) -> float | None:
+    """The best validation score of a finished trial; None where it failed or never finished an epoch."""
+    if trial.state == TrialState.COMPLETE:
+        return trial.value
+    if trial.state == TrialState.PRUNED:
+        return max(trial.intermediate_values.values(), default=None)
+    return None
+
+
+def winner(study: optuna.Study) -> FrozenTrial | None:
+    """The best complete trial (the earlier one of equals); while none is complete, the best pruned one."""
+    trials = [trial for trial in finished(study) if score(trial) is not None]
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return max(complete or trials, key=lambda trial: (score(trial) or 0.0, -trial.number), default=None)
+
+
+def counts(study: optuna.Study) -> dict[str, int]:
+    """Trials by state: complete, pruned, failed, running."""
+    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    found = Counter(names.get(trial.state, "running") for trial in begun(study))
+    return {name: found[name] for name in (*names.values(), "running")}
+
+
+def folder_of(run: Path, number: int) -> Path:
+    """Where trial `number` keeps its state, its curve and its best model."""
+    return run / "trials" / f"{number:04d}"
