@@ -1,0 +1,232 @@
+"""What a corpus is to this project: utterance features, labels and speakers of dialogues in three splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rigsl.config import MODALITIES
+from rigsl.data.tensor_file import map_tensors, write_tensors
+from rigsl.errors import UserError
+
+SPLITS = ("train", "dev", "test")
+HIDDEN = -1  #: the label of a test utterance that must not be seen
+
+_ARRAYS = {  # name -> dtype
+    "labels": np.int64,
+    "speakers": np.int64,
+    "offsets": np.int64,
+    "splits": np.uint8,
+    "text": np.uint8,
+    "text_offsets": np.int64,
+}
+_META = ("name", "classes", "text_default", "dialogue_ids")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a model must know of a corpus."""
+
+    widths: dict[str, int]  #: modality letter -> feature width
+    text_views: int  #: vectors per utterance of modality "l"
+    text_default: str  #: what norm = "None" means: "first" or "mean"
+    n_speakers: int  #: most speakers in a dialogue
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """U utterances in n dialogues; dialogue i is rows ``offsets[i]:offsets[i + 1]`` of every utterance array.
+
+    All arrays are plain, read-only numpy: many processes may read one copy.
+
+    Raises:
+        UserError: the parts do not fit together; the sentence names the part.
+    """
+
+    name: str
+    features: dict[str, np.ndarray]  #: "l": [U, views, D]; others: [U, D]; float16 or float32
+    labels: np.ndarray  #: int64 [U], index into `classes`; -1 where hidden (test only)
+    speakers: np.ndarray  #: int64 [U], by order of appearance in the dialogue
+    offsets: np.ndarray  #: int64 [n + 1]
+    splits: np.ndarray  #: uint8 [n], index into SPLITS
+    dialogue_ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    text_default: str
+    text: np.ndarray  #: uint8, all utterances as UTF-8
+    text_offsets: np.ndarray  #: int64 [U + 1], bytes
+    provenance: dict[str, Any]  #: JSON-able: where it all comes from
+
+    def __post_init__(self) -> None:
+        fixed = {letter: _read_only(array) for letter, array in self.features.items()}
+        object.__setattr__(self, "features", fixed)
+        for name in _ARRAYS:
+            object.__setattr__(self, name, _read_only(getattr(self, name)))
+        if problem := _problem(self):
+            raise UserError(f"corpus {self.name}: {problem}")
+
+    @property
+    def schema(self) -> Schema:
+        """What a model must know of this corpus."""
+        text = self.features.get("l")
+        return Schema(
+            widths={letter: int(array.shape[-1]) for letter, array in self.features.items()},
+            text_views=0 if text is None else int(text.shape[1]),
+            text_default=self.text_default,
+            n_speakers=int(self.speakers.max()) + 1,
+            classes=self.classes,
+        )
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Utterances of every dialogue, int64 [n]."""
+        return np.diff(self.offsets)
+
+    def dialogues(self, split: str) -> np.ndarray:
+        """Indices of the dialogues of `split`, int64, ascending.
+
+        Raises:
+            UserError: `split` is not one of SPLITS.
+        """
+        if split not in SPLITS:
+            raise UserError(f"'{split}' is not a split; the splits are {', '.join(SPLITS)}")
+        return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    def utterance(self, row: int) -> str:
+        """The text of utterance `row`."""
+        return self.text[self.text_offsets[row] : self.text_offsets[row + 1]].tobytes().decode()
+
+    def without_test_labels(self) -> Corpus:
+        """The same corpus with every test label -1: what a search and its workers may see."""
+        is_test = np.repeat(self.splits == SPLITS.index("test"), self.lengths)
+        return dataclasses.replace(self, labels=np.where(is_test, HIDDEN, self.labels))
+
+    def content_hash(self) -> str:
+        """SHA-256 over all arrays (name, dtype, shape, bytes) and the metadata except the provenance."""
+        digest = hashlib.sha256(json.dumps(self._metadata(), sort_keys=True).encode())
+        for name, array in sorted(self._arrays().items()):
+            little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            digest.update(f"{name} {array.dtype.name} {array.shape}".encode())
+            digest.update(little.reshape(-1).view(np.uint8).data)
+        return digest.hexdigest()
+
+    def check(self) -> None:
+        """Read every feature: too slow for each load, right after a build or a download.
+
+        Raises:
+            UserError: a feature is NaN or infinite; the sentence names modality and utterance.
+        """
+        for letter, array in self.features.items():
+            bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+            if bad.any():
+                raise UserError(
+                    f"corpus {self.name}: the {MODALITIES[letter]} features of utterance {bad.argmax()} "
+                    "are not finite; build them again"
+                )
+
+    def save(self, path: Path) -> None:
+        """Write one .safetensors file, atomically; equal corpora give equal bytes.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        content = self._metadata() | {"provenance": self.provenance, "content_hash": self.content_hash()}
+        write_tensors(Path(path), self._arrays(), content)
+
+    @classmethod
+    def load(cls, path: Path, *, verify: bool = False) -> Corpus:
+        """Map the file that `save` wrote; nothing is copied. `verify` reads it all and compares its hash.
+
+        Raises:
+            UserError: the file is missing, damaged, or its parts do not fit; the sentence names it.
+        """
+        path = Path(path)
+        arrays, content = map_tensors(path)
+        wanted = {*_ARRAYS, *_META, "provenance", "content_hash"}
+        if missing := sorted(wanted - arrays.keys() - content.keys()):
+            raise UserError(f"{path}: lacks {', '.join(missing)}; it is not a corpus file of this project")
+        parts: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+        parts |= {name: content[name] for name in ("name", "text_default", "provenance")}
+        parts |= {name: tuple(content[name]) for name in ("classes", "dialogue_ids")}
+        prefix = "features."
+        features = {name[len(prefix) :]: arrays[name] for name in sorted(arrays) if name.startswith(prefix)}
+        try:
+            corpus = cls(features=features, **parts)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        if verify and corpus.content_hash() != content["content_hash"]:
+            raise UserError(f"{path}: its content is not what was written; build or download it again")
+        return corpus
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        features = {f"features.{letter}": array for letter, array in self.features.items()}
+        return features | {name: getattr(self, name) for name in _ARRAYS}
+
+    def _metadata(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _META}
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A read-only view as plain ndarray: a subclass such as np.memmap would be copied by every pickle."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def _problem(corpus: Corpus) -> str | None:
+    """The first thing that does not fit, in words."""
+    for name, dtype in _ARRAYS.items():
+        array = getattr(corpus, name)
+        if array.ndim != 1 or array.dtype != dtype:
+            return f"{name} is {array.dtype} {list(array.shape)} and not {np.dtype(dtype)} in one dimension"
+    n_rows, n_dialogues, n_bytes = corpus.labels.size, corpus.splits.size, corpus.text.size
+    if not n_rows or corpus.speakers.size != n_rows:
+        return f"{n_rows} labels and {corpus.speakers.size} speakers do not fit together"
+    if len(corpus.dialogue_ids) != n_dialogues or len(set(corpus.dialogue_ids)) != n_dialogues:
+        return f"dialogue_ids are not {n_dialogues} different names"
+    if not _cuts(corpus.offsets, n_dialogues, n_rows, least=1):
+        return f"offsets do not cut {n_rows} utterances into {n_dialogues} dialogues"
+    if not _cuts(corpus.text_offsets, n_rows, n_bytes, least=0):
+        return f"text_offsets do not cut {n_bytes} bytes into {n_rows} utterances"
+    return _bad_values(corpus) or _bad_features(corpus)
+
+
+def _cuts(offsets: np.ndarray, parts: int, total: int, least: int) -> bool:
+    """Whether `offsets` cut 0..total into `parts` pieces, each with at least `least` members."""
+    ends_meet = offsets.size == parts + 1 and offsets[0] == 0 and offsets[-1] == total
+    return bool(ends_meet and (np.diff(offsets) >= least).all())
+
+
+def _bad_values(corpus: Corpus) -> str | None:
+    if corpus.splits.max() >= len(SPLITS):
+        return f"splits go up to {corpus.splits.max()}, but there are {len(SPLITS)} splits"
+    if corpus.text_default not in ("first", "mean"):
+        return f"text_default is {corpus.text_default!r} and not 'first' or 'mean'"
+    lowest = np.where(np.repeat(corpus.splits == SPLITS.index("test"), corpus.lengths), HIDDEN, 0)
+    bad = (corpus.labels < lowest) | (corpus.labels >= len(corpus.classes))
+    if bad.any():
+        row = int(bad.argmax())
+        return f"label {corpus.labels[row]} of utterance {row} is not one of {len(corpus.classes)} classes"
+    if corpus.speakers.min() < 0:
+        return "a speaker's number is below 0"
+    return None
+
+
+def _bad_features(corpus: Corpus) -> str | None:
+    if not corpus.features:
+        return "there are no features"
+    for letter, array in corpus.features.items():
+        if letter not in MODALITIES:
+            return f"'{letter}' is not a modality; the modalities are {', '.join(MODALITIES)}"
+        dimensions = 3 if letter == "l" else 2
+        if array.ndim != dimensions or len(array) != corpus.labels.size or not array.size:
+            return f"features of '{letter}' have the shape {list(array.shape)}"
+        if array.dtype not in (np.float16, np.float32):
+            return f"features of '{letter}' are {array.dtype} and not float16 or float32"
+    return None

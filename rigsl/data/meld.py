@@ -1,0 +1,144 @@
+"""The MELD transcripts: three CSV files -> one ordered, checked `Transcript`.
+
+Files: ``{train,dev,test}_sent_emo.csv`` of github.com/declare-lab/MELD, folder data/MELD
+(Poria et al., ACL 2019; GPL-3.0).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rigsl.data.corpus import SPLITS
+from rigsl.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Emotions in the order of the official feature files.
+CLASSES = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
+COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
+
+HOME = "github.com/declare-lab/MELD (folder data/MELD)"
+
+_TIME = re.compile(r"(\d+):(\d\d):(\d\d)[,.](\d{1,3})")
+_UTF8_AS_CP1252 = re.compile(r"[ÂÃ].|â€.")
+_CONTROLS = {code: bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """U utterances of n dialogues, train first, ordered by (Dialogue_ID, Utterance_ID) within a split."""
+
+    utterances: tuple[str, ...]
+    labels: np.ndarray  #: int64 [U], index into CLASSES
+    speakers: np.ndarray  #: int64 [U], by order of appearance in the dialogue
+    start: np.ndarray  #: float64 [U], seconds from the start of the episode
+    end: np.ndarray  #: float64 [U], seconds; the files hold outliers
+    offsets: np.ndarray  #: int64 [n + 1]
+    splits: np.ndarray  #: uint8 [n]
+    dialogue_ids: tuple[str, ...]  #: "train_0", ...
+
+
+def csv_paths(folder: Path) -> dict[str, Path]:
+    """Split -> its CSV file."""
+    return {split: Path(folder) / f"{split}_sent_emo.csv" for split in SPLITS}
+
+
+def read_meld(folder: Path) -> Transcript:
+    """Read the three CSV files of `folder`.
+
+    Raises:
+        UserError: a file or column is missing, or a row is not readable; the sentence names file and line.
+    """
+    import pandas as pd
+
+    parts = [_read_split(split, path) for split, path in csv_paths(folder).items()]
+    rows = pd.concat(parts, ignore_index=True)
+    changes = rows["dialogue"].ne(rows["dialogue"].shift())
+    first = np.flatnonzero(changes.to_numpy())
+    by_dialogue = rows.groupby("dialogue", sort=False)["Speaker"]
+    return Transcript(
+        utterances=tuple(rows["Utterance"]),
+        labels=rows["label"].to_numpy(np.int64),
+        speakers=by_dialogue.transform(lambda names: pd.factorize(names)[0]).to_numpy(np.int64),
+        start=rows["start"].to_numpy(np.float64),
+        end=rows["end"].to_numpy(np.float64),
+        offsets=np.append(first, len(rows)).astype(np.int64),
+        splits=rows["split"].to_numpy(np.uint8)[first],
+        dialogue_ids=tuple(rows["dialogue"].iloc[first]),
+    )
+
+
+def repaired(text: str) -> str:
+    """`text` without the traces of a wrong decoding.
+
+    UTF-8 once read as cp1252 ("â€™") is read again; cp1252 bytes once read as Latin-1 (U+0092) become the
+    characters they stood for; white space is made single.
+    """
+    text = _UTF8_AS_CP1252.sub(_decoded_again, text)
+    return " ".join(text.translate(_CONTROLS).replace("\ufffd", "'").split())
+
+
+def _decoded_again(match: re.Match[str]) -> str:
+    """The character behind UTF-8 bytes that were read as cp1252; what is none stays as it is."""
+    try:  # cp1252 leaves a few bytes undefined, and readers pass them through
+        data = b"".join(
+            bytes([ord(sign)]) if ord(sign) < 256 else sign.encode("cp1252") for sign in match.group()
+        )
+        return data.decode("utf-8")
+    except UnicodeError:
+        return match.group()
+
+
+def _read_split(split: str, path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:  # every cell as text: "None" and "NA" are utterances, too
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="replace")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path}: cannot be read ({reason}); MELD's files come with {HOME}") from None
+    except ValueError as error:  # pandas' parser errors are ValueErrors
+        raise UserError(f"{path}: is not a CSV file ({' '.join(str(error).split())})") from None
+    if missing := [name for name in COLUMNS if name not in rows.columns]:
+        raise UserError(f"{path}: lacks the column {', '.join(missing)}; it is not a MELD annotation file")
+    if rows.empty:
+        raise UserError(f"{path}: has no rows; download it again")
+    for name in ("Dialogue_ID", "Utterance_ID"):
+        _demand(rows[name].str.fullmatch(r"\d{1,9}"), rows, path, name, "is not a whole number")
+        rows[name] = rows[name].astype(np.int64)
+    again = rows.duplicated(["Dialogue_ID", "Utterance_ID"])
+    _demand(~again, rows, path, "Utterance_ID", "comes twice in its dialogue")
+    emotion = rows["Emotion"].str.strip().str.lower()
+    _demand(emotion.isin(CLASSES), rows, path, "Emotion", f"is not one of {', '.join(CLASSES)}")
+    rows["label"] = emotion.map({name: index for index, name in enumerate(CLASSES)})
+    for name, column in (("start", "StartTime"), ("end", "EndTime")):
+        rows[name] = rows[column].map(_seconds)
+        _demand(rows[name].notna(), rows, path, column, "is not a time like 00:20:57,256")
+    rows["Utterance"] = rows["Utterance"].map(repaired)
+    rows["Speaker"] = rows["Speaker"].map(repaired)
+    rows["split"] = SPLITS.index(split)
+    rows["dialogue"] = split + "_" + rows["Dialogue_ID"].astype(str)
+    return rows.sort_values(["Dialogue_ID", "Utterance_ID"], kind="stable")
+
+
+def _demand(good: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str, complaint: str) -> None:
+    """UserError for the first row that is not good; row 1 is the first below the header."""
+    bad = np.flatnonzero(~good.to_numpy(dtype=bool))
+    if bad.size:
+        value = rows[column].iloc[bad[0]]
+        raise UserError(f"{path}, row {bad[0] + 1}: {column} {str(value)!r} {complaint}")
+
+
+def _seconds(time: str) -> float:
+    """Seconds of ``H:MM:SS,mmm``; NaN where it is no time."""
+    match = _TIME.fullmatch(time.strip())
+    if match is None:
+        return float("nan")
+    hours, minutes, seconds, fraction = match.groups()
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000

@@ -1,0 +1,76 @@
+"""Named arrays and one JSON object in a .safetensors file, read by memory map.
+
+Layout (github.com/huggingface/safetensors): 8 bytes little-endian header length, a JSON header
+``{name: {dtype, shape, data_offsets}, "__metadata__": {text: text}}``, then the data. The JSON object is
+kept as one metadata text, so that the bytes of a file depend on its content only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save as to_safetensors
+
+from rigsl.errors import UserError
+
+_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I64": "<i8", "U8": "|u1"}
+_KEY = "content"  # the one metadata text
+
+
+def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> None:
+    """Write arrays and a JSON-able object to `path`; a reader sees the old file or the new one, never half.
+
+    Raises:
+        UserError: the folder is missing or cannot be written.
+    """
+    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    data = to_safetensors(plain, metadata={_KEY: json.dumps(content, ensure_ascii=False, sort_keys=True)})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def map_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The read-only arrays of a file, as plain numpy over one memory map, and its JSON object.
+
+    Raises:
+        UserError: the file is missing, cut short or no such file; the sentence names it.
+    """
+    try:
+        raw = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValueError:  # an empty file cannot be mapped
+        raise UserError(f"{path}: is empty; build or download it again") from None
+    try:
+        size = int.from_bytes(raw[:8].tobytes(), "little")
+        header: dict[str, Any] = json.loads(raw[8 : 8 + size].tobytes())
+        content = json.loads(header.pop("__metadata__")[_KEY])
+        data = raw[8 + size :]
+        return {name: _view(data, spec) for name, spec in header.items()}, dict(content)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{path}: is damaged or not a corpus file of this project; build or download it again"
+        ) from None
+
+
+def _view(data: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
+    """One array of the file in place; ValueError where its place, type and shape disagree."""
+    begin, end = spec["data_offsets"]
+    dtype, shape = np.dtype(_DTYPES[spec["dtype"]]), tuple(spec["shape"])
+    if not 0 <= begin <= end <= data.size or end - begin != prod(shape) * dtype.itemsize:
+        raise ValueError("an array lies outside the file")
+    return data[begin:end].view(dtype).reshape(shape)
