@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import time
 import traceback
 from dataclasses import dataclass
@@ -146,4 +145,4 @@ def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
     """Replace a file of JSON lines, atomically."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)

@@ -1,0 +1,267 @@
+"""From what the user asks for to a checked plan: everything that can be wrong is found before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from rigsl.config import read_toml
+from rigsl.data.corpus import Corpus
+from rigsl.errors import UserError
+from search.budget import Budget, read_budget
+from search.corpora import find_corpus
+from search.machine import Workers, plan_workers
+from search.record import JOURNAL
+from search.runtime import ROOT
+from search.sampler import SAMPLERS
+from search.space import SCHEDULERS, Schedule, Space, read_space
+
+SPACE, STUDY, BEST = "space.toml", "study.toml", "best"
+#: Free disk space below which no study starts.
+LEAST_FREE = 500_000_000
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks for; None: the default."""
+
+    dataset: str = "MELD"
+    features: str = "auto"
+    space: Path | None = None
+    data_dir: Path | None = None
+    trials: int | None = None
+    minutes: float | None = None
+    target: float | None = None
+    patience: int | None = None
+    workers: int | None = None
+    cpus_per_trial: int | None = None
+    gpus_per_trial: float | None = None
+    device: str | None = None
+    sampler: str | None = None
+    scheduler: str | None = None
+    epochs: int | None = None
+    seed: int | None = None
+    study: str | None = None
+    resume: str | None = None
+    runs_dir: Path = Path("runs")
+    tracking_uri: str | None = None
+    ray_address: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study, ready to run."""
+
+    name: str
+    folder: Path  #: runs/<study>, absolute
+    resumed: bool
+    space: Space
+    corpus: Corpus  #: with test labels; the search itself gets it without them
+    features: str
+    budget: Budget
+    schedule: Schedule
+    sampler: str
+    seed: int
+    epochs: int
+    workers: Workers
+    tracking_uri: str
+    ray_address: str | None
+    data_dir: Path
+
+    def options(self) -> dict[str, Any]:
+        """What ``study.toml`` keeps, so that a resume goes on in the same way."""
+        limits = {name: value for name, value in dataclasses.asdict(self.budget).items() if value is not None}
+        return {
+            "study": self.name,
+            "dataset": self.space.dataset,
+            "features": self.features,
+            "sampler": self.sampler,
+            "scheduler": self.schedule.name,
+            "seed": self.seed,
+            "epochs": self.epochs,
+            "tracking_uri": self.tracking_uri,
+            "corpus": self.corpus.content_hash(),
+            "budget": limits,
+        }
+
+    def options_toml(self) -> str:
+        """`options` as TOML."""
+        return tomli_w.dumps(self.options())
+
+
+def prepare(wishes: Wishes) -> Plan:
+    """Check all of `wishes` and complete them.
+
+    Raises:
+        UserError: anything that the user can put right; nothing has been written.
+    """
+    if wishes.resume is not None:
+        return _prepare_resume(wishes)
+    if wishes.sampler is not None and wishes.sampler not in SAMPLERS:
+        raise UserError(f"--sampler {wishes.sampler}: is not one of {', '.join(SAMPLERS)}")
+    _check_free(wishes.runs_dir)
+    name = _check_name(wishes)
+    corpus, features, data_dir = find_corpus(wishes.dataset, wishes.features, wishes.data_dir)
+    space = read_space(wishes.space or _space_of(wishes.dataset, features))
+    workers = _workers(wishes, features)
+    kind = "gpu" if workers.device == "cuda" else "cpu"
+    budget = _limited(space.budgets.get(kind, Budget()), wishes)
+    if budget == Budget():
+        raise UserError(f"{space.path}: has no [budget.{kind}]; give --trials or --time-budget")
+    seed = 0 if wishes.seed is None else wishes.seed
+    plan = Plan(
+        name=name or "",
+        folder=_free_folder(wishes, features) if name is None else (wishes.runs_dir / name).resolve(),
+        resumed=False,
+        space=space,
+        corpus=corpus,
+        features=features,
+        budget=budget,
+        schedule=_schedule(space, wishes.scheduler),
+        sampler=wishes.sampler or "tpe",
+        seed=seed,
+        epochs=_epochs(space, wishes.epochs, seed),
+        workers=workers,
+        tracking_uri=wishes.tracking_uri or "sqlite:///mlflow.db",
+        ray_address=wishes.ray_address,
+        data_dir=data_dir,
+    )
+    _check_fit(plan)
+    return dataclasses.replace(plan, name=plan.folder.name)
+
+
+def _prepare_resume(wishes: Wishes) -> Plan:
+    folder = (wishes.runs_dir / str(wishes.resume)).resolve()
+    if not (folder / JOURNAL).is_file() or not (folder / STUDY).is_file():
+        known = sorted(path.parent.name for path in wishes.runs_dir.glob(f"*/{JOURNAL}"))
+        there = f"there are {', '.join(known)}" if known else "there is none"
+        raise UserError(f"--resume {wishes.resume}: is not a study in {wishes.runs_dir}; {there}")
+    for option in ("space", "sampler", "scheduler", "epochs", "seed", "study"):
+        if getattr(wishes, option) is not None:
+            raise UserError(f"--{option}: cannot be changed by a resume; start a new study for that")
+    _check_free(wishes.runs_dir)
+    kept = read_toml(folder / STUDY)
+    corpus, features, data_dir = find_corpus(kept["dataset"], kept["features"], wishes.data_dir)
+    if corpus.content_hash() != kept["corpus"]:
+        raise UserError(f"--resume {wishes.resume}: the {kept['features']} features are no longer those of the study")
+    space = read_space(folder / SPACE)
+    plan = Plan(
+        name=folder.name,
+        folder=folder,
+        resumed=True,
+        space=space,
+        corpus=corpus,
+        features=features,
+        budget=_limited(read_budget(kept["budget"], f"{folder / STUDY}: [budget]"), wishes),
+        schedule=_schedule(space, kept["scheduler"]),
+        sampler=kept["sampler"],
+        seed=kept["seed"],
+        epochs=kept["epochs"],
+        workers=_workers(wishes, features),
+        tracking_uri=wishes.tracking_uri or kept["tracking_uri"],
+        ray_address=wishes.ray_address,
+        data_dir=data_dir,
+    )
+    _check_fit(plan)
+    return plan
+
+
+def _limited(budget: Budget, wishes: Wishes) -> Budget:
+    names = ("trials", "minutes", "target", "patience")
+    given = {name: getattr(wishes, name) for name in names if getattr(wishes, name) is not None}
+    if set(given) & {"trials", "minutes"} and wishes.resume is None:
+        # Who asks for 50 trials wants 50 trials, not those that the file's time allows; and the other way round.
+        budget = dataclasses.replace(budget, trials=None, minutes=None)
+    try:
+        return budget.override(**given)
+    except UserError as error:
+        raise UserError(f"--{str(error).replace('minutes', 'time-budget', 1)}") from None
+
+
+def _schedule(space: Space, name: str | None) -> Schedule:
+    if name is None or name == space.schedule.name:
+        return space.schedule
+    if name not in SCHEDULERS:
+        raise UserError(f"--scheduler {name}: is not one of {', '.join(SCHEDULERS)}")
+    return dataclasses.replace(space.schedule, name=name)
+
+
+def _epochs(space: Space, wish: int | None, seed: int) -> int:
+    overrides = {} if wish is None else {"epochs": wish}
+    start = space.starts[0] if space.starts else {}
+    return space.config(start, seed, **overrides).epochs
+
+
+def _workers(wishes: Wishes, features: str) -> Workers:
+    return plan_workers(
+        device=None if wishes.device == "auto" else wishes.device,
+        count=wishes.workers,
+        cpus=wishes.cpus_per_trial,
+        gpus=wishes.gpus_per_trial,
+        cluster=wishes.ray_address is not None,
+        share=0.25 if features == "open" else 0.5,
+    )
+
+
+def _check_fit(plan: Plan) -> None:
+    """The space and the corpus belong together."""
+    space, corpus = plan.space, plan.corpus
+    parameter = space.parameters.get("modals")
+    modals = parameter.values if parameter else (space.config({}, 0).modals,)
+    for letters in modals:
+        if missing := [letter for letter in letters if letter not in corpus.features]:
+            there = "".join(corpus.features)
+            raise UserError(
+                f"{space.path}: modals = '{letters}', but corpus {corpus.name} has no '{missing[0]}', only '{there}'"
+            )
+    if corpus.labels.max() < 0 or not all(corpus.dialogues(split).size for split in ("train", "dev", "test")):
+        raise UserError(f"corpus {corpus.name}: needs labelled dialogues in train, dev and test")
+
+
+def _space_of(dataset: str, features: str) -> Path:
+    name = f"{dataset.lower()}.toml" if features == "official" else f"{dataset.lower()}_{features}.toml"
+    path = ROOT / "spaces" / name
+    if not path.is_file():
+        raise UserError(f"--dataset {dataset}: there is no search space spaces/{name}; give one with --space")
+    return path
+
+
+def _check_name(wishes: Wishes) -> str | None:
+    name = wishes.study
+    if name is None:
+        return None
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise UserError(f"--study {name}: is not a name of letters, digits, '.', '_' and '-'")
+    if (wishes.runs_dir / name).exists():
+        raise UserError(f"--study {name}: exists already; go on with --resume {name}, or take another name")
+    return name
+
+
+def _free_folder(wishes: Wishes, features: str) -> Path:
+    """A name that no study has: the second may be taken by a search that started together with this one."""
+    stem = f"{wishes.dataset.lower()}-{features}-{datetime.now():%Y%m%d-%H%M%S}"
+    for number in range(1, sys.maxsize):
+        folder = wishes.runs_dir / (stem if number == 1 else f"{stem}-{number}")
+        if not folder.exists():
+            return folder.resolve()
+    raise AssertionError
+
+
+def _check_free(runs_dir: Path) -> None:
+    """There is room, and the folder can be written; nothing is created here."""
+    there = runs_dir.resolve()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"--runs-dir {runs_dir}: {there} is not a folder")
+    free = shutil.disk_usage(there).free
+    if free < LEAST_FREE:
+        raise UserError(f"--runs-dir {runs_dir}: only {free / 1e6:.0f} MB are free; a study needs some 500 MB")

@@ -1,0 +1,104 @@
+"""Ray, started quietly for one study and taken down with everything it wrote.
+
+The environment is set before Ray is imported, because Ray reads parts of it at import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rigsl.errors import UserError
+from search.machine import Workers
+
+#: The repository's root, from which workers import `search` and `rigsl`.
+ROOT = Path(__file__).resolve().parent.parent
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would have Ray copy the environment into every worker
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ray's would end the study and exit with code 0; ours knows better
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the report of a failure has no score
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's snapshots are never restored
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "600",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
+}
+#: Longest folder name under which Ray's sockets (107 bytes at most) still fit.
+_LONGEST = 40
+
+
+def quiet() -> None:
+    """Set what Ray reads from the environment, unless the user did; silence its loggers."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in ("ray", "ray.tune", "ray.train", "ray.air", "ray._private"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+quiet()
+
+
+@contextlib.contextmanager
+def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> Iterator[None]:
+    """A Ray instance of this study's own, or the cluster at `address`; down again after the block.
+
+    Raises:
+        UserError: there is no cluster at `address`.
+    """
+    import ray
+
+    _let_workers_import()
+    if address:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:
+            raise UserError(f"--ray-address {address}: no Ray cluster answers there ({_first(error)})") from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    folder = _temporary()
+    try:
+        ray.init(
+            address="local",
+            num_cpus=workers.count * workers.cpus,
+            num_gpus=workers.gpu_total,
+            object_store_memory=max(100_000_000, 2 * corpus_bytes + 50_000_000),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _temp_dir=folder,
+        )
+        quiet()
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _let_workers_import() -> None:
+    """Ray's workers find this project's packages wherever they are started from."""
+    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+
+
+def _temporary() -> str:
+    base = tempfile.gettempdir()
+    if len(base) > _LONGEST and sys.platform != "win32":
+        base = "/tmp"
+    return tempfile.mkdtemp(prefix="rigsl-", dir=base)
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
