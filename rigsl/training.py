@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rigsl.checkpoint import replacing
 from rigsl.config import RIGSLConfig, from_mapping
 from rigsl.data.batches import BatchSource, shuffled_batches
 from rigsl.data.corpus import HIDDEN, Corpus
 from rigsl.errors import UserError
+from rigsl.files import replacing
 from rigsl.losses import class_weights, link_factor, task_loss
 from rigsl.model.rigsl import RIGSL
 from rigsl.scores import Scores, scores

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch, Packing
 from rigsl.data.corpus import Schema
+from rigsl.model.precision import full
 
 
 class TextMix(nn.Module):
@@ -74,7 +75,7 @@ class Recurrent(nn.Module):
 
     def forward(self, rows: Tensor, packing: Packing) -> Tensor:
         with torch.autocast(rows.device.type, enabled=False):  # recurrences add up their rounding errors
-            packed: Tensor = packing.unpack(self.rnn(packing.pack(rows.float()))[0])
+            packed: Tensor = packing.unpack(self.rnn(packing.pack(full(rows)))[0])
         return packed
 
     def over_padding(self, padded: Tensor, packing: Packing) -> Tensor:

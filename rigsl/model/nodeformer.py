@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.model.graph import DialogueGraph
+from rigsl.model.precision import full
 
 #: Added to every random feature, as the official kernel does.
 STABILISER = 1e-6
@@ -53,12 +54,11 @@ def relation_weights(query: Tensor, key: Tensor, projection: Tensor, tau: float,
     Shapes: query, key [B, H, N, d], projection [M, d], real [B, 1, N, 1] -> [B, H, N, N]
     """
     scale = tau**-0.5 * query.shape[-1] ** -0.25
-    kind = torch.promote_types(query.dtype, torch.float32)
-    projection = projection.to(kind)
-    q = softmax_kernel(query.to(kind) * scale, projection)
-    k = softmax_kernel(key.to(kind) * scale, projection, real)
-    similarity = q @ k.transpose(-1, -2)
-    return similarity / similarity.sum(dim=-1, keepdim=True)
+    with torch.autocast(query.device.type, enabled=False):
+        q = softmax_kernel(full(query) * scale, projection)
+        k = softmax_kernel(full(key) * scale, projection, real)
+        similarity = q @ k.transpose(-1, -2)
+        return similarity / similarity.sum(dim=-1, keepdim=True)
 
 
 def gumbel_weights(weights: Tensor, exponential: Tensor, tau: float, real: Tensor) -> Tensor:
@@ -71,9 +71,9 @@ def gumbel_weights(weights: Tensor, exponential: Tensor, tau: float, real: Tenso
     """
     log_noise = (-torch.log(exponential) / tau).masked_fill(~real, -torch.inf)
     noise = torch.exp(log_noise - log_noise.amax(dim=2, keepdim=True))  # [B, H, N, K]
-    share = weights @ noise  # [B, H, i, K]: sum_j A_ij G_jk
-    samples = exponential.shape[-1]
-    return weights * (share.reciprocal() @ noise.transpose(-1, -2)) / samples
+    with torch.autocast(weights.device.type, enabled=False):
+        share = weights @ noise  # [B, H, i, K]: sum_j A_ij G_jk
+        return weights * (share.reciprocal() @ noise.transpose(-1, -2)) / exponential.shape[-1]
 
 
 def link_loss(weights: Tensor, graph: DialogueGraph) -> Tensor:

@@ -12,6 +12,7 @@ from rigsl.data.corpus import Schema
 from rigsl.errors import UserError
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.graph import DialogueGraph
+from rigsl.model.precision import full
 from rigsl.model.sparsify import EdgeGate, EdgeValues, glorot_linear, sparsify
 
 HYPERGRAPH_LAYERS = 3
@@ -38,7 +39,7 @@ class FrequencyLayer(nn.Module):
         target, source = self.frequency.weight.chunk(2, dim=1)
         frequency_bias = torch.cat([self.frequency.bias, torch.zeros_like(self.frequency.bias)])
         scores = F.linear(x, torch.cat([weight, target, source]), torch.cat([bias, frequency_bias]))
-        scores = batch.pad(scores.float(), graph.modalities)  # [B, M, T, 8]
+        scores = batch.pad(full(scores), graph.modalities)  # [B, M, T, 8]
         logits = self.edge_gate.logits(scores[..., :6], graph)
         sparse = sparsify(self.edge_gate.gates(logits), graph)
         to, of = scores[..., 6], scores[..., 7]
@@ -73,7 +74,7 @@ class HypergraphBranch(nn.Module):
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
         node, of_modality, of_utterance = self._weights(batch, graph)
         real = graph.real[:, None, :, None]
-        x = batch.pad(x.float(), graph.modalities)  # [B, M, T, d]
+        x = batch.pad(full(x), graph.modalities)  # [B, M, T, d]
         per_modality = node.sum(dim=2)[..., None, None]  # [B, M, 1, 1]
         per_utterance = torch.where(graph.real, node.sum(dim=1), 1.0)[:, None, :, None]  # [B, 1, T, 1]
         per_node = (of_modality[:, :, None] + of_utterance[:, None, :])[..., None]  # [B, M, T, 1]
