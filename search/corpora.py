@@ -33,4 +33,6 @@ def find_corpus(dataset: str, features: str, folder: Path | None) -> tuple[Corpu
         if path.is_file():
             return Corpus.load(path), kind, data
     looked = " or ".join(str(path) for path in paths.values())
-    raise UserError(f"--dataset {dataset}: there is no {looked}; see data/README.md for where features come from")
+    raise UserError(
+        f"--dataset {dataset}: there is no {looked}; see data/README.md for where features come from"
+    )

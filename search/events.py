@@ -15,7 +15,7 @@ class Listener(Protocol):
         """A trial was handed to the workers; `resumed`: it goes on from where an earlier process left it."""
 
     def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Trial `number` finished an epoch; ``metrics["epoch"]`` grows by one from event to event."""
+        """Trial `number` finished an epoch; the metrics are those of its report, and ``epoch``."""
 
     def finished(self, trial: FrozenTrial) -> None:
         """A trial is complete, pruned or failed."""

@@ -46,7 +46,13 @@ def gpu_count() -> int:
 
 
 def plan_workers(
-    *, device: str | None, count: int | None, cpus: int | None, gpus: float | None, cluster: bool, share: float
+    *,
+    device: str | None,
+    count: int | None,
+    cpus: int | None,
+    gpus: float | None,
+    cluster: bool,
+    share: float,
 ) -> Workers:
     """Workers for the wishes of the user (None: no wish) on this machine.
 
@@ -71,7 +77,9 @@ def plan_workers(
         raise UserError("--gpus-per-trial: cannot be combined with --device cpu")
     if (device == "cuda" or gpus is not None) and not found and not cluster:
         option = "--gpus-per-trial" if gpus is not None else "--device cuda"
-        raise UserError(f"{option}: there is no GPU that torch can use; leave the option out to run on the CPU")
+        raise UserError(
+            f"{option}: there is no GPU that torch can use; leave the option out to run on the CPU"
+        )
     here, per_trial = cores(), cpus or 1
     if per_trial > here and not cluster:
         raise UserError(f"--cpus-per-trial {per_trial}: there are only {here} cores")

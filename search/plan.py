@@ -19,11 +19,13 @@ from rigsl.errors import UserError
 from search.budget import Budget, read_budget
 from search.corpora import find_corpus
 from search.machine import Workers, plan_workers
+from search.mlflow_store import check_uri
 from search.record import JOURNAL
 from search.runtime import ROOT
 from search.sampler import SAMPLERS
 from search.space import SCHEDULERS, Schedule, Space, read_space
 
+TRACKING = "sqlite:///mlflow.db"
 SPACE, STUDY, BEST = "space.toml", "study.toml", "best"
 #: Free disk space below which no study starts.
 LEAST_FREE = 500_000_000
@@ -108,6 +110,7 @@ def prepare(wishes: Wishes) -> Plan:
     if wishes.sampler is not None and wishes.sampler not in SAMPLERS:
         raise UserError(f"--sampler {wishes.sampler}: is not one of {', '.join(SAMPLERS)}")
     _check_free(wishes.runs_dir)
+    check_uri(wishes.tracking_uri or TRACKING)
     name = _check_name(wishes)
     corpus, features, data_dir = find_corpus(wishes.dataset, wishes.features, wishes.data_dir)
     space = read_space(wishes.space or _space_of(wishes.dataset, features))
@@ -130,7 +133,7 @@ def prepare(wishes: Wishes) -> Plan:
         seed=seed,
         epochs=_epochs(space, wishes.epochs, seed),
         workers=workers,
-        tracking_uri=wishes.tracking_uri or "sqlite:///mlflow.db",
+        tracking_uri=wishes.tracking_uri or TRACKING,
         ray_address=wishes.ray_address,
         data_dir=data_dir,
     )
@@ -149,9 +152,12 @@ def _prepare_resume(wishes: Wishes) -> Plan:
             raise UserError(f"--{option}: cannot be changed by a resume; start a new study for that")
     _check_free(wishes.runs_dir)
     kept = read_toml(folder / STUDY)
+    check_uri(wishes.tracking_uri or kept["tracking_uri"])
     corpus, features, data_dir = find_corpus(kept["dataset"], kept["features"], wishes.data_dir)
     if corpus.content_hash() != kept["corpus"]:
-        raise UserError(f"--resume {wishes.resume}: the {kept['features']} features are no longer those of the study")
+        raise UserError(
+            f"--resume {wishes.resume}: the {kept['features']} features are no longer those of the study"
+        )
     space = read_space(folder / SPACE)
     plan = Plan(
         name=folder.name,
@@ -264,4 +270,6 @@ def _check_free(runs_dir: Path) -> None:
         raise UserError(f"--runs-dir {runs_dir}: {there} is not a folder")
     free = shutil.disk_usage(there).free
     if free < LEAST_FREE:
-        raise UserError(f"--runs-dir {runs_dir}: only {free / 1e6:.0f} MB are free; a study needs some 500 MB")
+        raise UserError(
+            f"--runs-dir {runs_dir}: only {free / 1e6:.0f} MB are free; a study needs some 500 MB"
+        )

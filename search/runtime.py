@@ -62,7 +62,9 @@ def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> 
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:
-            raise UserError(f"--ray-address {address}: no Ray cluster answers there ({_first(error)})") from None
+            raise UserError(
+                f"--ray-address {address}: no Ray cluster answers there ({_first(error)})"
+            ) from None
         try:
             yield
         finally:

@@ -187,8 +187,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             return
         live.trial.report(value, epoch)
         live.epoch = epoch
+        metrics = {name[8:]: entry for name, entry in result.items() if name.startswith("metrics/")}
         for listener in self.listeners:
-            listener.epoch(live.trial.number, result)
+            listener.epoch(live.trial.number, {"epoch": epoch, **metrics})
 
     def _end(self, live: Live, state: TrialState, reason: str, value: float | None = None) -> None:
         for name, entry in (live.summary | ({record.REASON: reason} if reason else {})).items():

@@ -102,8 +102,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     def _write(self, report: EpochReport) -> None:
         """The trial's own files: curve, best model, and the state from which it can go on."""
         assert self._training is not None
-        scores = {"accuracy": report.validation.accuracy, "macro_f1": report.validation.macro_f1}
-        self._curve.append(report.metrics() | scores | {"epoch": report.epoch, "seconds": report.seconds})
+        self._curve.append({"epoch": report.epoch, **report.metrics()})
         with (self._folder / CURVE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(self._curve[-1]) + "\n")
         if report.improved:
@@ -116,16 +115,18 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def _report(self, report: EpochReport) -> dict[str, Any]:
         best = self._curve[report.best_epoch - 1]
+        metrics = {name: value for name, value in self._curve[report.epoch - 1].items() if name != "epoch"}
         content = self.options.target is not None and report.best_weighted_f1 >= self.options.target
         done = report.done or content
-        return report.metrics() | {
+        return {
+            "metrics": metrics,
             "epoch": report.epoch,
             "epochs": report.epoch,
             "best_weighted_f1": report.best_weighted_f1,
             "best_epoch": report.best_epoch,
-            "accuracy": best["accuracy"],
-            "macro_f1": best["macro_f1"],
-            "seconds": sum(line["seconds"] for line in self._curve),
+            "accuracy": best["val_accuracy"],
+            "macro_f1": best["val_macro_f1"],
+            "seconds": sum(line["epoch_seconds"] for line in self._curve),
             "done": done,
             "ended": "by itself" if done else "",
         }

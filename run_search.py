@@ -1,0 +1,114 @@
+#!/usr/bin/env python
+"""Search the hyperparameters of RIGSL for a dataset: parse, call `search`, print where things are."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+_EXAMPLES = """\
+examples:
+  python run_search.py                                    the bundled MELD features, 8 minutes on two cores
+  python run_search.py --time-budget 1h --seed 7          longer, with another seed
+  python run_search.py --trials 50 --gpus-per-trial 0.25  50 trials, four at a time on one GPU
+  python run_search.py --features official --data-dir /data/meld
+  python run_search.py --resume meld-open-20260101-120000 --time-budget 20m
+  python run_search.py --rerun runs/meld-open-20260101-120000/best
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one sentence, like all errors of this project."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` and exit with code 2."""
+        self.exit(2, f"error: {message}; see python run_search.py --help\n")
+
+
+def parser() -> Parser:
+    """The command line."""
+    made = Parser(
+        prog="run_search.py",
+        description="Search the hyperparameters of RIGSL, test the best configuration once, and export it.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    what = made.add_argument_group("what to search")
+    what.add_argument("--dataset", default="MELD", help="name of the corpus (default: MELD)")
+    what.add_argument(
+        "--features", default="auto", help="open, official, or auto: official where they are (default)"
+    )
+    what.add_argument(
+        "--data-dir", type=Path, metavar="FOLDER", help="where corpora lie (default: data/ beside this file)"
+    )
+    what.add_argument(
+        "--space", type=Path, metavar="FILE", help="search space (default: the dataset's in spaces/)"
+    )
+    what.add_argument("--epochs", type=int, metavar="N", help="most epochs of a trial (default: the space's)")
+    ends = made.add_argument_group("when to end: the first limit reached; default: the [budget] of the space")
+    ends.add_argument("--trials", type=int, metavar="N", help="number of trials")
+    ends.add_argument("--time-budget", metavar="TIME", help="time of the search: 90s, 10m, 1h30m")
+    ends.add_argument(
+        "--target", type=float, metavar="F1", help="weighted F1 on validation that is enough, say 0.6"
+    )
+    ends.add_argument("--patience", type=int, metavar="N", help="trials without a new best")
+    how = made.add_argument_group("how to search")
+    how.add_argument("--sampler", metavar="NAME", help="tpe (default), random, qmc or gp")
+    how.add_argument(
+        "--scheduler", metavar="NAME", help="asha, hyperband, median or none (default: the space's)"
+    )
+    how.add_argument(
+        "--seed", type=int, metavar="N", help="seed of the search and of every training (default: 0)"
+    )
+    where = made.add_argument_group("where to run")
+    where.add_argument(
+        "--workers", type=int, metavar="N", help="trials at a time (default: what the machine carries)"
+    )
+    where.add_argument(
+        "--cpus-per-trial", type=int, metavar="N", help="cores and threads of a trial (default: 1)"
+    )
+    where.add_argument(
+        "--gpus-per-trial", type=float, metavar="SHARE", help="share of a GPU for a trial, say 0.25"
+    )
+    where.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), help="default: auto, a GPU where there is one"
+    )
+    where.add_argument(
+        "--ray-address", metavar="ADDRESS", help="a Ray cluster to join (default: Ray of its own)"
+    )
+    kept = made.add_argument_group("what is kept")
+    kept.add_argument(
+        "--study", metavar="NAME", help="name of the study (default: dataset, features and time)"
+    )
+    kept.add_argument(
+        "--resume", metavar="NAME", help="go on with a study; budgets count what it has used already"
+    )
+    kept.add_argument(
+        "--rerun", type=Path, metavar="FOLDER", help="train an exported best/ again and compare scores"
+    )
+    kept.add_argument("--runs-dir", type=Path, default=Path("runs"), metavar="FOLDER", help="default: runs")
+    kept.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: sqlite:///mlflow.db)")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = vars(parser().parse_args(arguments))
+    # Only now: torch and Ray take seconds to import, --help should not.
+    from rigsl.errors import UserError
+    from search.command import run_command
+
+    try:
+        return run_command(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

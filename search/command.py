@@ -1,0 +1,130 @@
+"""What ``run_search.py`` does with parsed options: plan, run, and say what came out."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rigsl.errors import UserError
+from search.budget import minutes_in_words, read_minutes
+from search.plan import Plan, Wishes, prepare
+
+
+def run_command(options: dict[str, Any]) -> int:
+    """Run or resume a study, or rerun its result; returns the exit code.
+
+    Raises:
+        UserError: a mistake of the user; nothing has been written.
+    """
+    options = dict(options)
+    folder: Path | None = options.pop("rerun")
+    time_budget: str | None = options.pop("time_budget")
+    console = Console(highlight=False, soft_wrap=True)
+    if folder is not None:
+        given = {name for name, value in options.items() if value is not None}
+        if extra := given - {"data_dir", "dataset", "features", "runs_dir"}:
+            raise UserError(f"--rerun: cannot be combined with --{min(extra).replace('_', '-')}")
+        return _rerun(folder, options["data_dir"], console)
+    wishes = Wishes(**options, minutes=None if time_budget is None else read_minutes(time_budget))
+    return _search(prepare(wishes), console)
+
+
+def _search(plan: Plan, console: Console) -> int:
+    from search.study import run
+
+    _print_plan(plan, console)
+    outcome = run(plan)
+    plan = outcome.plan
+    shown = _shown(plan.folder)
+    if outcome.tracking_problem:
+        console.print(f"warning: MLflow is not up to date: {outcome.tracking_problem}")
+    resume = f"python run_search.py --resume {plan.name}{_runs_dir(plan)}"
+    if outcome.interrupted is not None:
+        console.print(f"interrupted; all finished trials are kept, running ones go on with:\n  {resume}")
+        return 128 + outcome.interrupted if outcome.interrupted != signal.SIGINT else 130
+    if outcome.exported is None:
+        console.print("no trial finished an epoch; see the reasons in " + str(shown / "report.html"))
+        return 1
+    _print_scores(outcome.exported, console)
+    uri = plan.tracking_uri
+    for what, how in (
+        ("report", str(shown / "report.html")),
+        ("result", str(shown / "best")),
+        ("runs", f"mlflow ui --backend-store-uri {uri}" if not uri.startswith("http") else uri),
+        ("again", f"python run_search.py --rerun {shown / 'best'}"),
+        ("go on", f"{resume} --time-budget 30m"),
+    ):
+        console.print(f"{what:8s}{how}")
+    return 0
+
+
+def _print_plan(plan: Plan, console: Console) -> None:
+    corpus = plan.corpus
+    lengths = corpus.lengths
+    sizes = ", ".join(
+        f"{split} {corpus.dialogues(split).size} dialogues / {int(lengths[corpus.dialogues(split)].sum())} utterances"
+        for split in ("train", "dev", "test")
+    )
+    ends = ""
+    if plan.budget.minutes is not None:
+        ends = f"; ends by {time.strftime('%H:%M', time.localtime(time.time() + 60 * plan.budget.minutes))}"
+    rows = {
+        "study": f"{plan.name}{' (resumed)' if plan.resumed else ''}",
+        "corpus": f"{corpus.name}: {sizes}",
+        "space": f"{_shown(plan.space.path)}: {len(plan.space.parameters)} parameters, {plan.epochs} epochs",
+        "search": f"{plan.sampler}, {plan.schedule.name}, seed {plan.seed}",
+        "workers": plan.workers.describe(),
+        "budget": plan.budget.describe() + ends,
+    }
+    for name, text in rows.items():
+        console.print(f"{name:8s}{text}")
+
+
+def _print_scores(exported: Any, console: Console) -> None:
+    table = Table(title=f"trial {exported.metrics['trial']}", title_justify="left")
+    table.add_column("")
+    for name in ("validation", "test"):
+        table.add_column(name, justify="right")
+    for name, title in (("weighted_f1", "weighted F1"), ("macro_f1", "macro F1"), ("accuracy", "accuracy")):
+        table.add_row(title, *(f"{100 * part[name]:.2f} %" for part in (exported.validation, exported.test)))
+    console.print(table)
+    counts = ", ".join(f"{count} {name}" for name, count in exported.metrics["trials"].items())
+    console.print(f"trials: {counts}; {exported.metrics['ending']}")
+
+
+def _rerun(folder: Path, data_dir: Path | None, console: Console) -> int:
+    from search.rerun import rerun
+
+    start = time.monotonic()
+    console.print(f"training {folder} again")
+    found = rerun(folder, data_dir=data_dir)
+    table = Table("split", "score", "recorded", "new", "equal")
+    for split, name, recorded, new in found.rows:
+        table.add_row(split, name, f"{recorded:.6f}", f"{new:.6f}", "yes" if recorded == new else "no")
+    console.print(table)
+    for name, (recorded, here) in found.differences.items():
+        console.print(f"{name} differs: recorded on {recorded}, here {here}")
+    took = minutes_in_words((time.monotonic() - start) / 60)
+    if found.equal:
+        console.print(f"equal to the last digit ({took})")
+        return 0
+    if found.reproducible:
+        console.print(f"NOT equal, although the machine is the same ({took})")
+        return 1
+    console.print(f"not equal, as can be on another setup or on CUDA ({took})")
+    return 0
+
+
+def _shown(path: Path) -> Path:
+    """A path as short as possible."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _runs_dir(plan: Plan) -> str:
+    runs = _shown(plan.folder.parent)
+    return "" if runs == Path("runs") else f" --runs-dir {runs}"

@@ -1,0 +1,84 @@
+"""Train an exported configuration again and compare: does anyone else get the same numbers?"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rigsl.checkpoint import CONFIG
+from rigsl.config import from_toml
+from rigsl.errors import UserError
+from search import environment
+from search.corpora import find_corpus
+from search.export import METRICS, read_metrics, test_scores
+from search.machine import gpu_count
+
+#: The scores that are compared: (split, name).
+SCORES = [
+    (split, name) for split in ("validation", "test") for name in ("weighted_f1", "macro_f1", "accuracy")
+]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Recorded and new scores of one configuration."""
+
+    folder: Path
+    rows: list[tuple[str, str, float, float]]  #: split, score, recorded, new
+    differences: dict[str, tuple[Any, Any]]  #: of machine and commit: name -> (recorded, here)
+    device: str
+
+    @property
+    def equal(self) -> bool:
+        """Whether every score is the same, bit for bit."""
+        return all(recorded == new for _, _, recorded, new in self.rows)
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether they must be: the same machine, and no CUDA, which adds up in no fixed order."""
+        return self.device == "cpu" and not set(self.differences) - {"commit"}
+
+
+def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -> Comparison:
+    """Train the configuration in `folder` with its seed, threads and kind of device, and score it again.
+
+    Raises:
+        UserError: the folder is no result of a study, the corpus is another, or there is no such device.
+    """
+    import torch
+
+    from rigsl.training import evaluate, fit
+
+    recorded = read_metrics(folder)
+    if not recorded or not (folder / CONFIG).is_file():
+        raise UserError(f"--rerun {folder}: is no result of a study; it lacks {METRICS} or {CONFIG}")
+    config = from_toml(folder / CONFIG)
+    corpus, _, _ = find_corpus(recorded["dataset"], recorded["features"], data_dir)
+    if corpus.content_hash() != recorded["corpus_hash"]:
+        raise UserError(
+            f"--rerun {folder}: corpus {corpus.name} is not the one that the scores were measured on"
+        )
+    device, threads = recorded["machine"]["device"], recorded["machine"]["threads"]
+    if device == "cuda" and not gpu_count():
+        raise UserError(f"--rerun {folder}: was trained on a GPU, and there is none here that torch can use")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        result = fit(config, corpus.without_test_labels(), device=device, on_epoch=on_epoch)
+        test = evaluate(result.model, corpus, "test", device=device)
+    finally:
+        torch.set_num_threads(before)
+    new = {
+        "validation": dataclasses.asdict(result.best.validation),
+        "test": test_scores(test.log_prob, test.labels, corpus.classes),
+    }
+    rows = [(split, name, recorded[split][name], new[split][name]) for split, name in SCORES]
+    return Comparison(folder, rows, _differences(recorded, device, threads), device)
+
+
+def _differences(recorded: dict[str, Any], device: str, threads: int) -> dict[str, tuple[Any, Any]]:
+    then = dict(recorded["machine"]) | {"commit": recorded["commit"]}
+    now = environment.machine(device, threads) | {"commit": environment.commit()}
+    return {name: (then.get(name), now.get(name)) for name in then | now if then.get(name) != now.get(name)}

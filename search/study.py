@@ -1,0 +1,298 @@
+"""Build, run, resume and finish one study: the only place that sees all the parts."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+from ray import tune
+
+from rigsl.errors import UserError
+from search import environment, lock, record, runtime
+from search.budget import Spent, exhausted
+from search.events import Listener
+from search.export import Exported, export
+from search.interruption import Interruption
+from search.plan import BEST, SPACE, STUDY, Plan
+from search.progress import Progress
+from search.report import write_report
+from search.sampler import METRIC, StudySearcher
+from search.scheduler import make_scheduler, recorded_curves
+from search.tracking import Tracker
+from search.trainable import MODEL, STATE, TrialWorker, WorkerOptions
+
+LOCK = "study.lock"
+#: Study attributes: wall time of all searches so far; how the study stands.
+SECONDS, STANDING = "seconds", "standing"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of a study ended."""
+
+    plan: Plan
+    ending: str  #: why the search ended, in words
+    interrupted: int | None  #: the signal that interrupted it
+    counts: Mapping[str, int]
+    exported: Exported | None  #: None: interrupted, or no trial finished an epoch
+    tracking_problem: str | None = None
+
+
+class Clock:
+    """Wall time of the search, over all resumes."""
+
+    def __init__(self, before: float) -> None:
+        self._before, self._start = before, time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self._before + time.monotonic() - self._start
+
+
+class Keeper:
+    """Keeps the run folder small and the clock in the record.
+
+    Of finished trials only the best one's model stays; a state file goes with the end of its trial.
+    """
+
+    def __init__(self, study: optuna.Study, folder: Path, clock: Clock) -> None:
+        self.study, self.folder, self.clock = study, folder, clock
+        self._written = 0.0
+
+    def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
+        """Nothing to keep yet."""
+
+    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Now and then the clock, so that a killed search loses no more than ten seconds of it."""
+        if self.clock.seconds() - self._written > 10:
+            self.write_clock()
+
+    def finished(self, trial: FrozenTrial) -> None:
+        """Drop what is no longer needed."""
+        self.write_clock()
+        best = record.winner(self.study)
+        for other in record.finished(self.study):
+            folder = record.folder_of(self.folder, other.number)
+            (folder / STATE).unlink(missing_ok=True)
+            if best is not None and other.number != best.number:
+                shutil.rmtree(folder / MODEL, ignore_errors=True)
+
+    def write_clock(self) -> None:
+        """The seconds so far into the record."""
+        self._written = self.clock.seconds()
+        self.study.set_user_attr(SECONDS, round(self._written, 1))
+
+
+class StudyStopper(tune.Stopper):  # type: ignore[misc]
+    """Ends Ray's loop at the first exhausted budget or at a signal; asked after every event."""
+
+    def __init__(self, plan: Plan, study: optuna.Study, clock: Clock, interruption: Interruption) -> None:
+        self.plan, self.study, self.clock, self.interruption = plan, study, clock, interruption
+        self.ending = ""
+        self._spent = Spent()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StudyStopper:
+        return self  # Ray copies the experiment's parts for every trial; there is one ending
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Never: single trials are the scheduler's matter."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the search is over; `ending` then says why."""
+        if not self.ending and self.interruption.signal is not None:
+            self.ending = "interrupted"
+        if not self.ending:
+            spent = dataclasses.replace(self._spent, seconds=self.clock.seconds())
+            self.ending = exhausted(self.plan.budget, spent) or ""
+        return bool(self.ending)
+
+    def count(self) -> None:
+        """Look up in the record what the study has used."""
+        ended = record.finished(self.study)
+        self._spent = Spent(finished=len(ended), scores=[record.score(trial) for trial in ended])
+
+    def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
+        """A start uses up nothing that `exhausted` looks at."""
+
+    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
+        """An epoch uses up time only."""
+
+    def finished(self, trial: FrozenTrial) -> None:
+        """One trial more."""
+        self.count()
+
+
+def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
+    """Run or resume the study of `plan` to the end of its budget, then test, export and report.
+
+    Args:
+        plan: what `prepare` made.
+        listeners: told every event, after the study's own.
+
+    Raises:
+        UserError: another process runs this study, or there is nothing left to do.
+    """
+    plan = _create_folder(plan)
+    refusal = f"study {plan.name} is being run by another process; wait for it or stop it first"
+    with lock.held(plan.folder / LOCK, refusal), Interruption() as interruption:
+        study = record.open_record(plan.folder, plan.name)
+        _check_left(plan, study)
+        _write_folder(plan, study)
+        clock = Clock(float(study.user_attrs.get(SECONDS, 0.0)))
+        progress = Progress(plan, study, clock.seconds)
+        with Tracker(plan, study) as tracker, progress:
+            keeper = Keeper(study, plan.folder, clock)
+            stopper = StudyStopper(plan, study, clock, interruption)
+            heard = (keeper, stopper, tracker, progress, *listeners)
+            ending = _search(plan, study, stopper, heard)
+            keeper.write_clock()
+            if interruption.signal is not None:
+                study.set_user_attr(STANDING, "interrupted")
+                tracker.interrupted()
+                return _outcome(plan, study, ending, interruption.signal, None, tracker)
+            progress.final(ending)
+            exported = export(plan, study, ending)
+            study.set_user_attr(STANDING, f"finished: {ending}")
+            write_report(plan, study, exported)
+            tracker.done(ending, exported)
+    return _outcome(plan, study, ending, None, exported, tracker)
+
+
+def _outcome(
+    plan: Plan,
+    study: optuna.Study,
+    ending: str,
+    signal: int | None,
+    exported: Exported | None,
+    tracker: Tracker,
+) -> Outcome:
+    return Outcome(plan, ending, signal, record.counts(study), exported, tracker.problem)
+
+
+def _search(plan: Plan, study: optuna.Study, stopper: StudyStopper, listeners: Sequence[Listener]) -> str:
+    """Run trials until the study is over; returns why it is."""
+    corpus = plan.corpus.without_test_labels()
+    n_bytes = sum(array.nbytes for array in corpus.features.values())
+    stopper.count()
+    if stopper.stop_all():
+        return stopper.ending
+    with runtime.running(plan.workers, n_bytes, plan.ray_address), stopper.interruption.installed():
+        searcher = StudySearcher(
+            study,
+            plan.space,
+            sampler=plan.sampler,
+            seed=plan.seed,
+            budget=plan.budget,
+            workers=plan.workers.count,
+            overrides={"epochs": plan.epochs},
+            listeners=listeners,
+        )
+        _fit(plan, study, searcher, stopper, corpus)
+        ending = stopper.ending
+        if not ending and searcher.space_exhausted:
+            ending = "every configuration of the space was tried"
+        ending = ending or f"all {plan.budget.trials} trials done"
+        if stopper.interruption.signal is None:
+            searcher.end_running(f"cut off by the end of the study: {ending}")
+    return ending
+
+
+def _fit(
+    plan: Plan, study: optuna.Study, searcher: StudySearcher, stopper: StudyStopper, corpus: Any
+) -> None:
+    """Hand everything to Ray Tune."""
+    workers = plan.workers
+    options = WorkerOptions(
+        trials=plan.folder / "trials",
+        device=workers.device,
+        threads=workers.cpus,
+        gpu_fraction=workers.gpus,
+        target=plan.budget.target,
+    )
+    trainable = tune.with_parameters(TrialWorker, corpus=corpus, options=options)
+    scheduler = make_scheduler(
+        plan.schedule, metric=METRIC, epochs=plan.epochs, seed=plan.seed, curves=recorded_curves(study)
+    )
+    scratch = plan.folder / ".ray"
+    try:
+        tune.Tuner(
+            tune.with_resources(trainable, {"cpu": workers.cpus, "gpu": workers.gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(scratch),
+                stop=stopper,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=1),  # a lost worker: once more from its state
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _trial_name(trial: Any) -> str:
+    return f"{trial.config['number']:04d}-{trial.trial_id}"
+
+
+def _create_folder(plan: Plan) -> Plan:
+    """Make the folder of a new study; the next free name where another process was faster."""
+    if plan.resumed:
+        return plan
+    folder = plan.folder
+    for number in range(2, 1000):
+        with contextlib.suppress(FileExistsError):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            return dataclasses.replace(plan, folder=folder, name=folder.name)
+        folder = plan.folder.with_name(f"{plan.folder.name}-{number}")
+    raise UserError(f"{plan.folder}: exists already, and so do 1000 like it; give a --study name")
+
+
+def _check_left(plan: Plan, study: optuna.Study) -> None:
+    """A finished study whose budget is used up has nothing to resume."""
+    if not str(study.user_attrs.get(STANDING, "")).startswith("finished"):
+        return
+    ended = record.finished(study)
+    scores = [record.score(trial) for trial in ended]
+    spent = Spent(finished=len(ended), scores=scores, seconds=float(study.user_attrs.get(SECONDS, 0.0)))
+    if ending := exhausted(plan.budget, spent):
+        raise UserError(
+            f"--resume {plan.name}: the study has ended ({ending}); give it more with --trials or --time-budget"
+        )
+
+
+def _write_folder(plan: Plan, study: optuna.Study) -> None:
+    """The study's options, its space and what it runs on; a resume adds its own environment."""
+    if not (plan.folder / SPACE).exists():
+        shutil.copyfile(plan.space.path, plan.folder / SPACE)
+    (plan.folder / STUDY).write_text(plan.options_toml(), encoding="utf-8")
+    (plan.folder / "trials").mkdir(exist_ok=True)
+    path = plan.folder / "environment.json"
+    sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    started = {"started": datetime.now().astimezone().isoformat(timespec="seconds")}
+    sessions.append(started | environment.describe(plan.workers, plan.seed))
+    path.write_text(json.dumps(sessions, indent=2) + "\n", encoding="utf-8")
+    study.set_user_attr(STANDING, "running")
+
+
+def best_folder(plan: Plan) -> Path:
+    """Where the study's result lies."""
+    return plan.folder / BEST
