@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,11 @@ def connect(uri: str, dataset: str) -> tuple[MlflowClient, str]:
     """
     from mlflow import MlflowClient
 
+    for name in ("mlflow", "alembic"):  # after the import, which sets the levels of MLflow's loggers
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("mlflow."):
+            logging.getLogger(name).setLevel(logging.ERROR)
     local = uri.startswith(SQLITE)
     path = database(uri)
     with lock.held(path.with_name(path.name + ".lock")) if local else contextlib.nullcontext():

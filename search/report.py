@@ -181,14 +181,14 @@ def draw_history(study: optuna.Study, path: Path) -> None:
         points = [(trial.number, record.score(trial)) for trial in trials if trial.state == state]
         points = [(number, 100 * value) for number, value in points if value is not None]
         if points:
-            axes.scatter(*zip(*points, strict=True), s=22, color=colour, label=label)
+            axes.scatter([x for x, _ in points], [y for _, y in points], s=22, color=colour, label=label)
     best, steps = None, []
     for trial in trials:
         if trial.state == TrialState.COMPLETE and trial.value is not None:
             best = trial.value if best is None else max(best, trial.value)
             steps.append((trial.number, 100 * best))
     if steps:
-        axes.step(*zip(*steps, strict=True), where="post", color="#d62", label="best")
+        axes.step([x for x, _ in steps], [y for _, y in steps], where="post", color="#d62", label="best")
         axes.legend(frameon=False, loc="lower right")
     axes.set(xlabel="trial", ylabel="validation weighted F1 (%)")
     axes.spines[["top", "right"]].set_visible(False)

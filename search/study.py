@@ -154,7 +154,7 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
         with Tracker(plan, study) as tracker, progress:
             keeper = Keeper(study, plan.folder, clock)
             stopper = StudyStopper(plan, study, clock, interruption)
-            heard = (keeper, stopper, tracker, progress, *listeners)
+            heard: list[Listener] = [keeper, stopper, tracker, progress, *listeners]
             ending = _search(plan, study, stopper, heard)
             keeper.write_clock()
             if interruption.signal is not None:
@@ -226,24 +226,23 @@ def _fit(
     )
     scratch = plan.folder / ".ray"
     try:
-        tune.Tuner(
-            tune.with_resources(trainable, {"cpu": workers.cpus, "gpu": workers.gpus}),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=-1,
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(scratch),
-                stop=stopper,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=1),  # a lost worker: once more from its state
-            ),
-        ).fit()
+        # tune.run and not tune.Tuner, which would pickle the searcher (and with it the open record) to restore it.
+        tune.run(
+            trainable,
+            resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=-1,
+            reuse_actors=True,
+            stop=stopper,
+            max_failures=1,  # a lost worker: once more, from the trial's state file
+            raise_on_failed_trial=False,
+            name="tune",
+            storage_path=str(scratch),
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+            verbose=0,
+        )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

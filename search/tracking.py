@@ -8,7 +8,6 @@ cannot. What a run holds is looked up first, so a resume goes on with the same r
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import threading
@@ -73,8 +72,6 @@ class Tracker:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         tags = {
             "dataset": self.plan.space.dataset,
             "features": self.plan.features,
@@ -157,7 +154,8 @@ class Tracker:
         value = record.score(trial)
         if value is not None:
             best = record.winner(self.study)
-            curve = {"trial_weighted_f1": value, "best_weighted_f1": record.score(best) if best else value}
+            best_value = (record.score(best) if best else None) or value
+            curve = {"trial_weighted_f1": value, "best_weighted_f1": best_value}
             parent.metrics.append(_step({"epoch": trial.number, **curve}))
             parent.dirty = True
 
