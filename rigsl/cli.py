@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--encoder", default="all-MiniLM-L6-v2", metavar="NAME", help="sentence-transformers name or folder"
     )
-    build.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
+    build.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write"
+    )
     build.add_argument("--device", default="cpu", help="where the encoder runs (default: %(default)s)")
     return parser
 
@@ -98,7 +100,9 @@ def _checkpoint_arguments(parser: argparse.ArgumentParser, default_split: str) -
 
 def _train_parser(commands: Any) -> None:
     train = _command(commands, "train", "train one configuration and keep its best epoch", run_train)
-    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="the checkpoint folder to write")
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the checkpoint folder to write"
+    )
     train.add_argument("--config", type=Path, metavar="FILE", help="a config.toml to start from")
     _data_arguments(train)
     group = train.add_argument_group("hyperparameters (each overrides --config)")
@@ -145,7 +149,8 @@ def run_train(options: argparse.Namespace) -> int:
     console.print(
         f"best epoch {best.epoch}: dev weighted F1 {best.validation.weighted_f1:.4f}, "
         f"accuracy {best.validation.accuracy:.4f}; checkpoint in {options.out}\n"
-        f"next: python -m rigsl test --checkpoint {options.out}"
+        f"next: python -m rigsl test --checkpoint {options.out}",
+        soft_wrap=True,
     )
     return 0
 
@@ -174,10 +179,8 @@ def run_test(options: argparse.Namespace) -> int:
             zero_division=0,
         )
     )
-    scores = found.scores
-    console.print(
-        f"weighted F1 {scores.weighted_f1:.4f}  accuracy {scores.accuracy:.4f}  macro F1 {scores.macro_f1:.4f}"
-    )
+    weighted, accuracy, macro = found.scores.weighted_f1, found.scores.accuracy, found.scores.macro_f1
+    console.print(f"weighted F1 {weighted:.4f}  accuracy {accuracy:.4f}  macro F1 {macro:.4f}")
     return 0
 
 

@@ -26,7 +26,7 @@ MODALITIES = {"l": "text", "a": "audio", "v": "visual", "d": "delivery"}
 
 
 def _hp(default: Any, help: str, **bounds: Any) -> Any:
-    """A hyperparameter: its default, its help line and its bounds (``low``, ``high``, ``above``, ``choices``)."""
+    """A hyperparameter: default, help line and bounds (``low``, ``high``, ``above``, ``choices``)."""
     return dataclasses.field(default=default, metadata={"help": help, **bounds})
 
 
@@ -45,7 +45,9 @@ class RIGSLConfig:
     base_model: str = _hp("GRU", "recurrent network of the encoder", choices=("GRU", "LSTM"))
     av_using_lstm: bool = _hp(False, "context network for the modalities beside text, too")
     use_speaker: bool = _hp(True, "speaker network, and speaker embedding on text nodes")
-    dropout: float = _hp(0.5, "dropout in the recurrent networks and before the classifier", low=0.0, high=0.95)
+    dropout: float = _hp(
+        0.5, "dropout in the recurrent networks and before the classifier", low=0.0, high=0.95
+    )
     use_residue: bool = _hp(False, "add the encoder's own features to the fusion")
     # CGS
     backbone: str = _hp("M3Net", "backbone of the sparsified graph", choices=("M3Net",))
@@ -119,25 +121,35 @@ def checked(name: str, value: Any) -> Any:
         UserError: `name` is no hyperparameter, or the value has the wrong type or is out of bounds.
     """
     if name not in FIELDS:
-        raise UserError(f"'{name}' is not a hyperparameter of RIGSL; `python -m rigsl train --help` lists them")
-    spec, kind = FIELDS[name], type(FIELDS[name].default)
+        raise UserError(
+            f"'{name}' is not a hyperparameter of RIGSL; `python -m rigsl train --help` lists them"
+        )
+    spec = FIELDS[name]
+    kind: type = type(spec.default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
         raise UserError(f"{name} = {value!r} is not {_KINDS[kind]}")
-    if kind is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name} = {value!r} is not a finite number")
     if name == "modals":
-        return _checked_modals(value)
-    bounds = spec.metadata
-    if "choices" in bounds and value not in bounds["choices"]:
-        raise UserError(f"{name} = {value!r} is not one of {', '.join(map(repr, bounds['choices']))}")
-    below = ("low" in bounds and value < bounds["low"]) or ("above" in bounds and value <= bounds["above"])
-    if below or ("high" in bounds and value > bounds["high"]):
+        return _checked_modals(str(value))
+    if "choices" in spec.metadata and value not in spec.metadata["choices"]:
+        raise UserError(f"{name} = {value!r} is not one of {', '.join(map(repr, spec.metadata['choices']))}")
+    if isinstance(value, int | float) and not _within(value, spec.metadata):
         raise UserError(f"{name} = {value!r} is outside {allowed(name)}")
-    if name == "hidden_dim" and value % 2:
+    if name == "hidden_dim" and isinstance(value, int) and value % 2:
         raise UserError(f"hidden_dim = {value} is odd; a bidirectional network needs an even width")
     return value
+
+
+def _within(value: float, bounds: Mapping[str, Any]) -> bool:
+    above, low, high = (bounds.get(name) for name in ("above", "low", "high"))
+    return not (
+        (above is not None and value <= above)
+        or (low is not None and value < low)
+        or (high is not None and value > high)
+    )
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -148,9 +160,8 @@ def allowed(name: str) -> str:
     bounds = FIELDS[name].metadata
     if "choices" in bounds:
         return " or ".join(map(repr, bounds["choices"]))
-    low = f"above {bounds['above']:g}" if "above" in bounds else f"{bounds['low']:g}" if "low" in bounds else ""
-    high = f"{bounds['high']:g}" if "high" in bounds else ""
-    return " to ".join(part for part in (low, high) if part) if high else f"{low} or more"
+    low = f"above {bounds['above']:g}" if "above" in bounds else f"{bounds['low']:g}"
+    return f"{low} to {bounds['high']:g}" if "high" in bounds else f"{low} or more"
 
 
 def _checked_modals(value: str) -> str:

@@ -13,7 +13,7 @@ from rigsl.training import Evaluation
 
 
 def predictions_table(corpus: Corpus, found: Evaluation) -> pd.DataFrame:
-    """One row an utterance: dialogue, utterance, speaker, text, emotion, predicted, p(class) for every class."""
+    """One row an utterance: dialogue, utterance, speaker, text, emotion, predicted, p(class) of each."""
     dialogue = np.searchsorted(corpus.offsets, found.rows, side="right") - 1
     table = pd.DataFrame(
         {

@@ -113,7 +113,7 @@ class Training:
             self.model = RIGSL(config, corpus.schema).to(device)
         self._weights = class_weights(labels, len(corpus.classes), config.class_weight).to(device)
         self._optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=config.lr, weight_decay=config.l2, foreach=True
+            self.model.parameters(), lr=config.lr, weight_decay=config.l2, fused=True
         )
         self.last_report: EpochReport | None = None
         self._best: dict[str, Tensor] = {}

@@ -68,7 +68,7 @@ class Batch:
         return max(self.lengths)
 
     def pad(self, rows: Tensor, groups: int = 1) -> Tensor:
-        """[groups * U, ...] -> [B, groups, T, ...], zero where a dialogue has ended; groups are modalities."""
+        """[groups * U, ...] -> [B, groups, T, ...], zero where a dialogue has ended; groups: modalities."""
         size = len(self.lengths) * self.longest
         parts = rows.reshape(groups, -1, *rows.shape[1:])
         padded = rows.new_zeros(groups, size, *rows.shape[1:]).index_copy(1, self.slot, parts)

@@ -57,7 +57,7 @@ class TextMix(nn.Module):
         elif self.norms:
             flat = padded.flatten(0, 1)
             mixed = torch.stack([norm(flat[:, index]) for index, norm in enumerate(self.norms)], dim=1)
-            padded = mixed.unflatten(0, padded.shape[:2])
+            padded = mixed.reshape(padded.shape)
         return padded.mean(dim=2)
 
 

@@ -27,7 +27,7 @@ def orthogonal_projection(features: int, width: int, generator: torch.Generator 
         rows = min(width, features - start)
         q, _ = torch.linalg.qr(torch.randn(width, rows, generator=generator))
         blocks.append(q.T)
-    norms = torch.randn(features, width, generator=generator).norm(dim=1, keepdim=True)
+    norms: Tensor = torch.randn(features, width, generator=generator).norm(dim=1, keepdim=True)
     return torch.cat(blocks) * norms
 
 
@@ -42,7 +42,8 @@ def softmax_kernel(data: Tensor, projection: Tensor, real: Tensor | None = None)
     projected = data @ projection.T
     half_square = data.square().sum(dim=-1, keepdim=True) / 2
     if real is None:
-        return torch.exp(projected - half_square - projected.amax(dim=-1, keepdim=True)) + STABILISER
+        exponent = projected - half_square - projected.amax(dim=-1, keepdim=True)
+        return torch.exp(exponent) + STABILISER
     largest = projected.masked_fill(~real, -torch.inf).amax(dim=(-2, -1), keepdim=True)
     exponent = (projected - half_square - largest).masked_fill(~real, -torch.inf)
     return (torch.exp(exponent) + STABILISER) * real
@@ -57,7 +58,7 @@ def relation_weights(query: Tensor, key: Tensor, projection: Tensor, tau: float,
     with torch.autocast(query.device.type, enabled=False):
         q = softmax_kernel(full(query) * scale, projection)
         k = softmax_kernel(full(key) * scale, projection, real)
-        similarity = q @ k.transpose(-1, -2)
+        similarity: Tensor = q @ k.transpose(-1, -2)
         return similarity / similarity.sum(dim=-1, keepdim=True)
 
 
@@ -131,7 +132,7 @@ class NodeFormerLayer(nn.Module):
     def _split(self, rows: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
         """[M * U, H * d] -> [B, H, N, d]"""
         padded = batch.pad(rows, graph.modalities).flatten(1, 2)
-        return padded.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return padded.reshape(*padded.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class NodeFormer(nn.Module):

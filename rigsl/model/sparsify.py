@@ -79,15 +79,10 @@ class EdgeGate(nn.Module):
     def weights(self) -> tuple[Tensor, Tensor]:
         """Weight [6, d] and bias [6] that give a node's scores: as source of each type, then as target
         (the type's bias counted once, with the target)."""
-        source, target, zero, bias = [], [], [], []
-        for score in self.score:
-            as_source, as_target = score.weight.chunk(2, dim=1)
-            source.append(as_source)
-            target.append(as_target)
-            bias.append(score.bias)
-            zero.append(torch.zeros_like(score.bias))
-        ends = torch.cat(source + target)  # [6, d]
-        return ends @ self.transform.weight, ends @ self.transform.bias + torch.cat(zero + bias)
+        pairs = torch.cat([score.get_parameter("weight") for score in self.score])  # [3, 2 d]
+        bias = torch.cat([score.get_parameter("bias") for score in self.score])
+        ends = torch.cat(pairs.chunk(2, dim=1))  # [6, d]: sources, then targets
+        return ends @ self.transform.weight, ends @ self.transform.bias + torch.cat([0 * bias, bias])
 
     def logits(self, scores: Tensor, graph: DialogueGraph) -> EdgeValues:
         """[B, M, T, 6] -> the logit of every edge."""

@@ -49,7 +49,10 @@ def test_a_dialogue_does_not_see_its_batch(norm, recurrent):
         assert np.abs(value - alone[row]).max() < 1e-5
 
 
-@pytest.mark.parametrize("modals", ["".join(c) for n in (1, 2, 3, 4) for c in itertools.combinations("lavd", n)])
+SUBSETS = ["".join(letters) for n in (1, 2, 3, 4) for letters in itertools.combinations("lavd", n)]
+
+
+@pytest.mark.parametrize("modals", SUBSETS)
 def test_any_subset_of_modalities_trains(modals):
     corpus = toy_corpus(widths=WIDTHS)
     model = _model(corpus, modals=modals).train()

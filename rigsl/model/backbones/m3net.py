@@ -96,10 +96,11 @@ class HypergraphBranch(nn.Module):
         modality = torch.arange(modalities, device=real.device)
         before = torch.cumsum(lengths, 0) - lengths
         first_edge = before + modalities * torch.arange(size, device=real.device)
-        if modalities * sum(batch.lengths) > OFFICIAL_NODES or sum(batch.lengths) + modalities * size > OFFICIAL_HYPEREDGES:
+        utterances = sum(batch.lengths)
+        if modalities * utterances > OFFICIAL_NODES or utterances + modalities * size > OFFICIAL_HYPEREDGES:
             raise UserError(
-                f"official_quirks: a batch of {sum(batch.lengths)} utterances in {size} dialogues is larger than "
-                "the official weight tables; use a smaller batch_size"
+                f"official_quirks: a batch of {utterances} utterances in {size} dialogues is larger than the "
+                "official weight tables; use a smaller batch_size"
             )
         node_index = modalities * before[:, None, None] + modality[:, None] * lengths[:, None, None] + time
         utterance_edge = first_edge[:, None] + modalities + time

@@ -1,0 +1,51 @@
+# The environment is made once, in .venv, with exactly the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+
+# Build environments of source packages obey the constraints, too.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: search test lint install features clean
+
+search: $(VENV)/.run  ## search MELD with the bundled features: make search ARGS="--trials 8"
+	$(PY) run_search.py --dataset MELD $(ARGS)
+
+test: $(VENV)/.test  ## run the test-suite: make test ARGS="-k sampler"
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+install: $(VENV)/.run  ## the environment only
+
+features: $(VENV)/.features  ## rebuild data/meld_open.safetensors: make features CSV=folder/of/MELD/csv
+	$(PY) -m rigsl build-features --csv "$(CSV)" --out data/meld_open.safetensors
+
+clean:  ## remove the environment
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed; set PYTHON=/path/to/it"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PY) -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(PY) -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PY) -m pip install --quiet --editable '.[dev,test]'
+	@touch $@
+
+$(VENV)/.features: $(VENV)/.run
+	$(PY) -m pip install --quiet --editable '.[features]'
+	@touch $@

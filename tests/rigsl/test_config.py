@@ -1,0 +1,87 @@
+"""One configuration: checked at the door, equal to what its TOML says."""
+
+import dataclasses
+
+import pytest
+
+from rigsl.config import FIELDS, RIGSLConfig, allowed, from_mapping, from_toml
+from rigsl.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("tau", "high", "tau = 'high' is not a number"),
+        ("tau", 0.0, "tau = 0.0 is outside 0.001 to 100"),
+        ("tau", float("nan"), "not a finite number"),
+        ("lr", 0, "lr = 0.0 is outside above 0 to 1"),
+        ("num_K", True, "num_K = True is not a whole number"),
+        ("num_K", 1.5, "num_K = 1.5 is not a whole number"),
+        ("use_gumbel", 1, "use_gumbel = 1 is not true or false"),
+        ("backbone", "GNN", "backbone = 'GNN' is not one of"),
+        ("modals", "", "not a non-empty subset"),
+        ("modals", "ll", "not a non-empty subset"),
+        ("hidden_dim", 7, "hidden_dim = 7 is odd"),
+        ("num_k", 3, "'num_k' is not a hyperparameter"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(name, value, says):
+    with pytest.raises(UserError, match="^here: ") as error:
+        from_mapping({name: value}, "here")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_modalities_take_the_order_of_the_nodes():
+    assert RIGSLConfig(modals="vald").modals == "lavd"
+
+
+def test_toml_and_back(tmp_path):
+    config = RIGSLConfig(tau=0.3, use_gumbel=False, norm="LN2", modals="ld", lr=1, seed=7)
+    path = tmp_path / "config.toml"
+    path.write_text(config.to_toml() + '\n[data]\nname = "anything"\n')
+    assert from_toml(path) == config
+
+
+def test_damaged_toml_is_named(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("tau = ")
+    with pytest.raises(UserError, match=r"config\.toml: is not valid TOML"):
+        from_toml(path)
+    with pytest.raises(UserError, match="cannot be read"):
+        from_toml(tmp_path / "missing.toml")
+
+
+def test_every_hyperparameter_changes_the_hash():
+    base = RIGSLConfig(modals="l")
+    changed = {
+        "modals": "ld",
+        "norm": "LN",
+        "base_model": "LSTM",
+        "class_weight": "none",
+        "precision": "bf16",
+    }
+    hashes = {base.content_hash()}
+    for name, spec in FIELDS.items():
+        value = getattr(base, name)
+        if name == "backbone" and len(spec.metadata["choices"]) == 1:
+            continue
+        if isinstance(value, bool):
+            value = not value
+        elif isinstance(value, str):
+            value = changed.get(name) or next(c for c in spec.metadata["choices"] if c != value)
+        else:
+            value = value + 2 if isinstance(value, int) else value * 0.99 if value > 1 else value * 0.9
+        hashes.add(dataclasses.replace(base, **{name: value}).content_hash())
+    skipped = 1 if len(FIELDS["backbone"].metadata["choices"]) == 1 else 0
+    assert len(hashes) == len(FIELDS) + 1 - skipped
+
+
+def test_equal_configurations_hash_alike():
+    assert RIGSLConfig(tau=1).content_hash() == RIGSLConfig(tau=1.0).content_hash()
+
+
+def test_bounds_in_words():
+    assert allowed("dropout") == "0 to 0.95"
+    assert allowed("epochs") == "1 or more"
+    assert allowed("base_model") == "'GRU' or 'LSTM'"
