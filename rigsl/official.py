@@ -66,7 +66,7 @@ def _layer_name(name: str) -> str:
     for pattern, target in _EDGE_GATE:
         if re.search(pattern, name):
             return re.sub(pattern, target, name)
-    return re.sub(r"^gate\.", "frequency.", name)
+    return re.sub(r"^gate\.", "pair.", name)
 
 
 def renamed_state(official: Mapping[str, Tensor]) -> dict[str, Tensor]:

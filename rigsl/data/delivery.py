@@ -32,7 +32,7 @@ _SIGNS = {
     "ends_trailing_off": r"(?:…|\.{2,})\W*$",
     "elongated_words": r"(?i)([a-z])\1\1",
     "broken_words": r"\b\w{1,3}-(?=\w)",  # "w-what"
-    "shouted_words": r"\b[A-Z][A-Z']+\b",
+    "shouted_words": r"\b[A-Z]{2,}\b",
 }
 #: Words in lower case, as share of all words of the utterance.
 _WORDS = {

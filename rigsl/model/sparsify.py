@@ -105,54 +105,45 @@ class EdgeGate(nn.Module):
     def penalty(self, logits: EdgeValues, graph: DialogueGraph) -> Tensor:
         """Mean over the batch's edges of the probability that the edge survives."""
         intra = l0_penalty(logits.intra, **self.shape) * graph.intra[:, None]
-        cross = l0_penalty(logits.cross, **self.shape) * _cross_mask(graph)
+        cross = l0_penalty(logits.cross, **self.shape) * cross_mask(graph)
         return (intra.sum() + cross.sum()) / graph.edges.sum().clamp_min(1)
 
 
 @dataclass(frozen=True)
 class SparseGraph:
-    """Gates on the edges that are left. intra [B, M, T, T] and cross [B, M, M, T] are zero where there
-    is no edge; norm [B, M, T] is each node's degree normaliser; kept: share of edges left (scalar)."""
+    """The gates (zero where there is no edge), the degree normaliser [B, M, T] of every node, and the
+    share of predefined edges that are left (scalar)."""
 
-    intra: Tensor
-    cross: Tensor
+    gates: EdgeValues
     norm: Tensor
     kept: Tensor
 
-    def propagate(self, x: Tensor, weight: EdgeValues | None = None) -> Tensor:
-        """out_i = sum_j s_i s_j g_ji weight_ji x_j. Shapes: [B, M, T, d] -> [B, M, T, d]"""
-        intra = self.intra * self.norm[..., :, None] * self.norm[..., None, :]
-        cross = self.cross * self.norm[:, :, None] * self.norm[:, None, :]
-        if weight is not None:
-            intra, cross = intra * weight.intra, cross * weight.cross
-        return propagate(x, intra, cross)
-
-
-def propagate(x: Tensor, intra: Tensor, cross: Tensor) -> Tensor:
-    """out_i = sum over edges j -> i of value_ji x_j. Shapes: x [B, M, T, d], values as in EdgeValues."""
-    out = intra.to(x.dtype) @ x
-    if x.shape[1] == 1:
-        return out
-    return out + torch.einsum("bmnt,bntd->bmtd", cross.to(x.dtype), x)
+    def normalised(self) -> EdgeValues:
+        """s_i s_j g_ji of every edge."""
+        norm = self.norm
+        return EdgeValues(
+            self.gates.intra * norm[..., :, None] * norm[..., None, :],
+            self.gates.cross * norm[:, :, None] * norm[:, None, :],
+        )
 
 
 def sparsify(gates: EdgeValues, graph: DialogueGraph) -> SparseGraph:
     """Set to zero what is no edge, and count the outgoing edges that are left."""
     intra = gates.intra * graph.intra[:, None]
-    cross = gates.cross * _cross_mask(graph)
+    cross = gates.cross * cross_mask(graph)
     degree = (intra != 0).sum(dim=2) + (cross != 0).sum(dim=1)  # over targets -> [B, M, T]
     kept = degree.sum() / graph.edges.sum().clamp_min(1)
-    return SparseGraph(intra, cross, degree_norm(degree.to(intra.dtype)), kept)
+    return SparseGraph(EdgeValues(intra, cross), degree_norm(degree.to(intra.dtype)), kept)
 
 
-def _cross_mask(graph: DialogueGraph) -> Tensor:
+def propagate(x: Tensor, values: EdgeValues) -> Tensor:
+    """out_i = sum over edges j -> i of value_ji x_j. Shapes: [B, M, T, d] -> [B, M, T, d]"""
+    out = values.intra.to(x.dtype) @ x
+    if x.shape[1] == 1:
+        return out
+    return out + torch.einsum("bmnt,bntd->bmtd", values.cross.to(x.dtype), x)
+
+
+def cross_mask(graph: DialogueGraph) -> Tensor:
+    """[B, M, M, T]: the edges between modalities of utterances that exist."""
     return graph.cross[:, :, None] & graph.real[:, None, None, :]
-
-
-def glorot_linear(inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
-    """A linear layer with Glorot-uniform weights and zero bias, as torch_geometric's ``Linear`` starts."""
-    layer = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.xavier_uniform_(layer.weight)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return layer

@@ -11,9 +11,8 @@ from rigsl.cli import main
 from rigsl.data import source
 
 ROOT = Path(__file__).parents[2]
-TINY = (
-    "--hidden_dim 8 --num_L 1 --num_K 1 --nodeformer_heads 1 --nb_features_dim 4 --use_gumbel False".split()
-)
+TINY = ["--hidden_dim", "8", "--num_L", "1", "--num_K", "1", "--nodeformer_heads", "1"]
+TINY += ["--nb_features_dim", "4", "--use_gumbel", "False"]
 
 
 def _shell(*arguments):

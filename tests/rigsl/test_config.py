@@ -26,7 +26,7 @@ from rigsl.errors import UserError
     ],
 )
 def test_a_bad_value_is_refused_by_name(name, value, says):
-    with pytest.raises(UserError, match="^here: ") as error:
+    with pytest.raises(UserError, match=r"^here: ") as error:
         from_mapping({name: value}, "here")
     assert says in str(error.value)
     assert "\n" not in str(error.value)

@@ -22,7 +22,7 @@ def test_without_focus_it_is_the_weighted_nll():
 
 
 def test_focal_loss_and_its_gradient():
-    """mean of -(1 - p)^gamma w log p, p detached: the gradient of a row is its focus times that of the NLL."""
+    """mean of -(1 - p)^gamma w log p, p detached: a row's gradient is its focus times that of the NLL."""
     logits, log_prob, label = _predictions()
     weight = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     loss = task_loss(log_prob, label, weight, 0.5)

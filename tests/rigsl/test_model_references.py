@@ -116,7 +116,7 @@ def test_frequency_layer(modals, training, window, monkeypatch):
     gate = (z * 1.7 - 0.4).clamp(0, 1)
     s = degree(source[gate != 0], edges.nodes, dtype=x.dtype).pow(-0.5).clamp(0, 1.5)
     ends = torch.cat([hidden[target], hidden[source]], dim=1)
-    sign = torch.tanh(layer.frequency(ends)).squeeze(1)
+    sign = torch.tanh(layer.pair(ends)).squeeze(1)
     expected = ReferenceConv()(hidden, edges.index, s[source] * s[target] * gate * sign)
     torch.testing.assert_close(out.features, expected)
     penalty = torch.sigmoid(logit - 0.7 * np.log(0.4 / 1.3)).mean()

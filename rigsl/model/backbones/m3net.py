@@ -11,43 +11,27 @@ from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
 from rigsl.errors import UserError
 from rigsl.model.backbones.base import Backbone, BackboneOutput
+from rigsl.model.backbones.layers import CGSLayer, run_layers
 from rigsl.model.graph import DialogueGraph
 from rigsl.model.precision import full
-from rigsl.model.sparsify import EdgeGate, EdgeValues, glorot_linear, sparsify
+from rigsl.model.sparsify import EdgeValues, SparseGraph
 
 HYPERGRAPH_LAYERS = 3
 #: Sizes of the official weight tables, which are indexed by position in the batch.
 OFFICIAL_NODES, OFFICIAL_HYPEREDGES = 5200, 1000
 
 
-class FrequencyLayer(nn.Module):
-    """out_i = sum_j s_i s_j g_ji tanh(gate . [x'_i ; x'_j]) x'_j with x' = Lin(x).
-
-    Shapes: [M * U, d] -> [M * U, d]
-    """
+class FrequencyLayer(CGSLayer):
+    """Value of an edge: s_i s_j g_ji tanh(gate . [x'_i ; x'_j])."""
 
     def __init__(self, config: RIGSLConfig) -> None:
-        super().__init__()
-        d = config.hidden_dim
-        self.lin = glorot_linear(d, d, bias=False)
-        self.edge_gate = EdgeGate(config)
-        self.frequency = glorot_linear(2 * d, 1, bias=True)
+        super().__init__(config)
+        self.pair = nn.Linear(2 * config.hidden_dim, 1)
+        nn.init.xavier_uniform_(self.pair.weight)
 
-    def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
-        x = self.lin(x)
-        weight, bias = self.edge_gate.weights()
-        target, source = self.frequency.weight.chunk(2, dim=1)
-        frequency_bias = torch.cat([self.frequency.bias, torch.zeros_like(self.frequency.bias)])
-        scores = F.linear(x, torch.cat([weight, target, source]), torch.cat([bias, frequency_bias]))
-        scores = batch.pad(full(scores), graph.modalities)  # [B, M, T, 8]
-        logits = self.edge_gate.logits(scores[..., :6], graph)
-        sparse = sparsify(self.edge_gate.gates(logits), graph)
-        to, of = scores[..., 6], scores[..., 7]
-        signs = EdgeValues(
-            torch.tanh(to[..., :, None] + of[..., None, :]), torch.tanh(to[:, :, None] + of[:, None])
-        )
-        out = sparse.propagate(batch.pad(x, graph.modalities), signs)
-        return BackboneOutput(batch.unpad(out), self.edge_gate.penalty(logits, graph), sparse.kept)
+    def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
+        even = sparse.normalised()
+        return EdgeValues(even.intra * torch.tanh(pair.intra), even.cross * torch.tanh(pair.cross))
 
 
 class HypergraphBranch(nn.Module):
@@ -134,14 +118,11 @@ class M3Net(Backbone):
 
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         x = self.fc1(self._with_speakers(x, batch))
-        out, penalties, kept = x, [], []
-        for layer in self.layers:
-            step = layer(F.dropout(out, self.dropout, self.training), batch, graph)
-            out = out + step.features if self.residual else step.features
-            penalties.append(step.penalty)
-            kept.append(step.kept)
-        penalty = penalties[-1] if self.quirks else torch.stack(penalties).sum()
-        return BackboneOutput(self.hypergraph(x, batch, graph) + out, penalty, torch.stack(kept).mean())
+        out, steps = run_layers(self.layers, x, batch, graph, dropout=self.dropout, residual=self.residual)
+        kept = torch.stack([step.kept for step in steps]).mean()
+        penalties = torch.stack([step.penalty for step in steps])
+        penalty = penalties[-1] if self.quirks else penalties.sum()
+        return BackboneOutput(self.hypergraph(x, batch, graph) + out, penalty, kept)
 
     def _with_speakers(self, x: Tensor, batch: Batch) -> Tensor:
         """The speaker embedding added to the text nodes."""
