@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from rigsl.data.corpus import SPLITS
 from rigsl.errors import UserError
 from search.budget import minutes_in_words, read_minutes
 from search.plan import Plan, Wishes, prepare
@@ -66,16 +67,14 @@ def _search(plan: Plan, console: Console) -> int:
 def _print_plan(plan: Plan, console: Console) -> None:
     corpus = plan.corpus
     lengths = corpus.lengths
-    sizes = ", ".join(
-        f"{split} {corpus.dialogues(split).size} dialogues / {int(lengths[corpus.dialogues(split)].sum())} utterances"
-        for split in ("train", "dev", "test")
-    )
+    parts = {split: corpus.dialogues(split) for split in SPLITS}
+    sizes = ", ".join(f"{split} {rows.size} / {int(lengths[rows].sum())}" for split, rows in parts.items())
     ends = ""
     if plan.budget.minutes is not None:
         ends = f"; ends by {time.strftime('%H:%M', time.localtime(time.time() + 60 * plan.budget.minutes))}"
     rows = {
         "study": f"{plan.name}{' (resumed)' if plan.resumed else ''}",
-        "corpus": f"{corpus.name}: {sizes}",
+        "corpus": f"{corpus.name} (dialogues / utterances: {sizes})",
         "space": f"{_shown(plan.space.path)}: {len(plan.space.parameters)} parameters, {plan.epochs} epochs",
         "search": f"{plan.sampler}, {plan.schedule.name}, seed {plan.seed}",
         "workers": plan.workers.describe(),

@@ -69,8 +69,13 @@ def export(plan: Plan, study: optuna.Study, ending: str) -> Exported | None:
     else:
         test = final_test(source, plan.corpus, plan.workers.device, plan.workers.cpus)
         tested = [*tested, best.number]
+    validation = checkpoint_scores(source, plan.corpus, "dev", plan.workers.device, plan.workers.cpus)
     _copy_model(source, folder, best)
-    metrics = _metrics(plan, study, best, ending) | {"test": test, "tested_trials": tested}
+    metrics = _metrics(plan, study, best, ending) | {
+        "validation": {name: validation[name] for name in ("weighted_f1", "macro_f1", "accuracy")},
+        "test": test,
+        "tested_trials": tested,
+    }
     _write(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
     _write(folder / RERUN, _SCRIPT)
     (folder / RERUN).chmod(0o755)
@@ -79,19 +84,26 @@ def export(plan: Plan, study: optuna.Study, ending: str) -> Exported | None:
 
 def final_test(checkpoint: Path, corpus: Corpus, device: str, threads: int) -> dict[str, Any]:
     """Open the test split: the one place of the search that does, once for the study's best checkpoint."""
+    return checkpoint_scores(checkpoint, corpus, "test", device, threads)
+
+
+def checkpoint_scores(
+    checkpoint: Path, corpus: Corpus, split: str, device: str, threads: int
+) -> dict[str, Any]:
+    """The scores of exported weights on a split, with the threads of the search."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = evaluate(load_checkpoint(checkpoint, device=device), corpus, "test", device=device)
+        found = evaluate(load_checkpoint(checkpoint, device=device), corpus, split, device=device)
     finally:
         torch.set_num_threads(before)
     return test_scores(found.log_prob, found.labels, corpus.classes)
 
 
 def test_scores(log_prob: Any, labels: Any, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Weighted and macro F1, accuracy, and the F1 of every class. Shapes: log_prob [U, classes], labels [U]"""
+    """Weighted and macro F1, accuracy, the F1 of every class. Shapes: log_prob [U, classes], labels [U]"""
     from sklearn.metrics import f1_score
 
     from rigsl.scores import scores
@@ -131,11 +143,9 @@ def _metrics(plan: Plan, study: optuna.Study, best: FrozenTrial, ending: str) ->
         "config_hash": best.user_attrs[record.HASH],
         "epochs": best.user_attrs["epochs"],
         "best_epoch": best.user_attrs["best_epoch"],
-        "validation": {
-            "weighted_f1": record.score(best),
-            "macro_f1": best.user_attrs["macro_f1"],
-            "accuracy": best.user_attrs["accuracy"],
-        },
+        "recorded_weighted_f1": record.score(
+            best
+        ),  # of the search; validation is scored again from the weights
         "machine": environment.machine(plan.workers.device, plan.workers.cpus),
         "versions": environment.versions(),
     }

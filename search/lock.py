@@ -13,7 +13,7 @@ from rigsl.errors import UserError
 
 @contextlib.contextmanager
 def held(path: Path, refusal: str | None = None) -> Iterator[None]:
-    """Hold the lock file `path` for the block: wait for it, or be refused at once with the sentence `refusal`.
+    """Hold the lock file `path` for the block: wait for it, or be refused at once, saying `refusal`.
 
     Raises:
         UserError: another process holds the lock, and `refusal` is given.

@@ -47,7 +47,11 @@ def connect(uri: str, dataset: str) -> tuple[MlflowClient, str]:
     """
     from mlflow import MlflowClient
 
-    for name in ("mlflow", "alembic"):  # after the import, which sets the levels of MLflow's loggers
+    for name in (
+        "mlflow",
+        "alembic",
+        "urllib3",
+    ):  # after the import, which sets the levels of MLflow's loggers
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("mlflow."):

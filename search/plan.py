@@ -1,4 +1,4 @@
-"""From what the user asks for to a checked plan: everything that can be wrong is found before anything is written."""
+"""From what the user asks for to a checked plan: all mistakes are found before anything is written."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _limited(budget: Budget, wishes: Wishes) -> Budget:
     names = ("trials", "minutes", "target", "patience")
     given = {name: getattr(wishes, name) for name in names if getattr(wishes, name) is not None}
     if set(given) & {"trials", "minutes"} and wishes.resume is None:
-        # Who asks for 50 trials wants 50 trials, not those that the file's time allows; and the other way round.
+        # Who asks for 50 trials wants 50, not those that the file's time allows; and the other way round.
         budget = dataclasses.replace(budget, trials=None, minutes=None)
     try:
         return budget.override(**given)
@@ -226,7 +226,7 @@ def _check_fit(plan: Plan) -> None:
         if missing := [letter for letter in letters if letter not in corpus.features]:
             there = "".join(corpus.features)
             raise UserError(
-                f"{space.path}: modals = '{letters}', but corpus {corpus.name} has no '{missing[0]}', only '{there}'"
+                f"{space.path}: modals = '{letters}', but {corpus.name} has no '{missing[0]}', only '{there}'"
             )
     if corpus.labels.max() < 0 or not all(corpus.dialogues(split).size for split in ("train", "dev", "test")):
         raise UserError(f"corpus {corpus.name}: needs labelled dialogues in train, dev and test")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -24,8 +23,7 @@ JOURNAL = "study.journal"
 HASH, REASON, DUPLICATE = "config_hash", "reason", "duplicate_of"
 SUMMARY = ("epochs", "seconds", "best_epoch", "accuracy", "macro_f1")
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def open_record(folder: Path, name: str) -> optuna.Study:

@@ -16,10 +16,10 @@ from search.export import Exported
 from search.plan import Plan
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222 }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
 table { border-collapse: collapse; margin: .6rem 0 } td, th { padding: .2rem .9rem .2rem 0; text-align: left }
-th { border-bottom: 1px solid #bbb; font-weight: 600 } td.number { text-align: right; font-variant-numeric: tabular-nums }
+th { border-bottom: 1px solid #bbb; font-weight: 600 } td { font-variant-numeric: tabular-nums }
 .claim { font-size: 1.1rem; border-left: 4px solid #2a7; padding-left: .8rem } code { background: #f3f3f3 }
 .note { color: #666 }
 """
@@ -50,12 +50,20 @@ def claim(plan: Plan, study: optuna.Study, exported: Exported | None) -> str:
     if exported is None:
         return f"None of {total} trials finished an epoch; there is no result."
     score, test = exported.validation["weighted_f1"], exported.test["weighted_f1"]
-    cut = "" if exported.metrics["trial_complete"] else " (cut off before its last epoch)"
+    trial, whole = exported.metrics["trial"], exported.metrics["trial_complete"]
+    cut = "" if whole else " (cut off before its last epoch)"
     return (
-        f"The best of {total} trials on {plan.corpus.name}, trial {exported.metrics['trial']}{cut}, reaches a weighted F1 "
-        f"of {100 * score:.2f} % on validation, on which it was chosen, and of {100 * test:.2f} % on test, which was "
-        f"looked at for this checkpoint only; one seed ({plan.seed})."
+        f"The best of {total} trials on {plan.corpus.name}, trial {trial}{cut}, reaches a weighted F1 of "
+        f"{100 * score:.2f} % on validation, on which it was chosen, and of {100 * test:.2f} % on test, "
+        f"which {_opened(exported)}; one seed ({plan.seed})."
     )
+
+
+def _opened(exported: Exported) -> str:
+    tested = exported.metrics["tested_trials"]
+    if len(tested) == 1:
+        return "was looked at for this checkpoint only"
+    return f"was looked at {len(tested)} times, as the study was resumed after its end"
 
 
 def _scores(exported: Exported | None) -> str:
@@ -178,8 +186,8 @@ def draw_history(study: optuna.Study, path: Path) -> None:
         (TrialState.PRUNED, "pruned", "#bbb"),
         (TrialState.COMPLETE, "complete", "#27a"),
     ):
-        points = [(trial.number, record.score(trial)) for trial in trials if trial.state == state]
-        points = [(number, 100 * value) for number, value in points if value is not None]
+        scored = [(trial.number, record.score(trial)) for trial in trials if trial.state == state]
+        points = [(number, 100 * value) for number, value in scored if value is not None]
         if points:
             axes.scatter([x for x, _ in points], [y for _, y in points], s=22, color=colour, label=label)
     best, steps = None, []

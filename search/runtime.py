@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rigsl.errors import UserError
 from search.machine import Workers
@@ -52,11 +53,18 @@ quiet()
 def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> Iterator[None]:
     """A Ray instance of this study's own, or the cluster at `address`; down again after the block.
 
+    Where the calling program has started Ray itself, that instance is used and left running.
+
     Raises:
         UserError: there is no cluster at `address`.
     """
     import ray
 
+    # Ray starts one worker after the other where the searcher is not its own; ours asks for no more than fit.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers.count)
+    if ray.is_initialized():
+        yield
+        return
     _let_workers_import()
     if address:
         try:
@@ -87,6 +95,29 @@ def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> 
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def patient_workers() -> Iterator[None]:
+    """Let a starting worker start.
+
+    Where a trial ends while another trial's worker is still starting, Ray gives the idle worker to that other
+    trial and throws the starting one away. Short trials then all gather on one worker (measured: 4 of 4 places
+    became 1, for good). Inside this block an idle worker goes to the next new trial instead.
+    """
+    from ray.tune.execution.tune_controller import TuneController
+
+    reuse = TuneController._maybe_reuse_cached_actor
+
+    def reuse_unless_starting(controller: Any, trial: Any) -> bool:
+        starting = trial in controller._trial_to_actor and trial not in controller._resetting_trials
+        return False if starting else bool(reuse(controller, trial))
+
+    TuneController._maybe_reuse_cached_actor = reuse_unless_starting
+    try:
+        yield
+    finally:
+        TuneController._maybe_reuse_cached_actor = reuse
 
 
 def _let_workers_import() -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -20,13 +22,13 @@ from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, T
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
-from search import record
+from search import curve, record
 from search.budget import Budget, may_start
+from search.curve import METRIC
 from search.events import Listener
 from search.space import Space
 
 SAMPLERS = ("tpe", "random", "qmc", "gp")
-METRIC = "best_weighted_f1"
 #: Proposals in a row that were all tried before: the space is exhausted.
 REPEATS = 100
 
@@ -38,6 +40,12 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
     never the same random points again.
     """
     own = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return _make(name, seed, own)
+
+
+def _make(name: str, seed: int, own: int) -> BaseSampler:
     if name == "random":
         return RandomSampler(seed=own)
     if name == "qmc":  # the sequence's place is in the record; its scrambling must be the same all along
@@ -71,6 +79,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         budget: only its number of trials matters here.
         workers: trials at a time.
         overrides: values of this run in place of those of the space, such as ``epochs``.
+        trials: where the trials keep their files; None: they keep none.
         listeners: told every event.
     """
 
@@ -84,12 +93,13 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         budget: Budget,
         workers: int,
         overrides: Mapping[str, Any],
+        trials: Path | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
         super().__init__(metric=METRIC, mode="max")
         self.study, self.space, self.budget = study, space, budget
         self.sampler, self.seed, self.workers = sampler, seed, workers
-        self.overrides, self.listeners = dict(overrides), list(listeners)
+        self.overrides, self.trials, self.listeners = dict(overrides), trials, list(listeners)
         self.live: dict[str, Live] = {}
         self.space_exhausted = False
         self._interrupted = deque(record.running(study))
@@ -140,9 +150,16 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self._end(live, TrialState.PRUNED, f"stopped by the scheduler after epoch {live.epoch}")
 
     def end_running(self, reason: str) -> None:
-        """Tell the trials that the end of the study cut off: stopped early, for this `reason`."""
+        """Tell the trials that the end of the study cut off: stopped early, for this `reason`.
+
+        The workers are gone by now; what they finished after their last report is in the trials' own curves.
+        """
         for trial_id in list(self.live):
-            self._end(self.live.pop(trial_id), TrialState.PRUNED, reason)
+            live = self.live.pop(trial_id)
+            lines = curve.read_curve(self.trials / f"{live.trial.number:04d}") if self.trials else []
+            for epoch in range(live.epoch + 1, len(lines) + 1):
+                self._note(live, curve.report(lines[:epoch]))
+            self._end(live, TrialState.PRUNED, reason)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing: the record is the state of this searcher, and Ray's snapshots are never restored."""

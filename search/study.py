@@ -20,13 +20,14 @@ from ray import tune
 from rigsl.errors import UserError
 from search import environment, lock, record, runtime
 from search.budget import Spent, exhausted
+from search.curve import METRIC
 from search.events import Listener
 from search.export import Exported, export
 from search.interruption import Interruption
 from search.plan import BEST, SPACE, STUDY, Plan
 from search.progress import Progress
 from search.report import write_report
-from search.sampler import METRIC, StudySearcher
+from search.sampler import StudySearcher
 from search.scheduler import make_scheduler, recorded_curves
 from search.tracking import Tracker
 from search.trainable import MODEL, STATE, TrialWorker, WorkerOptions
@@ -196,6 +197,7 @@ def _search(plan: Plan, study: optuna.Study, stopper: StudyStopper, listeners: S
             budget=plan.budget,
             workers=plan.workers.count,
             overrides={"epochs": plan.epochs},
+            trials=plan.folder / "trials",
             listeners=listeners,
         )
         _fit(plan, study, searcher, stopper, corpus)
@@ -203,8 +205,8 @@ def _search(plan: Plan, study: optuna.Study, stopper: StudyStopper, listeners: S
         if not ending and searcher.space_exhausted:
             ending = "every configuration of the space was tried"
         ending = ending or f"all {plan.budget.trials} trials done"
-        if stopper.interruption.signal is None:
-            searcher.end_running(f"cut off by the end of the study: {ending}")
+    if stopper.interruption.signal is None:  # only now: the workers are gone and their files are final
+        searcher.end_running(f"cut off by the end of the study: {ending}")
     return ending
 
 
@@ -226,23 +228,24 @@ def _fit(
     )
     scratch = plan.folder / ".ray"
     try:
-        # tune.run and not tune.Tuner, which would pickle the searcher (and with it the open record) to restore it.
-        tune.run(
-            trainable,
-            resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=-1,
-            reuse_actors=True,
-            stop=stopper,
-            max_failures=1,  # a lost worker: once more, from the trial's state file
-            raise_on_failed_trial=False,
-            name="tune",
-            storage_path=str(scratch),
-            trial_name_creator=_trial_name,
-            trial_dirname_creator=_trial_name,
-            verbose=0,
-        )
+        with runtime.patient_workers():
+            # Not tune.Tuner, which pickles the searcher, and with it the open record, for a restore.
+            tune.run(
+                trainable,
+                resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                reuse_actors=True,
+                stop=stopper,
+                max_failures=1,  # a lost worker: once more, from the trial's state file
+                raise_on_failed_trial=False,
+                name="tune",
+                storage_path=str(scratch),
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+                verbose=0,
+            )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -274,7 +277,7 @@ def _check_left(plan: Plan, study: optuna.Study) -> None:
     spent = Spent(finished=len(ended), scores=scores, seconds=float(study.user_attrs.get(SECONDS, 0.0)))
     if ending := exhausted(plan.budget, spent):
         raise UserError(
-            f"--resume {plan.name}: the study has ended ({ending}); give it more with --trials or --time-budget"
+            f"--resume {plan.name}: the study has ended ({ending}); give it more --trials or --time-budget"
         )
 
 

@@ -21,16 +21,16 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search import environment, record
+from search.curve import read_curve
 from search.export import Exported
 from search.mlflow_store import connect
 from search.plan import Plan
-from search.trainable import CURVE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 #: Seconds between two visits to MLflow, between two attempts when it is away, and for the last visit.
-EVERY, AGAIN, LAST = 3.0, 10.0, 30.0
+EVERY, AGAIN, LAST = 3.0, 10.0, 25.0
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "KILLED"}
 PARENT = -1
@@ -138,10 +138,7 @@ class Tracker:
     def _restore(self, trial: FrozenTrial) -> None:
         """What an earlier process may not have brought to MLflow any more."""
         run = self._runs[trial.number] = Run(trial.number, f"trial {trial.number}", self._tags(trial))
-        path = record.folder_of(self.plan.folder, trial.number) / CURVE
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        for line in lines:
-            values = json.loads(line)
+        for values in read_curve(record.folder_of(self.plan.folder, trial.number)):
             if values["epoch"] in trial.intermediate_values:  # a later one is reported again
                 run.metrics.append(_step(values))
         if trial.state.is_finished():
@@ -169,7 +166,8 @@ class Tracker:
         while True:
             last = self._end.is_set()
             if last:
-                give_up = min(give_up, time.monotonic() + LAST - 5)
+                patience = 0.0 if self.problem else LAST - 5  # who did not answer so far is asked once more
+                give_up = min(give_up, time.monotonic() + patience)
             try:
                 self._visit()
                 self.problem = None
@@ -178,7 +176,7 @@ class Tracker:
             except Exception as error:
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 self.problem = f"{self._uri} does not take the runs ({first[:200]})"
-                if last and time.monotonic() > give_up:
+                if last and time.monotonic() >= give_up:
                     return
             self._wake.wait((1.0 if last else AGAIN) if self.problem else EVERY)
             self._wake.clear()
@@ -220,7 +218,7 @@ class Tracker:
                     run.run_id, run.skip = run_id, frozenset(metric.step for metric in history)
 
     def _find_parent(self) -> str:
-        """The study's run: by the id in the record, or by its name where the process was killed in between."""
+        """The study's run: by the id in the record, or by its name where a kill came in between."""
         assert self._client is not None
         named = self._client.search_runs([self._experiment], f"attributes.run_name = '{self.plan.name}'")
         ids = {run.info.run_id for run in named if run.data.tags.get("kind") == "study"}

@@ -8,7 +8,6 @@ checkpoints are not used: on a resume the trial goes on from its own state file,
 from __future__ import annotations
 
 import gc
-import json
 import time
 import traceback
 from dataclasses import dataclass
@@ -22,8 +21,10 @@ from rigsl.checkpoint import save_checkpoint
 from rigsl.config import from_mapping
 from rigsl.data.corpus import Corpus
 from rigsl.training import EpochReport, Training, TrainingDiverged
+from search import curve
+from search.curve import append_epoch, read_curve, write_curve
 
-STATE, CURVE, MODEL, ERROR = "state.pt", "epochs.jsonl", "model", "error.txt"
+STATE, MODEL, ERROR = "state.pt", "model", "error.txt"
 #: Saving the state may take one part in so many of a trial's time.
 SAVING_SHARE = 10
 
@@ -91,22 +92,20 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         if (self._folder / STATE).exists():
             training = Training.load(self._folder / STATE, self.corpus, device=self.options.device)
             if training.config == self._config:
-                lines = (self._folder / CURVE).read_text(encoding="utf-8").splitlines()
-                self._curve = [json.loads(line) for line in lines[: training.epoch]]
-                _write_lines(self._folder / CURVE, self._curve)
+                self._curve = read_curve(self._folder)[: training.epoch]
+                write_curve(self._folder, self._curve)
                 return training
         (self._folder / "config.toml").write_text(self._config.to_toml(), encoding="utf-8")
-        (self._folder / CURVE).write_text("", encoding="utf-8")
+        write_curve(self._folder, [])
         return Training(self._config, self.corpus, device=self.options.device)
 
     def _write(self, report: EpochReport) -> None:
         """The trial's own files: curve, best model, and the state from which it can go on."""
         assert self._training is not None
-        self._curve.append({"epoch": report.epoch, **report.metrics()})
-        with (self._folder / CURVE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self._curve[-1]) + "\n")
         if report.improved:
             save_checkpoint(self._folder / MODEL, self._training.best_model())
+        self._curve.append({"epoch": report.epoch, **report.metrics()})
+        append_epoch(self._folder, self._curve[-1])
         start = time.monotonic()
         if start - self._saved >= SAVING_SHARE * self._saving:
             self._training.save(self._folder / STATE)
@@ -114,22 +113,10 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             self._saving = self._saved - start
 
     def _report(self, report: EpochReport) -> dict[str, Any]:
-        best = self._curve[report.best_epoch - 1]
-        metrics = {name: value for name, value in self._curve[report.epoch - 1].items() if name != "epoch"}
         content = self.options.target is not None and report.best_weighted_f1 >= self.options.target
         done = report.done or content
-        return {
-            "metrics": metrics,
-            "epoch": report.epoch,
-            "epochs": report.epoch,
-            "best_weighted_f1": report.best_weighted_f1,
-            "best_epoch": report.best_epoch,
-            "accuracy": best["val_accuracy"],
-            "macro_f1": best["val_macro_f1"],
-            "seconds": sum(line["epoch_seconds"] for line in self._curve),
-            "done": done,
-            "ended": "by itself" if done else "",
-        }
+        found = curve.report(self._curve[: report.epoch])
+        return found | {"done": done, "ended": "by itself" if done else ""}
 
     def _failure(self, kind: str, error: BaseException) -> dict[str, Any]:
         epochs = len(self._curve)
@@ -140,10 +127,3 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         named = first if kind == "diverged" else f"{type(error).__name__}: {first}"
         return {"done": True, "ended": "failed", "reason": f"{kind}: {named}"[:300], "epochs": epochs}
-
-
-def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
-    """Replace a file of JSON lines, atomically."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    partial.replace(path)

@@ -36,15 +36,17 @@ def test_no_trial_starts_beyond_the_number_of_trials() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [{"trials": 0}, {"trials": -1}, {"minutes": 0}, {"minutes": -3.0}, {"minutes": float("nan")}, {"target": 0},
-     {"target": 65.0}, {"patience": 0}, {"trials": 2.5}, {"trials": True}],
+    [{"trials": 0}, {"trials": -1}, {"trials": 2.5}, {"trials": True}, {"minutes": 0}, {"minutes": -3.0},
+     {"minutes": float("nan")}, {"target": 0}, {"target": 65.0}, {"patience": 0}],
 )  # fmt: skip
 def test_a_limit_that_is_no_number_above_zero_is_refused(limits: dict) -> None:
     with pytest.raises(UserError, match=next(iter(limits))):
         Budget(**limits)
 
 
-@pytest.mark.parametrize(("text", "minutes"), [("90s", 1.5), ("10m", 10), ("1h30m", 90), ("0.5h", 30), ("2d", 2880)])
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("90s", 1.5), ("10m", 10), ("1h30m", 90), ("0.5h", 30), ("2d", 2880)]
+)
 def test_times_are_read(text: str, minutes: float) -> None:
     assert read_minutes(text) == pytest.approx(minutes)
 

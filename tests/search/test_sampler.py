@@ -14,14 +14,22 @@ from search.space import Space, read_space
 from .corpus import write_home
 
 
-@pytest.fixture()
+@pytest.fixture
 def space(tmp_path: Path) -> Space:
     return read_space(write_home(tmp_path / "home") / "space.toml")
 
 
-def searcher(study: optuna.Study, space: Space, *, sampler: str = "tpe", workers: int = 1, **budget) -> StudySearcher:
+def searcher(
+    study: optuna.Study, space: Space, *, sampler: str = "tpe", workers: int = 1, **budget
+) -> StudySearcher:
     return StudySearcher(
-        study, space, sampler=sampler, seed=3, budget=Budget(**(budget or {"trials": 50})), workers=workers, overrides={}
+        study,
+        space,
+        sampler=sampler,
+        seed=3,
+        budget=Budget(**(budget or {"trials": 50})),
+        workers=workers,
+        overrides={},
     )
 
 
@@ -31,7 +39,14 @@ def new_study() -> optuna.Study:
 
 def report(epoch: int, best: float, ended: str = "") -> dict:
     summary = {"epochs": epoch, "seconds": 1.5, "best_epoch": 1, "accuracy": 0.4, "macro_f1": 0.2}
-    return {"epoch": epoch, METRIC: best, "ended": ended, "done": bool(ended), "metrics/train_loss": 1.0, **summary}
+    return {
+        "epoch": epoch,
+        METRIC: best,
+        "ended": ended,
+        "done": bool(ended),
+        "metrics/train_loss": 1.0,
+        **summary,
+    }
 
 
 class Heard:
@@ -126,7 +141,8 @@ def test_a_known_configuration_is_told_and_not_trained_again(space: Space) -> No
 def test_an_exhausted_space_ends_the_search(tmp_path: Path) -> None:
     path = tmp_path / "space.toml"
     path.write_text(
-        '[study]\ndataset="MELD"\nfeatures="open"\n[space.num_L]\ntype="choice"\nvalues=[1, 2]\n', encoding="utf-8"
+        '[study]\ndataset="MELD"\nfeatures="open"\n[space.num_L]\ntype="choice"\nvalues=[1, 2]\n',
+        encoding="utf-8",
     )
     asked = searcher(new_study(), read_space(path), sampler="random")
     for name in "ab":

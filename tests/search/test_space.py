@@ -78,7 +78,11 @@ def written(tmp_path: Path, text: str) -> Path:
         ("trials = 5", "trials = 0", "[budget.cpu] trials"),
         ("trials = 5", "hours = 5", "[budget.cpu] hours"),
         ("[budget.cpu]", '[scheduler]\nname = "fast"\n[budget.cpu]', "[scheduler] name"),
-        ("[budget.cpu]", '[scheduler]\nname = "median"\nreduction = 2\n[budget.cpu]', "[scheduler] reduction"),
+        (
+            "[budget.cpu]",
+            '[scheduler]\nname = "median"\nreduction = 2\n[budget.cpu]',
+            "[scheduler] reduction",
+        ),
         ("[budget.cpu]", "[weather]\nrain = 1\n[budget.cpu]", "[weather]"),
         ('dataset = "MELD"', "", "[study] dataset"),
         ("[study]", "[study", "not valid TOML"),
