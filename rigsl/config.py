@@ -50,7 +50,7 @@ class RIGSLConfig:
     )
     use_residue: bool = _hp(False, "add the encoder's own features to the fusion")
     # CGS
-    backbone: str = _hp("M3Net", "backbone of the sparsified graph", choices=("M3Net",))
+    backbone: str = _hp("M3Net", "backbone of the sparsified graph", choices=("GCN", "GAT", "M3Net", "MMGCN"))
     num_L: int = _hp(4, "layers of CGS", low=1, high=64)
     denoise_dropout: float = _hp(0.4, "dropout before every CGS layer", low=0.0, high=0.95)
     use_residue_denoise: bool = _hp(True, "add a CGS layer's input to its output")

@@ -30,7 +30,11 @@ _RENAMES = (
     (r"^hypergraph\.(EW_weight)$", r"backbone.hypergraph.node_weight"),
     (r"^hypergraph\.(hyperedge_weight)$", r"backbone.hypergraph.hyperedge_weight"),
     (r"^hypergraph\.fc1\.", r"backbone.fc1."),
-    (r"^hypergraph\.speaker_embeddings\.", r"backbone.speaker_embedding."),
+    (r"^hypergraph\.speaker_embeddings\.", r"backbone.speakers.embedding."),
+    (r"^conv\.([lav])_fc\.", r"backbone.project.\1."),
+    (r"^conv\.speaker_embeddings\.", r"backbone.speakers.embedding."),
+    (r"^conv\.graph_net\.fcs\.0\.", r"backbone.input."),
+    (r"^conv\.graph_net\.convs\.(\d+)\.weight$", r"backbone.layers.\1.weight"),
     (r"^nodeformer\.fcs\.0\.", r"nodeformer.input."),
     (r"^nodeformer\.bns\.", r"nodeformer.norms."),
     (r"^nodeformer\.convs\.(\d+)\.Wq\.", r"nodeformer.layers.\1.query."),
@@ -66,7 +70,7 @@ def _layer_name(name: str) -> str:
     for pattern, target in _EDGE_GATE:
         if re.search(pattern, name):
             return re.sub(pattern, target, name)
-    return re.sub(r"^gate\.", "pair.", name)
+    return re.sub(r"^(gate|att)\.", "pair.", name)
 
 
 def renamed_state(official: Mapping[str, Tensor]) -> dict[str, Tensor]:

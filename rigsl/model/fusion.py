@@ -1,4 +1,4 @@
-"""Gated fusion of encoder, CGS and IGR features (design section 5)."""
+"""Fusion of encoder, CGS and IGR features (design section 5)."""
 
 from __future__ import annotations
 
@@ -26,3 +26,17 @@ class GatedFusion(nn.Module):
         if self.gate_encoder is not None:
             fused = fused + torch.sigmoid(self.gate_encoder(x)) * x
         return fused
+
+
+class Concatenation(nn.Module):
+    """f = [x, only with use_residue ; c ; n] (official for MMGCN).
+
+    Shapes: x [nodes, d], c [nodes, width], n [nodes, d] -> [nodes, all]
+    """
+
+    def __init__(self, config: RIGSLConfig) -> None:
+        super().__init__()
+        self.residue = config.use_residue
+
+    def forward(self, x: Tensor, c: Tensor, n: Tensor) -> Tensor:
+        return torch.cat([x, c, n] if self.residue else [c, n], dim=-1)

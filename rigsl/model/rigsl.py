@@ -13,7 +13,7 @@ from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
 from rigsl.model.backbones import BACKBONES
 from rigsl.model.encoder import Encoder
-from rigsl.model.fusion import GatedFusion
+from rigsl.model.fusion import Concatenation, GatedFusion
 from rigsl.model.graph import dialogue_graph
 from rigsl.model.nodeformer import NodeFormer
 
@@ -41,8 +41,12 @@ class RIGSL(nn.Module):
         self.encoder = Encoder(config, schema)
         self.backbone = BACKBONES[config.backbone](config, schema)
         self.nodeformer = NodeFormer(config)
-        self.fusion = GatedFusion(config)
-        self.classifier = nn.Linear(len(config.modals) * config.hidden_dim, len(schema.classes))
+        width = config.hidden_dim
+        self.fusion: nn.Module = GatedFusion(config)
+        if config.backbone == "MMGCN":
+            self.fusion = Concatenation(config)
+            width = width * (1 + config.use_residue) + self.backbone.width
+        self.classifier = nn.Linear(len(config.modals) * width, len(schema.classes))
         nn.init.xavier_uniform_(self.classifier.weight)
 
     def forward(self, batch: Batch) -> RIGSLOutput:

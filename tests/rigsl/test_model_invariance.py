@@ -9,6 +9,7 @@ import torch
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import BatchSource
 from rigsl.losses import task_loss
+from rigsl.model.backbones import BACKBONES
 from rigsl.model.rigsl import RIGSL
 from tests.corpora import corpus_from_arrays, toy_corpus
 
@@ -34,11 +35,20 @@ def _log_prob(model, corpus, dialogues):
     return dict(zip(batch.rows.tolist(), log_prob, strict=True))
 
 
-@pytest.mark.parametrize("norm", ["None", "LN", "BN", "LN2"])
-@pytest.mark.parametrize("recurrent", ["GRU", "LSTM"])
-def test_a_dialogue_does_not_see_its_batch(norm, recurrent):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"norm": norm} for norm in ("None", "LN", "BN", "LN2")),
+        *({"backbone": backbone} for backbone in BACKBONES),
+        {"base_model": "LSTM"},
+        {"windowp": 3, "windowf": 0},
+        {"use_jk_nodeformer": True, "use_residue": False, "use_speaker": False},
+    ],
+    ids=str,
+)
+def test_a_dialogue_does_not_see_its_batch(changes):
     corpus = toy_corpus(widths=WIDTHS, longest=12)
-    model = _model(corpus, norm=norm, base_model=recurrent, av_using_lstm=True, use_residue=True).eval()
+    model = _model(corpus, **{"av_using_lstm": True, "use_residue": True} | changes).eval()
     together = _log_prob(model, corpus, range(12))
     reordered = _log_prob(model, corpus, [7, 3, 11, 0, 5, 9, 1, 10, 2, 8, 4, 6])
     alone = {}
@@ -52,10 +62,11 @@ def test_a_dialogue_does_not_see_its_batch(norm, recurrent):
 SUBSETS = ["".join(letters) for n in (1, 2, 3, 4) for letters in itertools.combinations("lavd", n)]
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("modals", SUBSETS)
-def test_any_subset_of_modalities_trains(modals):
+def test_any_subset_of_modalities_trains(modals, backbone):
     corpus = toy_corpus(widths=WIDTHS)
-    model = _model(corpus, modals=modals).train()
+    model = _model(corpus, modals=modals, backbone=backbone).train()
     batch = BatchSource(corpus, modals).batch(np.arange(6))
     out = model(batch)
     loss = task_loss(out.log_prob, batch.label, torch.ones(4), 0.5) + out.penalty - out.link_loss
@@ -75,10 +86,12 @@ def _dialogues(lengths, seed=0):
 @pytest.mark.parametrize("lengths", [[1], [1, 1, 5], [400, 1, 7]], ids=str)
 @pytest.mark.parametrize("tau", [0.02, 0.25, 2.0])
 @pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
-@pytest.mark.parametrize("scale", [1.0, 30.0])
-def test_every_number_is_finite(lengths, tau, bf16, scale):
+@pytest.mark.parametrize(
+    ("scale", "backbone"), [(1.0, "M3Net"), (30.0, "M3Net"), (1.0, "GCN"), (30.0, "GAT")]
+)
+def test_every_number_is_finite(lengths, tau, bf16, scale, backbone):
     corpus = _dialogues(lengths)
-    model = _model(corpus, modals="ld", tau=tau, temperature=0.1).train()
+    model = _model(corpus, modals="ld", tau=tau, temperature=0.1, backbone=backbone).train()
     with torch.no_grad():  # large queries and keys: one relation takes all the weight
         for layer in model.nodeformer.layers:
             layer.query.weight *= scale
@@ -105,9 +118,11 @@ def test_official_quirks_depend_on_the_batch():
     assert max(np.abs(together[row] - alone[row]).max() for row in alone) > 1e-3
 
 
-def test_every_parameter_takes_part():
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_parameter_takes_part(backbone):
     corpus = toy_corpus(widths=WIDTHS)
-    model = _model(corpus, use_residue=True, use_jk_nodeformer=True, norm="LN", av_using_lstm=True).train()
+    every = {"use_residue": True, "use_jk_nodeformer": True, "norm": "LN", "av_using_lstm": True}
+    model = _model(corpus, backbone=backbone, **every).train()
     batch = BatchSource(corpus, "lavd").batch(np.arange(8))
     out = model(batch)
     (out.log_prob.square().sum() + out.penalty + out.link_loss).backward()

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch_geometric.nn import MessagePassing
-from torch_geometric.utils import degree, scatter
+from torch_geometric.utils import degree, scatter, softmax
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import BatchSource
 from rigsl.model import sparsify
+from rigsl.model.backbones.gat import GATLayer
 from rigsl.model.backbones.m3net import FrequencyLayer, HypergraphBranch
+from rigsl.model.backbones.mmgcn import similarity_graph
 from rigsl.model.graph import dialogue_graph
 from rigsl.model.nodeformer import NodeFormer, NodeFormerLayer, gumbel_weights, link_loss, relation_weights
 from tests.corpora import toy_corpus
@@ -153,6 +155,42 @@ def test_hypergraph_branch(modals):
         spread = scatter(edges[edge], node, reduce="sum") / scatter(kind[edge], node, reduce="sum")[:, None]
         value = torch.nn.functional.leaky_relu(spread + bias, 0.01)
     torch.testing.assert_close(out, value)
+
+
+@pytest.mark.parametrize("modals", MODALITIES)
+def test_gat_attention(modals):
+    config, batch, graph, x = _setup(modals)
+    layer = GATLayer(config).eval()
+    out = layer(x, batch, graph)
+    edges = EdgeList(config, batch)
+    source, target = edges.index
+    hidden = layer.lin(x)
+    h = layer.edge_gate.transform(hidden)
+    ends = torch.cat([h[source], h[target]], dim=1)
+    logit = torch.stack([score(ends).squeeze(1) for score in layer.edge_gate.score])
+    gate = (torch.sigmoid(logit[edges.kind, torch.arange(len(source))]) * 2.0 - 0.95).clamp(0, 1)
+    pair = torch.nn.functional.leaky_relu(layer.pair(torch.cat([hidden[target], hidden[source]], dim=1)), 0.2)
+    attention = softmax(pair.squeeze(1), source, num_nodes=edges.nodes)
+    expected = ReferenceConv()(hidden, edges.index, attention * gate)
+    torch.testing.assert_close(out.features, expected)
+
+
+@pytest.mark.parametrize("modals", MODALITIES)
+def test_mmgcn_similarity_graph(modals):
+    config, batch, graph, x = _setup(modals)
+    values = similarity_graph(batch.pad(x, len(modals)), graph)
+    edges, utterances = EdgeList(config, batch), len(batch.rows)
+    nodes = len(modals) * utterances
+    dense = torch.zeros(nodes, nodes)
+    loops = torch.arange(nodes).expand(2, -1)
+    for source, target in torch.cat([edges.index, loops], dim=1).T:
+        cosine = torch.cosine_similarity(x[source], x[target], dim=0)
+        dense[target, source] = 1 - torch.arccos(0.99999 * cosine.clamp(-1, 1)) / np.pi
+    scale = dense.sum(dim=1).rsqrt()
+    dense = dense * scale[:, None] * scale[None]
+    h = torch.randn(nodes, 3)
+    out = batch.unpad(sparsify.propagate(batch.pad(h, len(modals)), values))
+    torch.testing.assert_close(out, dense @ h)
 
 
 def _official_nodeformer(query, key, value, projection, tau, exponential=None):

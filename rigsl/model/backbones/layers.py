@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
-from rigsl.model.backbones.base import BackboneOutput
+from rigsl.data.corpus import Schema
+from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.graph import DialogueGraph
 from rigsl.model.precision import full
 from rigsl.model.sparsify import EdgeGate, EdgeValues, SparseGraph, propagate, sparsify
@@ -85,3 +86,20 @@ def run_layers(
         x = x + step.features if residual else step.features
         steps.append(step)
     return x, steps
+
+
+class CGSStack(Backbone):
+    """`num_L` layers of one kind; their penalties add up. Shapes: [M * U, d] -> [M * U, d]"""
+
+    layer: type[CGSLayer]
+
+    def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
+        super().__init__(config, schema)
+        self.width = config.hidden_dim
+        self.layers = nn.ModuleList(self.layer(config) for _ in range(config.num_L))
+        self.dropout, self.residual = config.denoise_dropout, config.use_residue_denoise
+
+    def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
+        x, steps = run_layers(self.layers, x, batch, graph, dropout=self.dropout, residual=self.residual)
+        penalty = torch.stack([step.penalty for step in steps]).sum()
+        return BackboneOutput(x, penalty, torch.stack([step.kept for step in steps]).mean())

@@ -12,6 +12,7 @@ from rigsl.data.corpus import Schema
 from rigsl.errors import UserError
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.layers import CGSLayer, run_layers
+from rigsl.model.backbones.speakers import TextSpeakers
 from rigsl.model.graph import DialogueGraph
 from rigsl.model.precision import full
 from rigsl.model.sparsify import EdgeValues, SparseGraph
@@ -106,9 +107,7 @@ class M3Net(Backbone):
     def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
         super().__init__(config, schema)
         d = self.width = config.hidden_dim
-        embeds = config.use_speaker and "l" in config.modals
-        self.text_row = config.modals.index("l") if embeds else 0
-        self.speaker_embedding = nn.Embedding(schema.n_speakers, d) if embeds else None
+        self.speakers = TextSpeakers(config, schema, d)
         self.fc1 = nn.Linear(d, d)
         self.hypergraph = HypergraphBranch(config)
         self.layers = nn.ModuleList(FrequencyLayer(config) for _ in range(config.num_L))
@@ -117,17 +116,9 @@ class M3Net(Backbone):
         self.dropout = 0.0 if self.quirks else config.denoise_dropout
 
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
-        x = self.fc1(self._with_speakers(x, batch))
+        x = self.fc1(self.speakers(x, batch))
         out, steps = run_layers(self.layers, x, batch, graph, dropout=self.dropout, residual=self.residual)
         kept = torch.stack([step.kept for step in steps]).mean()
         penalties = torch.stack([step.penalty for step in steps])
         penalty = penalties[-1] if self.quirks else penalties.sum()
         return BackboneOutput(self.hypergraph(x, batch, graph) + out, penalty, kept)
-
-    def _with_speakers(self, x: Tensor, batch: Batch) -> Tensor:
-        """The speaker embedding added to the text nodes."""
-        if self.speaker_embedding is None:
-            return x
-        size, at = len(batch.speaker), self.text_row * len(batch.speaker)
-        text = x[at : at + size] + self.speaker_embedding(batch.speaker)
-        return torch.cat([x[:at], text, x[at + size :]])

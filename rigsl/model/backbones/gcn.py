@@ -1,0 +1,20 @@
+"""GCN backbone: gated edges with symmetric degree normalisation."""
+
+from __future__ import annotations
+
+from rigsl.model.backbones.layers import CGSLayer, CGSStack
+from rigsl.model.graph import DialogueGraph
+from rigsl.model.sparsify import EdgeValues, SparseGraph
+
+
+class GCNLayer(CGSLayer):
+    """Value of an edge: s_i s_j g_ji."""
+
+    def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
+        return sparse.normalised()
+
+
+class GCN(CGSStack):
+    """`num_L` layers of `GCNLayer`. Shapes: [M * U, d] -> [M * U, d]"""
+
+    layer = GCNLayer
