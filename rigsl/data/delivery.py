@@ -31,7 +31,7 @@ _SIGNS = {
     "dashes": r"\u2014|\u2013|--+| - |-$",
     "ends_trailing_off": r"(?:…|\.{2,})\W*$",
     "elongated_words": r"(?i)([a-z])\1\1",
-    "broken_words": r"\b\w{1,3}-(?=\w)",  # "w-what"
+    "broken_words": r"\b\w{1,3}-(?=\w)",  # "w-what", "no-no"
     "shouted_words": r"\b[A-Z]{2,}\b",
 }
 #: Words in lower case, as share of all words of the utterance.
