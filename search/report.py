@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,13 +111,10 @@ def _figures(study: optuna.Study) -> list[str]:
 
     shown = _shown(study)
     complete = [trial for trial in shown.trials if trial.state == TrialState.COMPLETE]
+    curves = any(trial.intermediate_values for trial in shown.trials)
     drawn: list[tuple[str, Callable[[], Any], bool]] = [
         ("Best score over trials", lambda: plots.plot_optimization_history(shown), len(complete) >= 1),
-        (
-            "Learning curves (best score so far)",
-            lambda: plots.plot_intermediate_values(shown),
-            bool(shown.trials),
-        ),
+        ("Best score after each epoch", lambda: plots.plot_intermediate_values(shown), curves),
         ("Importance of parameters", lambda: plots.plot_param_importances(shown), len(complete) >= 4),
         ("Parameters and score", lambda: plots.plot_slice(shown), len(complete) >= 2),
         ("Parallel coordinates", lambda: plots.plot_parallel_coordinate(shown), len(complete) >= 2),
@@ -126,7 +124,9 @@ def _figures(study: optuna.Study) -> list[str]:
     for title, draw, enough in drawn:
         parts.append(f"<h2>{title}</h2>")
         try:
-            figure = draw() if enough else None
+            with warnings.catch_warnings():  # few trials, experimental plots: the page says what it lacks
+                warnings.simplefilter("ignore")
+                figure = draw() if enough else None
         except (ValueError, RuntimeError, ZeroDivisionError) as error:
             parts.append(f'<p class="note">Not drawn: {html.escape(str(error))}</p>')
             continue

@@ -102,8 +102,8 @@ def patient_workers() -> Iterator[None]:
     """Let a starting worker start.
 
     Where a trial ends while another trial's worker is still starting, Ray gives the idle worker to that other
-    trial and throws the starting one away. Short trials then all gather on one worker (measured: 4 of 4 places
-    became 1, for good). Inside this block an idle worker goes to the next new trial instead.
+    trial and throws the starting one away. Short trials then all gather on one worker (measured: one of four
+    places was ever used). Inside this block an idle worker goes to the next new trial instead.
     """
     from ray.tune.execution.tune_controller import TuneController
 
