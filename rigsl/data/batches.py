@@ -25,12 +25,14 @@ class Packing:
     """Sequences of utterances in the order that a packed recurrent network reads them.
 
     order: [U] utterance at each packed place; place: [U] packed place of each utterance;
+    backwards: [U] packed place of the same step of the reversed sequence (its own inverse);
     sizes: [longest] sequences still running at each step (on the CPU, as PyTorch wants it);
     sequence, position: [U] sequence and step of each utterance (for networks over padding).
     """
 
     order: Tensor
     place: Tensor
+    backwards: Tensor
     sizes: Tensor
     sequence: Tensor
     position: Tensor
@@ -140,9 +142,11 @@ class BatchSource:
         order = np.lexsort((rank[sequence], position))
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
+        reversed_order = np.lexsort((rank[sequence], counts[sequence] - 1 - position))
         return Packing(
             order=self._tensor(order),
             place=self._tensor(place),
+            backwards=self._tensor(place[reversed_order]),
             sizes=torch.from_numpy(np.bincount(position)),
             sequence=self._tensor(sequence),
             position=self._tensor(position),

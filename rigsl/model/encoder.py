@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +12,7 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch, Packing
 from rigsl.data.corpus import Schema
 from rigsl.model.precision import full
+from rigsl.model.recurrent import bidirectional
 
 
 class TextMix(nn.Module):
@@ -74,8 +77,7 @@ class Recurrent(nn.Module):
         self.rnn = kind(width, width // 2, num_layers=2, bidirectional=True, dropout=config.dropout)
 
     def forward(self, rows: Tensor, packing: Packing) -> Tensor:
-        with torch.autocast(rows.device.type, enabled=False):  # recurrences add up their rounding errors
-            packed: Tensor = packing.unpack(self.rnn(packing.pack(full(rows)))[0])
+        packed: Tensor = packing.unpack(self.rnn(packing.pack(rows))[0])
         return packed
 
     def over_padding(self, padded: Tensor, packing: Packing) -> Tensor:
@@ -84,13 +86,27 @@ class Recurrent(nn.Module):
         return read
 
 
+def read_all(networks: Sequence[Recurrent], rows: Sequence[Tensor], packing: Packing) -> list[Tensor]:
+    """What each network reads from its own rows. Shapes: each [U, d] -> each [U, d]
+
+    In full precision: a recurrence adds up its rounding errors. GRUs on the CPU take their steps
+    together; on a GPU cuDNN's own loop is faster.
+    """
+    if not networks:
+        return []
+    with torch.autocast(rows[0].device.type, enabled=False):
+        wide = [full(part) for part in rows]
+        grus = [network.rnn for network in networks if isinstance(network.rnn, nn.GRU)]
+        if len(grus) == len(networks) and wide[0].device.type == "cpu":
+            return bidirectional(grus, wide, packing)
+        return [network(part, packing) for network, part in zip(networks, wide, strict=True)]
+
+
 class ModalityEncoder(nn.Module):
-    """One modality's features -> node features: gated sum of context and speaker networks.
+    """One modality's part of the encoder.
 
-    u = Linear(x); e = Recurrent(u) over the dialogue (text; others with `av_using_lstm`) or u;
-    p = Recurrent(u) over each speaker's own turns; out = sigmoid(W1 e) e + sigmoid(W2 p) p.
-
-    Shapes: [U, width] -> [U, d]
+    u = Linear(x); e = context network of u over the dialogue (text; others with `av_using_lstm`) or
+    u; p = speaker network of u over each speaker's own turns; out = sigmoid(W1 e) e + sigmoid(W2 p) p.
     """
 
     def __init__(self, config: RIGSLConfig, width: int, *, context: bool) -> None:
@@ -105,24 +121,19 @@ class ModalityEncoder(nn.Module):
             if layer is not None:
                 nn.init.xavier_uniform_(layer.weight)
 
-    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
-        u = self.linear(rows)
-        e = u if self.context is None else self.context(u, batch.dialogues)
-        p = None if self.speaker is None else self.speaker(u, batch.speakers)
-        return self._gated(e, p)
-
     def over_padding(self, padded: Tensor, batch: Batch) -> Tensor:
         """The official reading: [B, T, width] with its padded frames -> [U, d]."""
         frames = self.linear(padded)  # [B, T, d], the bias in padded frames
         u = frames[batch.dialogues.sequence, batch.dialogues.position]
         e = u if self.context is None else self.context.over_padding(frames, batch.dialogues)
         if self.speaker is None:
-            return self._gated(e, None)
+            return self.gated(e, None)
         turns = u.new_zeros(int(batch.speakers.sequence.max()) + 1, batch.longest, u.shape[1])
         turns = turns.index_put((batch.speakers.sequence, batch.speakers.position), u)
-        return self._gated(e, self.speaker.over_padding(turns, batch.speakers))
+        return self.gated(e, self.speaker.over_padding(turns, batch.speakers))
 
-    def _gated(self, e: Tensor, p: Tensor | None) -> Tensor:
+    def gated(self, e: Tensor, p: Tensor | None) -> Tensor:
+        """sigmoid(W1 e) e + sigmoid(W2 p) p. Shapes: [U, d] -> [U, d]"""
         out: Tensor = torch.sigmoid(self.gate_context(e)) * e
         if p is not None and self.gate_speaker is not None:
             out = out + torch.sigmoid(self.gate_speaker(p)) * p
@@ -146,16 +157,41 @@ class Encoder(nn.Module):
         )
 
     def forward(self, batch: Batch) -> Tensor:
-        return torch.cat([self._encode(letter, batch) for letter in self.modality])
-
-    def _encode(self, letter: str, batch: Batch) -> Tensor:
-        encoder, rows = self.modality[letter], batch.features[letter]
-        assert isinstance(encoder, ModalityEncoder)
+        encoders = {letter: self._modality(letter) for letter in self.modality}
         if self.quirks:
-            mixed = self.mix is not None and letter == "l"
-            padded = self.mix.over_padding(rows, batch) if mixed and self.mix else batch.pad(rows)[:, 0]
-            return encoder.over_padding(padded, batch)
+            return torch.cat(
+                [encoder.over_padding(self._padded(m, batch), batch) for m, encoder in encoders.items()]
+            )
+        inputs = [encoder.linear(self._rows(letter, batch)) for letter, encoder in encoders.items()]
+        contexts = _read(inputs, [encoder.context for encoder in encoders.values()], batch.dialogues)
+        turns = _read(inputs, [encoder.speaker for encoder in encoders.values()], batch.speakers)
+        parts = [
+            encoder.gated(u if e is None else e, p)
+            for encoder, u, e, p in zip(encoders.values(), inputs, contexts, turns, strict=True)
+        ]
+        return torch.cat(parts)
+
+    def _modality(self, letter: str) -> ModalityEncoder:
+        encoder = self.modality[letter]
+        assert isinstance(encoder, ModalityEncoder)
+        return encoder
+
+    def _rows(self, letter: str, batch: Batch) -> Tensor:
+        rows = batch.features[letter]
         if letter == "l" and self.mix is not None:
             rows = self.mix(rows, batch)
-        encoded: Tensor = encoder(rows, batch)
-        return encoded
+        return rows
+
+    def _padded(self, letter: str, batch: Batch) -> Tensor:
+        if letter == "l" and self.mix is not None:
+            return self.mix.over_padding(batch.features[letter], batch)
+        return batch.pad(batch.features[letter])[:, 0]
+
+
+def _read(
+    inputs: Sequence[Tensor], networks: Sequence[Recurrent | None], packing: Packing
+) -> list[Tensor | None]:
+    """What the networks read, None where a modality has no network."""
+    present = [(network, rows) for network, rows in zip(networks, inputs, strict=True) if network is not None]
+    found = iter(read_all([network for network, _ in present], [rows for _, rows in present], packing))
+    return [None if network is None else next(found) for network in networks]

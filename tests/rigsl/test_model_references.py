@@ -16,6 +16,7 @@ from rigsl.model.backbones.m3net import FrequencyLayer, HypergraphBranch
 from rigsl.model.backbones.mmgcn import similarity_graph
 from rigsl.model.graph import dialogue_graph
 from rigsl.model.nodeformer import NodeFormer, NodeFormerLayer, gumbel_weights, link_loss, relation_weights
+from rigsl.model.recurrent import bidirectional
 from tests.corpora import toy_corpus
 
 MODALITIES = ["l", "ld", "lavd"]
@@ -155,6 +156,24 @@ def test_hypergraph_branch(modals):
         spread = scatter(edges[edge], node, reduce="sum") / scatter(kind[edge], node, reduce="sum")[:, None]
         value = torch.nn.functional.leaky_relu(spread + bias, 0.01)
     torch.testing.assert_close(out, value)
+
+
+@pytest.mark.parametrize("over", ["dialogues", "speakers"])
+def test_grus_side_by_side(over):
+    """Values and gradients of torch.nn.GRU on packed sequences."""
+    _, batch, _, _ = _setup("ld")
+    packing = getattr(batch, over)
+    networks = [torch.nn.GRU(6, 4, num_layers=2, bidirectional=True) for _ in range(3)]
+    rows = [torch.randn(len(batch.rows), 6, requires_grad=True) for _ in networks]
+    leaves = [*rows, *(p for network in networks for p in network.parameters())]
+    found = torch.stack(bidirectional(networks, rows, packing))
+    wanted = torch.stack(
+        [packing.unpack(network(packing.pack(part))[0]) for network, part in zip(networks, rows, strict=True)]
+    )
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(
+        torch.autograd.grad(found.sin().sum(), leaves), torch.autograd.grad(wanted.sin().sum(), leaves)
+    )
 
 
 @pytest.mark.parametrize("modals", MODALITIES)
