@@ -43,6 +43,8 @@ def build_open_features(
     Raises:
         UserError: a CSV file is bad, the encoder is not to be had, or `out` cannot be written.
     """
+    if out is not None and not Path(out).parent.is_dir():  # said now, not after minutes of encoding
+        raise UserError(f"{out}: its folder does not exist; make it first")
     transcript = read_meld(csv_dir)
     folder = encoder_folder(encoder)
     vectors = encode(transcript.utterances, load_encoder(folder, device))

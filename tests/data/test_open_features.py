@@ -119,3 +119,8 @@ def test_an_encoder_that_is_nowhere_is_named(tmp_path, monkeypatch):
         encoder_folder("nobody/nothing")
     with pytest.raises(UserError, match="no sentence-transformers model"):
         encoder_folder(str(tmp_path))
+
+
+def test_a_missing_folder_is_named_before_the_work(tmp_path):
+    with pytest.raises(UserError, match=r"open\.safetensors: its folder does not exist"):
+        build_open_features(tmp_path, out=tmp_path / "nowhere" / "open.safetensors")
