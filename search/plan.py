@@ -76,7 +76,6 @@ class Plan:
     workers: Workers
     tracking_uri: str
     ray_address: str | None
-    data_dir: Path
 
     def options(self) -> dict[str, Any]:
         """What ``study.toml`` keeps, so that a resume goes on in the same way."""
@@ -112,8 +111,11 @@ def prepare(wishes: Wishes) -> Plan:
     _check_free(wishes.runs_dir)
     check_uri(wishes.tracking_uri or TRACKING)
     name = _check_name(wishes)
-    corpus, features, data_dir = find_corpus(wishes.dataset, wishes.features, wishes.data_dir)
+    corpus, features = find_corpus(wishes.dataset, wishes.features, wishes.data_dir)
     space = read_space(wishes.space or _space_of(wishes.dataset, features))
+    if (space.dataset.upper(), space.features) != (wishes.dataset.upper(), features):
+        what = f"the {space.features} features of {space.dataset}"
+        raise UserError(f"{space.path}: is a space for {what}; this corpus is {corpus.name} ({features})")
     workers = _workers(wishes, features)
     kind = "gpu" if workers.device == "cuda" else "cpu"
     budget = _limited(space.budgets.get(kind, Budget()), wishes)
@@ -135,7 +137,6 @@ def prepare(wishes: Wishes) -> Plan:
         workers=workers,
         tracking_uri=wishes.tracking_uri or TRACKING,
         ray_address=wishes.ray_address,
-        data_dir=data_dir,
     )
     _check_fit(plan)
     return dataclasses.replace(plan, name=plan.folder.name)
@@ -153,7 +154,7 @@ def _prepare_resume(wishes: Wishes) -> Plan:
     _check_free(wishes.runs_dir)
     kept = read_toml(folder / STUDY)
     check_uri(wishes.tracking_uri or kept["tracking_uri"])
-    corpus, features, data_dir = find_corpus(kept["dataset"], kept["features"], wishes.data_dir)
+    corpus, features = find_corpus(kept["dataset"], kept["features"], wishes.data_dir)
     if corpus.content_hash() != kept["corpus"]:
         raise UserError(
             f"--resume {wishes.resume}: the {kept['features']} features are no longer those of the study"
@@ -174,7 +175,6 @@ def _prepare_resume(wishes: Wishes) -> Plan:
         workers=_workers(wishes, features),
         tracking_uri=wishes.tracking_uri or kept["tracking_uri"],
         ray_address=wishes.ray_address,
-        data_dir=data_dir,
     )
     _check_fit(plan)
     return plan

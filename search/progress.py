@@ -70,11 +70,16 @@ class Progress:
         )  # fmt: skip
         self._line(describe(trial) + (", new best" if news else ""))
 
-    def final(self, ending: str) -> None:
+    def ending(self, ending: str) -> None:
+        """The search stops; the workers finish the epochs that they are in."""
+        self._phase = f"stopping: {ending}"
+        again = " (once more to stop at once)" if ending == "interrupted" else ""
+        self._line(f"stopping: {ending}{again}")
+
+    def final(self) -> None:
         """The search is over; what follows takes seconds."""
         self._phase = "testing and reporting"
         self._running.clear()
-        self._line(f"search ended: {ending}")
 
     def _line(self, text: str) -> None:
         minutes, seconds = divmod(int(self.seconds()), 60)

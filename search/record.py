@@ -90,10 +90,17 @@ def score(trial: FrozenTrial) -> float | None:
 
 
 def winner(study: optuna.Study) -> FrozenTrial | None:
-    """The best complete trial (the earlier one of equals); while none is complete, the best pruned one."""
+    """The trial with the best score; of equals a complete one, then the earliest.
+
+    A pruned one can be it: the end of the study may have cut off the best trial of all, and what it reached
+    until then is a score like any other, of weights that are kept.
+    """
     trials = [trial for trial in finished(study) if score(trial) is not None]
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return max(complete or trials, key=lambda trial: (score(trial) or 0.0, -trial.number), default=None)
+
+    def rank(trial: FrozenTrial) -> tuple[float, bool, int]:
+        return score(trial) or 0.0, trial.state == TrialState.COMPLETE, -trial.number
+
+    return max(trials, key=rank, default=None)
 
 
 def counts(study: optuna.Study) -> dict[str, int]:

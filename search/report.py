@@ -190,10 +190,10 @@ def draw_history(study: optuna.Study, path: Path) -> None:
         points = [(number, 100 * value) for number, value in scored if value is not None]
         if points:
             axes.scatter([x for x, _ in points], [y for _, y in points], s=22, color=colour, label=label)
-    best, steps = None, []
+    best, steps = 0.0, []
     for trial in trials:
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            best = trial.value if best is None else max(best, trial.value)
+        if (value := record.score(trial)) is not None:
+            best = max(best, value)
             steps.append((trial.number, 100 * best))
     if steps:
         axes.step([x for x, _ in steps], [y for _, y in steps], where="post", color="#d62", label="best")

@@ -55,7 +55,7 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
     if not recorded or not (folder / CONFIG).is_file():
         raise UserError(f"--rerun {folder}: is no result of a study; it lacks {METRICS} or {CONFIG}")
     config = from_toml(folder / CONFIG)
-    corpus, _, _ = find_corpus(recorded["dataset"], recorded["features"], data_dir)
+    corpus, _ = find_corpus(recorded["dataset"], recorded["features"], data_dir)
     if corpus.content_hash() != recorded["corpus_hash"]:
         raise UserError(
             f"--rerun {folder}: corpus {corpus.name} is not the one that the scores were measured on"

@@ -9,11 +9,13 @@ import contextlib
 import logging
 import os
 import shutil
-import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from rigsl.errors import UserError
 from search.machine import Workers
@@ -94,7 +96,7 @@ def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> 
         yield
     finally:
         ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
 @contextlib.contextmanager
@@ -126,11 +128,25 @@ def _let_workers_import() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 
+def _remove(folder: str) -> None:
+    """Ray's processes write their last lines while they go down: try a few times."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not Path(folder).exists():
+            return
+        time.sleep(0.1)
+
+
 def _temporary() -> str:
-    base = tempfile.gettempdir()
-    if len(base) > _LONGEST and sys.platform != "win32":
-        base = "/tmp"
-    return tempfile.mkdtemp(prefix="rigsl-", dir=base)
+    """A folder for Ray's files, named after this process; those of killed searches are removed."""
+    base = Path(tempfile.gettempdir())
+    if len(str(base)) > _LONGEST:
+        base = Path("/tmp")
+    for left in base.glob("rigsl-*-*"):
+        number = left.name.split("-")[1]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"rigsl-{os.getpid()}-", dir=base)
 
 
 def _first(error: BaseException) -> str:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -97,13 +97,24 @@ class Keeper:
 class StudyStopper(tune.Stopper):  # type: ignore[misc]
     """Ends Ray's loop at the first exhausted budget or at a signal; asked after every event."""
 
-    def __init__(self, plan: Plan, study: optuna.Study, clock: Clock, interruption: Interruption) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        study: optuna.Study,
+        clock: Clock,
+        interruption: Interruption,
+        told: Callable[[str], None],
+    ) -> None:
         self.plan, self.study, self.clock, self.interruption = plan, study, clock, interruption
         self.ending = ""
+        self._told = told  #: hears the ending as soon as it is known
         self._spent = Spent()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StudyStopper:
         return self  # Ray copies the experiment's parts for every trial; there is one ending
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray snapshots the experiment's parts; no snapshot of it is ever restored
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Never: single trials are the scheduler's matter."""
@@ -111,11 +122,12 @@ class StudyStopper(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether the search is over; `ending` then says why."""
-        if not self.ending and self.interruption.signal is not None:
-            self.ending = "interrupted"
         if not self.ending:
             spent = dataclasses.replace(self._spent, seconds=self.clock.seconds())
-            self.ending = exhausted(self.plan.budget, spent) or ""
+            interrupted = self.interruption.signal is not None
+            self.ending = "interrupted" if interrupted else exhausted(self.plan.budget, spent) or ""
+            if self.ending:
+                self._told(self.ending)
         return bool(self.ending)
 
     def count(self) -> None:
@@ -154,7 +166,7 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
         progress = Progress(plan, study, clock.seconds)
         with Tracker(plan, study) as tracker, progress:
             keeper = Keeper(study, plan.folder, clock)
-            stopper = StudyStopper(plan, study, clock, interruption)
+            stopper = StudyStopper(plan, study, clock, interruption, progress.ending)
             heard: list[Listener] = [keeper, stopper, tracker, progress, *listeners]
             ending = _search(plan, study, stopper, heard)
             keeper.write_clock()
@@ -162,7 +174,7 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
                 study.set_user_attr(STANDING, "interrupted")
                 tracker.interrupted()
                 return _outcome(plan, study, ending, interruption.signal, None, tracker)
-            progress.final(ending)
+            progress.final()
             exported = export(plan, study, ending)
             study.set_user_attr(STANDING, f"finished: {ending}")
             write_report(plan, study, exported)

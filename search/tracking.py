@@ -81,8 +81,11 @@ class Tracker:
             "space_hash": self.plan.space.content_hash,
             "versions": json.dumps(environment.versions()),
             "state": "running",
+            "budget": self.plan.budget.describe(),
         }
         options = {name: str(value) for name, value in self.plan.options().items()}
+        for name in ("budget", "tracking_uri"):  # MLflow refuses a parameter that a resume changes
+            del options[name]
         self._runs[PARENT] = Run(PARENT, self.plan.name, tags, options)
         for trial in record.begun(self.study):
             self._restore(trial)

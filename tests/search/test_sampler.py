@@ -204,3 +204,23 @@ def test_a_journal_with_half_a_line_is_read_and_written_on(tmp_path: Path) -> No
     study = record.open_record(tmp_path, "s")
     study.tell(study.ask(), 0.6)
     assert [trial.value for trial in record.open_record(tmp_path, "s").trials] == [0.5, 0.6]
+
+
+def test_the_winner_is_the_best_score_and_of_equals_the_complete_one(space: Space) -> None:
+    study = new_study()
+    asked = searcher(study, space)
+    for name, result in (
+        ("a", report(2, 0.5)),
+        ("b", report(3, 0.5, "by itself")),
+        ("c", report(1, 0.4, "by itself")),
+    ):
+        asked.suggest(name)
+        asked.on_trial_complete(name, result)
+    assert record.winner(study).number == 1
+    asked.suggest("d")
+    asked.on_trial_result("d", report(1, 0.6))
+    asked.end_running("the end of the study")
+    assert record.winner(study).number == 3
+    asked.suggest("e")
+    asked.on_trial_complete("e", {"ended": "failed", "reason": "diverged", "done": True})
+    assert record.winner(study).number == 3
