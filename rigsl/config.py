@@ -50,16 +50,30 @@ class RIGSLConfig:
     )
     use_residue: bool = _hp(False, "add the encoder's own features to the fusion")
     # CGS
+    use_cgs: bool = _hp(True, "context-aware graph sparsification; False: ablation without it")
+    sparsifier: str = _hp(
+        "hard_concrete",
+        "how edges are removed: hard-concrete gates, or sparsemax over a node's incoming edges",
+        choices=("hard_concrete", "sparsemax"),
+    )
     backbone: str = _hp("M3Net", "backbone of the sparsified graph", choices=("GCN", "GAT", "M3Net", "MMGCN"))
     num_L: int = _hp(4, "layers of CGS", low=1, high=64)
     denoise_dropout: float = _hp(0.4, "dropout before every CGS layer", low=0.0, high=0.95)
     use_residue_denoise: bool = _hp(True, "add a CGS layer's input to its output")
     temperature: float = _hp(2.0, "temperature of the hard-concrete gate", low=0.05, high=20.0)
+    anneal_to: float = _hp(
+        1.0,
+        "share of `temperature` that is left after anneal_epoch epochs; 1: no annealing",
+        low=0.01,
+        high=1.0,
+    )
+    anneal_epoch: int = _hp(10, "epochs over which the gate's temperature falls, geometrically", low=1)
     gamma: float = _hp(-0.95, "lower stretch of the hard-concrete gate", low=-10.0, high=-1e-3)
     zeta: float = _hp(1.05, "upper stretch of the hard-concrete gate", low=1.0 + 1e-6, high=10.0)
     windowp: int = _hp(-1, "past utterances that an utterance is linked with; -1: all", low=-1)
     windowf: int = _hp(-1, "future utterances that an utterance is linked with; -1: all", low=-1)
     # IGR
+    use_igr: bool = _hp(True, "implicit graph relation mining; False: ablation without it")
     num_K: int = _hp(4, "layers of NodeFormer", low=1, high=64)
     nodeformer_heads: int = _hp(4, "heads of NodeFormer, each of width hidden_dim", low=1, high=64)
     nb_features_dim: int = _hp(256, "random features of the softmax kernel", low=1, high=8192)
@@ -92,6 +106,8 @@ class RIGSLConfig:
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
             object.__setattr__(self, spec.name, checked(spec.name, getattr(self, spec.name)))
+        if not (self.use_cgs or self.use_igr or self.use_residue):
+            raise UserError("use_cgs, use_igr and use_residue are all false; at least one must be true")
 
     def replace(self, **changes: Any) -> RIGSLConfig:
         """The same configuration with some values changed, checked again."""

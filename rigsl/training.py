@@ -27,6 +27,11 @@ from rigsl.scores import Scores, scores
 
 #: Dialogues per batch where no gradient is needed.
 EVALUATION_BATCH = 64
+#: What an epoch reports as a mean over its batches.
+MEANS = (
+    "train_loss", "task_loss", "penalty", "link_loss",
+    "kept_other_speaker", "kept_same_speaker", "kept_cross_modal",
+)  # fmt: skip
 
 
 class TrainingDiverged(RuntimeError):
@@ -37,8 +42,9 @@ class TrainingDiverged(RuntimeError):
 class EpochReport:
     """One epoch: losses are means over its batches, seconds are its wall time, validation included.
 
-    improved: this epoch's validation weighted F1 is the best so far; edges_kept: share of the
-    predefined edges whose gate is not zero, in training; done: no further epoch follows.
+    improved: this epoch's validation weighted F1 is the best so far; kept_...: share of the predefined
+    edges between different speakers, of one speaker, across modalities whose gate is not zero, in
+    training; done: no further epoch follows.
     """
 
     epoch: int
@@ -46,7 +52,9 @@ class EpochReport:
     task_loss: float
     penalty: float
     link_loss: float
-    edges_kept: float
+    kept_other_speaker: float
+    kept_same_speaker: float
+    kept_cross_modal: float
     validation: Scores
     best_weighted_f1: float
     best_epoch: int
@@ -56,8 +64,7 @@ class EpochReport:
 
     def metrics(self) -> dict[str, float]:
         """The numbers of this epoch under flat names, for a tracker."""
-        names = ("train_loss", "task_loss", "penalty", "link_loss", "edges_kept", "best_weighted_f1")
-        flat = {name: float(getattr(self, name)) for name in names}
+        flat = {name: float(getattr(self, name)) for name in (*MEANS, "best_weighted_f1")}
         flat |= {f"val_{name}": value for name, value in dataclasses.asdict(self.validation).items()}
         return flat | {"best_epoch": float(self.best_epoch), "epoch_seconds": self.seconds}
 
@@ -213,6 +220,7 @@ class Training:
     def _train_epoch(self) -> dict[str, float]:
         """One pass over the training dialogues; means over the batches."""
         config, model = self.config, self.model.train()
+        model.start_epoch(self.epoch)
         order = torch.Generator().manual_seed(_seed(config.seed, self.epoch + 1))
         factor = link_factor(config, self.epoch)
         sums: Tensor | None = None
@@ -227,15 +235,14 @@ class Training:
             loss.backward()
             self._optimiser.step()
             # Kept on the device: reading a number would wait for the device after every batch.
-            parts = torch.stack([loss, task, out.penalty, out.link_loss, out.kept]).detach()
+            parts = torch.stack([loss, task, out.penalty, out.link_loss, *out.kept]).detach()
             sums = parts if sums is None else sums + parts
             batches += 1
         assert sums is not None
         means = (sums / batches).tolist()
         if not all(map(math.isfinite, means)):
             raise TrainingDiverged(f"the loss is not finite in epoch {self.epoch + 1}")
-        names = ("train_loss", "task_loss", "penalty", "link_loss", "edges_kept")
-        return dict(zip(names, means, strict=True))
+        return dict(zip(MEANS, means, strict=True))
 
     def _evaluate(self, dialogues: NDArray[np.int64]) -> Evaluation:
         return _evaluate(self.model, self._source, dialogues, self._weights, EVALUATION_BATCH)

@@ -9,7 +9,8 @@ from rigsl.config import RIGSLConfig
 
 
 class GatedFusion(nn.Module):
-    """f = [sigmoid(G0 x) x, only with use_residue] + sigmoid(G1 c) c + sigmoid(G2 n) n.
+    """f = [sigmoid(G0 x) x, only with use_residue] + sigmoid(G1 c) c + sigmoid(G2 n) n; a part that an
+    ablation leaves out is None and has no gate.
 
     Shapes: x, c, n [nodes, d] -> [nodes, d]
     """
@@ -18,18 +19,19 @@ class GatedFusion(nn.Module):
         super().__init__()
         d = config.hidden_dim
         self.gate_encoder = nn.Linear(d, d) if config.use_residue else None
-        self.gate_cgs = nn.Linear(d, d)
-        self.gate_igr = nn.Linear(d, d)
+        self.gate_cgs = nn.Linear(d, d) if config.use_cgs else None
+        self.gate_igr = nn.Linear(d, d) if config.use_igr else None
 
-    def forward(self, x: Tensor, c: Tensor, n: Tensor) -> Tensor:
-        fused: Tensor = torch.sigmoid(self.gate_cgs(c)) * c + torch.sigmoid(self.gate_igr(n)) * n
-        if self.gate_encoder is not None:
-            fused = fused + torch.sigmoid(self.gate_encoder(x)) * x
-        return fused
+    def forward(self, x: Tensor, c: Tensor | None, n: Tensor | None) -> Tensor:
+        pairs = ((self.gate_encoder, x), (self.gate_cgs, c), (self.gate_igr, n))
+        parts = [
+            torch.sigmoid(gate(part)) * part for gate, part in pairs if gate is not None and part is not None
+        ]
+        return torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
 
 
 class Concatenation(nn.Module):
-    """f = [x, only with use_residue ; c ; n] (official for MMGCN).
+    """f = [x, only with use_residue ; c ; n] (official for MMGCN), without the parts that are None.
 
     Shapes: x [nodes, d], c [nodes, width], n [nodes, d] -> [nodes, all]
     """
@@ -38,5 +40,6 @@ class Concatenation(nn.Module):
         super().__init__()
         self.residue = config.use_residue
 
-    def forward(self, x: Tensor, c: Tensor, n: Tensor) -> Tensor:
-        return torch.cat([x, c, n] if self.residue else [c, n], dim=-1)
+    def forward(self, x: Tensor, c: Tensor | None, n: Tensor | None) -> Tensor:
+        parts = [x if self.residue else None, c, n]
+        return torch.cat([part for part in parts if part is not None], dim=-1)

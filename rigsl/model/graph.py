@@ -32,6 +32,13 @@ class DialogueGraph:
         """M, the number of modalities."""
         return self.cross.shape[0]
 
+    def edges_by_type(self) -> Tensor:
+        """Edges of the batch between different speakers, of one speaker, between modalities: [3]"""
+        same = self.modalities * (self.intra & self.same).sum()
+        total = self.edges.sum()
+        cross = self.lengths.sum() * self.modalities * (self.modalities - 1)
+        return torch.stack([total - cross - same, same, cross])
+
     def indegree(self) -> Tensor:
         """Edges that end in a node: [B, T], the same for every modality."""
         return self.intra.sum(dim=2) + self.modalities - 1

@@ -16,11 +16,14 @@ from rigsl.model.encoder import Encoder
 from rigsl.model.fusion import Concatenation, GatedFusion
 from rigsl.model.graph import dialogue_graph
 from rigsl.model.nodeformer import NodeFormer
+from rigsl.model.precision import full
+from rigsl.model.sparsify import HardConcreteGate
 
 
 @dataclass(frozen=True)
 class RIGSLOutput:
-    """log_prob: [U, classes]; penalty, link_loss: scalars; kept: share of predefined edges left."""
+    """log_prob: [U, classes]; penalty, link_loss: scalars; kept: share of predefined edges left between
+    different speakers, of one speaker, across modalities [3]."""
 
     log_prob: Tensor
     penalty: Tensor
@@ -31,6 +34,9 @@ class RIGSLOutput:
 class RIGSL(nn.Module):
     """Encoder, context-aware graph sparsification, implicit relations, gated fusion, classifier.
 
+    Without CGS (`use_cgs`) the penalty is 0 and all edges count as left; without IGR (`use_igr`) the
+    link loss is 0.
+
     Raises:
         UserError: the corpus lacks a modality of the configuration.
     """
@@ -39,22 +45,34 @@ class RIGSL(nn.Module):
         super().__init__()
         self.config, self.schema = config, schema
         self.encoder = Encoder(config, schema)
-        self.backbone = BACKBONES[config.backbone](config, schema)
-        self.nodeformer = NodeFormer(config)
-        width = config.hidden_dim
+        self.backbone = BACKBONES[config.backbone](config, schema) if config.use_cgs else None
+        self.nodeformer = NodeFormer(config) if config.use_igr else None
+        d = width = config.hidden_dim
         self.fusion: nn.Module = GatedFusion(config)
         if config.backbone == "MMGCN":
             self.fusion = Concatenation(config)
-            width = width * (1 + config.use_residue) + self.backbone.width
+            cgs = self.backbone.width if self.backbone is not None else 0
+            width = d * (config.use_residue + config.use_igr) + cgs
         self.classifier = nn.Linear(len(config.modals) * width, len(schema.classes))
         nn.init.xavier_uniform_(self.classifier.weight)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Tell the parts that change over the training which epoch (0-based) it is."""
+        for part in self.modules():
+            if isinstance(part, HardConcreteGate):
+                part.anneal(epoch)
 
     def forward(self, batch: Batch) -> RIGSLOutput:
         graph = dialogue_graph(batch, self.config)
         x = self.encoder(batch)  # [M * U, d]
-        sparse = self.backbone(x, batch, graph)
-        implicit, link = self.nodeformer(x, batch, graph)
-        fused = self.fusion(x, sparse.features, implicit)
-        nodes = torch.cat(fused.chunk(len(self.config.modals)), dim=-1)  # [U, M * d]
+        sparse = None if self.backbone is None else self.backbone(x, batch, graph)
+        implicit, link = None, x.new_zeros(())
+        if self.nodeformer is not None:
+            implicit, link = self.nodeformer(x, batch, graph)
+        fused = self.fusion(x, None if sparse is None else sparse.features, implicit)
+        nodes = torch.cat(fused.chunk(len(self.config.modals)), dim=-1)  # [U, M * width]
         logits = self.classifier(F.relu(F.dropout(nodes, self.config.dropout, self.training)))
-        return RIGSLOutput(F.log_softmax(logits.float(), dim=-1), sparse.penalty, link, sparse.kept)
+        log_prob = F.log_softmax(full(logits), dim=-1)
+        if sparse is None:
+            return RIGSLOutput(log_prob, x.new_zeros(()), link, x.new_ones(3))
+        return RIGSLOutput(log_prob, sparse.penalty, link, sparse.kept)

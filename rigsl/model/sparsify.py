@@ -5,7 +5,9 @@ Source: RIGSL section 3; hard concrete distribution: Louizos et al., ICLR 2018.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +18,7 @@ from rigsl.model.graph import DialogueGraph
 
 #: Largest degree normaliser; an isolated node, whose degree^-0.5 is infinite, gets it.
 LARGEST_NORM = 1.5
+_NO_EDGE = -1e9
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,42 @@ def degree_norm(degree: Tensor) -> Tensor:
     return degree.clamp_min(1e-30).rsqrt().clamp_max(LARGEST_NORM)
 
 
-class EdgeGate(nn.Module):
-    """Gates of all edges from node features x' = Lin(x).
+@dataclass(frozen=True)
+class SparseGraph:
+    """The gates (zero where there is no edge), the degree normaliser [B, M, T] of every node, the penalty
+    (scalar), and the share of predefined edges that are left, by type [3]."""
+
+    gates: EdgeValues
+    norm: Tensor
+    penalty: Tensor
+    kept: Tensor
+
+    def normalised(self) -> EdgeValues:
+        """s_i s_j g_ji of every edge."""
+        norm = self.norm
+        return EdgeValues(
+            self.gates.intra * norm[..., :, None] * norm[..., None, :],
+            self.gates.cross * norm[:, :, None] * norm[:, None, :],
+        )
+
+
+def sparse_graph(gates: EdgeValues, graph: DialogueGraph, penalty: Tensor | None = None) -> SparseGraph:
+    """Set to zero what is no edge, and count the outgoing edges that are left; without a `penalty` it is
+    the share of all edges that are left."""
+    intra = gates.intra * graph.intra[:, None]
+    cross = gates.cross * cross_mask(graph)
+    left, left_cross = intra != 0, cross != 0
+    degree = left.sum(dim=2) + left_cross.sum(dim=1)  # over targets -> [B, M, T]
+    same = (left & graph.same[:, None]).sum()
+    counts = torch.stack([left.sum() - same, same, left_cross.sum()])
+    if penalty is None:
+        penalty = counts.sum() / graph.edges.sum().clamp_min(1)
+    kept = counts / graph.edges_by_type().clamp_min(1)
+    return SparseGraph(EdgeValues(intra, cross), degree_norm(degree.to(intra.dtype)), penalty, kept)
+
+
+class EdgeScores(nn.Module):
+    """What every gate starts from: a logit for each edge, of which a subclass makes a `SparseGraph`.
 
     logit(j -> i) = w_type . [h_j ; h_i] + b_type with h = Transform(x'), linear in both ends: two
     scores a node and type, then a broadcast sum. Transform is folded into the score weights, so
@@ -67,14 +104,6 @@ class EdgeGate(nn.Module):
         d = config.hidden_dim
         self.transform = nn.Linear(d, d)
         self.score = nn.ModuleList(nn.Linear(2 * d, 1) for _ in range(3))
-        # The official M3Net gate is built with these defaults and never told that it is training (row 2).
-        official = config.official_quirks and config.backbone == "M3Net"
-        self.shape = {
-            "temperature": 2.0 if official else config.temperature,
-            "gamma": -0.95 if official else config.gamma,
-            "zeta": 1.05 if official else config.zeta,
-        }
-        self.noisy = not official
 
     def weights(self) -> tuple[Tensor, Tensor]:
         """Weight [6, d] and bias [6] that give a node's scores: as source of each type, then as target
@@ -92,9 +121,36 @@ class EdgeGate(nn.Module):
         intra = torch.where(graph.same[:, None], same, different)
         return EdgeValues(intra, t2[:, :, None] + s2[:, None, :])
 
-    def gates(self, logits: EdgeValues) -> EdgeValues:
-        """The gate of every edge; noisy in training."""
-        return EdgeValues(self._gate(logits.intra), self._gate(logits.cross))
+    @abstractmethod
+    def forward(self, logits: EdgeValues, graph: DialogueGraph) -> SparseGraph:
+        """The gate of every edge, and the penalty on them."""
+
+
+class HardConcreteGate(EdgeScores):
+    """Hard-concrete gates, whose temperature may be annealed over the epochs.
+
+    The official M3Net gate is built with default values and never told that it is training (design
+    table, row 2); `official_quirks` restores that.
+    """
+
+    def __init__(self, config: RIGSLConfig) -> None:
+        super().__init__(config)
+        official = config.official_quirks and config.backbone == "M3Net"
+        self.noisy = not official
+        self.temperature = 2.0 if official else config.temperature
+        self.anneal_to, self.anneal_epoch = config.anneal_to, config.anneal_epoch
+        gamma, zeta = (-0.95, 1.05) if official else (config.gamma, config.zeta)
+        self.shape = {"temperature": self.temperature, "gamma": gamma, "zeta": zeta}
+
+    def forward(self, logits: EdgeValues, graph: DialogueGraph) -> SparseGraph:
+        """The gates (noisy in training), and the penalty on them."""
+        gates = EdgeValues(self._gate(logits.intra), self._gate(logits.cross))
+        return sparse_graph(gates, graph, penalty=self._penalty(logits, graph))
+
+    def anneal(self, epoch: int) -> None:
+        """Set the temperature of epoch `epoch` (0-based)."""
+        done = min(epoch / self.anneal_epoch, 1.0)
+        self.shape["temperature"] = self.temperature * self.anneal_to**done
 
     def _gate(self, logit: Tensor) -> Tensor:
         noise = None
@@ -102,38 +158,38 @@ class EdgeGate(nn.Module):
             noise = torch.rand_like(logit) * (1 - 2e-7) + 1e-7  # never 0 or 1
         return hard_concrete(logit, uniform=noise, **self.shape)
 
-    def penalty(self, logits: EdgeValues, graph: DialogueGraph) -> Tensor:
+    def _penalty(self, logits: EdgeValues, graph: DialogueGraph) -> Tensor:
         """Mean over the batch's edges of the probability that the edge survives."""
         intra = l0_penalty(logits.intra, **self.shape) * graph.intra[:, None]
         cross = l0_penalty(logits.cross, **self.shape) * cross_mask(graph)
         return (intra.sum() + cross.sum()) / graph.edges.sum().clamp_min(1)
 
 
-@dataclass(frozen=True)
-class SparseGraph:
-    """The gates (zero where there is no edge), the degree normaliser [B, M, T] of every node, and the
-    share of predefined edges that are left (scalar)."""
+class SparsemaxGate(EdgeScores):
+    """Gates of a node's incoming edges: the sparsemax of their logits, which sum to one (Martins and
+    Astudillo, ICML 2016). The degree normaliser is one; the penalty is the share of edges left, which
+    has no gradient."""
 
-    gates: EdgeValues
-    norm: Tensor
-    kept: Tensor
+    def __init__(self, config: RIGSLConfig) -> None:
+        super().__init__(config)
+        from sparsemax import Sparsemax  # only where it is used: a worker starts fast
 
-    def normalised(self) -> EdgeValues:
-        """s_i s_j g_ji of every edge."""
-        norm = self.norm
-        return EdgeValues(
-            self.gates.intra * norm[..., :, None] * norm[..., None, :],
-            self.gates.cross * norm[:, :, None] * norm[:, None, :],
-        )
+        self.sparsemax = Sparsemax(dim=-1)
+
+    def forward(self, logits: EdgeValues, graph: DialogueGraph) -> SparseGraph:
+        """The gates, the same in training and evaluation."""
+        # Finite, since the library subtracts: a non-edge is far below the threshold all the same.
+        intra = logits.intra.masked_fill(~graph.intra[:, None], _NO_EDGE)
+        cross = logits.cross.masked_fill(~cross_mask(graph), _NO_EDGE).permute(0, 1, 3, 2)  # [B, M, T, M]
+        incoming = self.sparsemax(torch.cat([intra, cross], dim=-1))
+        within, across = incoming.split([intra.shape[-1], cross.shape[-1]], dim=-1)
+        sparse = sparse_graph(EdgeValues(within, across.permute(0, 1, 3, 2)), graph)
+        return dataclasses.replace(sparse, norm=torch.ones_like(sparse.norm))
 
 
-def sparsify(gates: EdgeValues, graph: DialogueGraph) -> SparseGraph:
-    """Set to zero what is no edge, and count the outgoing edges that are left."""
-    intra = gates.intra * graph.intra[:, None]
-    cross = gates.cross * cross_mask(graph)
-    degree = (intra != 0).sum(dim=2) + (cross != 0).sum(dim=1)  # over targets -> [B, M, T]
-    kept = degree.sum() / graph.edges.sum().clamp_min(1)
-    return SparseGraph(EdgeValues(intra, cross), degree_norm(degree.to(intra.dtype)), kept)
+def make_gate(config: RIGSLConfig) -> EdgeScores:
+    """The gate that `sparsifier` names."""
+    return SparsemaxGate(config) if config.sparsifier == "sparsemax" else HardConcreteGate(config)
 
 
 def propagate(x: Tensor, values: EdgeValues) -> Tensor:

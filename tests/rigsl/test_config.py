@@ -32,6 +32,12 @@ def test_a_bad_value_is_refused_by_name(name, value, says):
     assert "\n" not in str(error.value)
 
 
+def test_something_must_be_left_to_fuse():
+    RIGSLConfig(use_cgs=False, use_igr=False, use_residue=True)
+    with pytest.raises(UserError, match="at least one must be true"):
+        RIGSLConfig(use_cgs=False, use_igr=False, use_residue=False)
+
+
 def test_modalities_take_the_order_of_the_nodes():
     assert RIGSLConfig(modals="vald").modals == "lavd"
 

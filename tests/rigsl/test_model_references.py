@@ -12,11 +12,13 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.batches import BatchSource
 from rigsl.model import sparsify
 from rigsl.model.backbones.gat import GATLayer
+from rigsl.model.backbones.gcn import GCNLayer
 from rigsl.model.backbones.m3net import FrequencyLayer, HypergraphBranch
 from rigsl.model.backbones.mmgcn import similarity_graph
 from rigsl.model.graph import dialogue_graph
 from rigsl.model.nodeformer import NodeFormer, NodeFormerLayer, gumbel_weights, link_loss, relation_weights
 from rigsl.model.recurrent import bidirectional
+from rigsl.model.rigsl import RIGSL
 from tests.corpora import toy_corpus
 
 MODALITIES = ["l", "ld", "lavd"]
@@ -124,7 +126,8 @@ def test_frequency_layer(modals, training, window, monkeypatch):
     torch.testing.assert_close(out.features, expected)
     penalty = torch.sigmoid(logit - 0.7 * np.log(0.4 / 1.3)).mean()
     torch.testing.assert_close(out.penalty, penalty)
-    torch.testing.assert_close(out.kept, (gate != 0).double().mean())
+    for kind in edges.kind.unique():
+        torch.testing.assert_close(out.kept[kind], (gate[edges.kind == kind] != 0).double().mean())
     found = torch.autograd.grad(out.features.sin().sum() + out.penalty, x)
     wanted = torch.autograd.grad(expected.sin().sum() + penalty, x)
     torch.testing.assert_close(found, wanted)
@@ -174,6 +177,46 @@ def test_grus_side_by_side(over):
     torch.testing.assert_close(
         torch.autograd.grad(found.sin().sum(), leaves), torch.autograd.grad(wanted.sin().sum(), leaves)
     )
+
+
+@pytest.mark.parametrize("modals", MODALITIES)
+def test_sparsemax_gates(modals):
+    """Each node's incoming gates are the projection of their logits on the simplex (sorted threshold)."""
+    config, batch, graph, x = _setup(modals, sparsifier="sparsemax", backbone="GCN")
+    layer = GCNLayer(config)
+    out = layer(4 * x, batch, graph)
+    edges = EdgeList(config, batch)
+    source, target = edges.index
+    hidden = layer.lin(4 * x)
+    h = layer.edge_gate.transform(hidden)
+    ends = torch.cat([h[source], h[target]], dim=1)
+    logit = torch.stack([score(ends).squeeze(1) for score in layer.edge_gate.score])
+    logit = logit[edges.kind, torch.arange(len(source))]
+    gate = torch.zeros_like(logit)
+    for node in target.unique():
+        incoming = target == node
+        ordered = logit[incoming].sort(descending=True).values
+        sums, count = ordered.cumsum(0), torch.arange(1, len(ordered) + 1)
+        size = int((1 + count * ordered > sums).sum())
+        gate[incoming] = (logit[incoming] - (sums[size - 1] - 1) / size).clamp_min(0)
+    expected = ReferenceConv()(hidden, edges.index, gate)
+    torch.testing.assert_close(out.features, expected)
+    torch.testing.assert_close(out.penalty, (gate > 0).double().mean(), check_dtype=False)
+    assert 0 < out.penalty < 1
+    found = torch.autograd.grad(out.features.sin().sum(), x, retain_graph=True)
+    torch.testing.assert_close(found, torch.autograd.grad(expected.sin().sum(), x))
+
+
+def test_temperature_is_annealed():
+    corpus = toy_corpus(widths={"l": 8, "d": 5})
+    config = RIGSLConfig(modals="ld", hidden_dim=6, temperature=2.0, anneal_to=0.25, anneal_epoch=4)
+    model = RIGSL(config, corpus.schema)
+    gate = model.backbone.layers[0].edge_gate
+    found = []
+    for epoch in range(6):
+        model.start_epoch(epoch)
+        found.append(gate.shape["temperature"])
+    assert found == pytest.approx([2.0, 2**0.5, 1.0, 0.5**0.5, 0.5, 0.5])
 
 
 @pytest.mark.parametrize("modals", MODALITIES)

@@ -157,10 +157,10 @@ def test_edge_gate_layer(path):
 
 
 def _gate_with(state, shape, width):
-    from rigsl.model.sparsify import EdgeGate
+    from rigsl.model.sparsify import HardConcreteGate
 
     config = RIGSLConfig(hidden_dim=width + width % 2, **shape)
-    gate = EdgeGate(config)
+    gate = HardConcreteGate(config)
     with torch.no_grad():
         gate.transform.weight = torch.nn.Parameter(state["transform_before.weight"])
         gate.transform.bias = torch.nn.Parameter(state["transform_before.bias"])

@@ -15,7 +15,8 @@ from rigsl.model.graph import DialogueGraph
 
 @dataclass(frozen=True)
 class BackboneOutput:
-    """features: [M * U, width], modality after modality; penalty: scalar; kept: share of edges left."""
+    """features: [M * U, width], modality after modality; penalty: scalar;
+    kept: share of predefined edges left between different speakers, of one speaker, across modalities [3]."""
 
     features: Tensor
     penalty: Tensor

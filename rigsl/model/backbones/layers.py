@@ -15,7 +15,7 @@ from rigsl.data.corpus import Schema
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.graph import DialogueGraph
 from rigsl.model.precision import full
-from rigsl.model.sparsify import EdgeGate, EdgeValues, SparseGraph, propagate, sparsify
+from rigsl.model.sparsify import EdgeValues, SparseGraph, make_gate, propagate
 
 
 class CGSLayer(nn.Module):
@@ -34,18 +34,17 @@ class CGSLayer(nn.Module):
         d = config.hidden_dim
         self.lin = nn.Linear(d, d, bias=False)
         nn.init.xavier_uniform_(self.lin.weight)
-        self.edge_gate = EdgeGate(config)
+        self.edge_gate = make_gate(config)
         self.pair = None
 
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         x = self.lin(x)
         weight, bias = self._score_weights()
         scores = batch.pad(full(F.linear(x, weight, bias)), graph.modalities)  # [B, M, T, 6 or 8]
-        logits = self.edge_gate.logits(scores[..., :6], graph)
-        sparse = sparsify(self.edge_gate.gates(logits), graph)
+        sparse: SparseGraph = self.edge_gate(self.edge_gate.logits(scores[..., :6], graph), graph)
         values = self.values(sparse, _pair_logits(scores[..., 6:]), graph)
         out = batch.unpad(propagate(batch.pad(x, graph.modalities), values))
-        return BackboneOutput(out, self.edge_gate.penalty(logits, graph), sparse.kept)
+        return BackboneOutput(out, sparse.penalty, sparse.kept)
 
     def _score_weights(self) -> tuple[Tensor, Tensor]:
         """All scores of a node as one linear map: [6, d] of the gate, then [2, d] of the pair."""
@@ -102,4 +101,4 @@ class CGSStack(Backbone):
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         x, steps = run_layers(self.layers, x, batch, graph, dropout=self.dropout, residual=self.residual)
         penalty = torch.stack([step.penalty for step in steps]).sum()
-        return BackboneOutput(x, penalty, torch.stack([step.kept for step in steps]).mean())
+        return BackboneOutput(x, penalty, torch.stack([step.kept for step in steps]).mean(dim=0))

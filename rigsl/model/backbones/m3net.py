@@ -118,7 +118,7 @@ class M3Net(Backbone):
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         x = self.fc1(self.speakers(x, batch))
         out, steps = run_layers(self.layers, x, batch, graph, dropout=self.dropout, residual=self.residual)
-        kept = torch.stack([step.kept for step in steps]).mean()
+        kept = torch.stack([step.kept for step in steps]).mean(dim=0)
         penalties = torch.stack([step.penalty for step in steps])
         penalty = penalties[-1] if self.quirks else penalties.sum()
         return BackboneOutput(self.hypergraph(x, batch, graph) + out, penalty, kept)

@@ -94,4 +94,4 @@ class MMGCN(Backbone):
         for layer in self.layers:
             h = F.relu(layer(F.dropout(h, DROPOUT, self.training), h0, batch, adjacency))
         features = torch.cat([nodes, F.dropout(h, DROPOUT, self.training)], dim=1)
-        return BackboneOutput(features, x.new_ones(()), x.new_ones(()))
+        return BackboneOutput(features, x.new_ones(()), x.new_ones(3))
