@@ -20,7 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 JOURNAL = "study.journal"
 #: User attributes of a trial.
-HASH, REASON, DUPLICATE = "config_hash", "reason", "duplicate_of"
+HASH, REASON = "config_hash", "reason"
+NOT_RUN = "not_run"  #: why a proposal was never handed to a worker
 SUMMARY = ("epochs", "seconds", "best_epoch", "accuracy", "macro_f1")
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -63,10 +64,10 @@ def _drop_half_line(path: Path) -> None:
 
 
 def begun(study: optuna.Study) -> list[FrozenTrial]:
-    """Every trial that was handed to a worker: neither waiting nor a repetition of an earlier one."""
+    """Every trial that was handed to a worker: not waiting, no repetition of an earlier one."""
     trials = study.get_trials(deepcopy=False)
     handed_out = [trial for trial in trials if trial.state != TrialState.WAITING]
-    return [trial for trial in handed_out if DUPLICATE not in trial.user_attrs]
+    return [trial for trial in handed_out if NOT_RUN not in trial.user_attrs]
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:

@@ -22,6 +22,7 @@ from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, T
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
+from rigsl.errors import UserError
 from search import curve, record
 from search.budget import Budget, may_start
 from search.curve import METRIC
@@ -29,7 +30,7 @@ from search.events import Listener
 from search.space import Space
 
 SAMPLERS = ("tpe", "random", "qmc", "gp")
-#: Proposals in a row that were all tried before: the space is exhausted.
+#: Proposals in a row that were all tried before or invalid: the space is exhausted.
 REPEATS = 100
 
 
@@ -171,8 +172,13 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def _hand_out(
         self, trial_id: str, trial: optuna.Trial, resumed: FrozenTrial | None
     ) -> dict[str, Any] | None:
-        """What the trainable needs for `trial`; None where the same configuration was tried before."""
-        config = self.space.config(self.space.suggest(trial), self.seed, **self.overrides)
+        """What the trainable needs for `trial`; None where it is not to be run: invalid, or known."""
+        try:
+            config = self.space.config(self.space.suggest(trial), self.seed, **self.overrides)
+        except UserError as error:  # single values are checked with the space; some do not go together
+            trial.set_user_attr(record.NOT_RUN, f"invalid configuration: {error}")
+            self.study.tell(trial, state=TrialState.FAIL)
+            return None
         digest = config.content_hash()
         if resumed is None and self._is_known(trial, digest):
             return None
@@ -188,7 +194,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         for other in record.begun(self.study):
             if other.number == trial.number or other.user_attrs.get(record.HASH) != digest:
                 continue
-            trial.set_user_attr(record.DUPLICATE, other.number)
+            trial.set_user_attr(record.NOT_RUN, f"same configuration as trial {other.number}")
             for step, value in other.intermediate_values.items():
                 trial.report(value, step)
             state = other.state if other.state.is_finished() else TrialState.FAIL

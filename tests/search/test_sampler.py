@@ -6,6 +6,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from rigsl.config import RIGSLConfig
+from rigsl.errors import UserError
 from search import record
 from search.budget import Budget
 from search.sampler import METRIC, SAMPLERS, StudySearcher
@@ -134,8 +136,27 @@ def test_a_known_configuration_is_told_and_not_trained_again(space: Space) -> No
     study.enqueue_trial(space.starts[0])
     assert asked.suggest("b")["number"] == 2
     twin = study.trials[1]
-    assert (twin.state, twin.value, twin.user_attrs[record.DUPLICATE]) == (TrialState.COMPLETE, 0.42, 0)
+    assert (twin.state, twin.value) == (TrialState.COMPLETE, 0.42)
+    assert "trial 0" in twin.user_attrs[record.NOT_RUN]
     assert record.counts(study) == {"complete": 1, "pruned": 0, "failed": 0, "running": 1}
+
+
+def test_values_that_do_not_go_together_are_not_run(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = new_study()
+    asked = searcher(study, space)
+    whole = Space.config
+
+    def refuse_gumbel(self: Space, params: dict, seed: int, **overrides) -> RIGSLConfig:
+        if params["use_gumbel"]:
+            raise UserError("use_gumbel does not go with it")
+        return whole(self, params, seed, **overrides)
+
+    monkeypatch.setattr(Space, "config", refuse_gumbel)
+    given = asked.suggest("a")
+    assert given["config"]["use_gumbel"] is False
+    assert study.trials[0].state == TrialState.FAIL
+    assert "does not go with it" in study.trials[0].user_attrs[record.NOT_RUN]
+    assert [trial.number for trial in record.begun(study)] == [given["number"]]
 
 
 def test_an_exhausted_space_ends_the_search(tmp_path: Path) -> None:
