@@ -1,4 +1,4 @@
-"""The command line of the model: train, test, predict, build-features."""
+"""The command line of the model: train, test, predict, graph, build-features."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any, NoReturn
 from rigsl import config as configuration
 from rigsl.config import FIELDS, RIGSLConfig
 from rigsl.errors import UserError
+from rigsl.graph_command import run_graph
 
 EXAMPLES = """examples:
   python -m rigsl train --dataset MELD --out models/first --hidden_dim 64 --tau 0.4 --epochs 10
   python -m rigsl test --checkpoint models/first
   python -m rigsl predict --checkpoint models/first --split dev --out predictions.csv
+  python -m rigsl graph --checkpoint models/first --dialogue test_17
   python -m rigsl build-features --csv MELD/ --encoder all-MiniLM-L6-v2 --out data/meld_open.safetensors
 
 To search hyperparameters: python run_search.py --help"""
@@ -65,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     predict = _command(commands, "predict", "write a checkpoint's predictions as CSV", run_predict)
     _checkpoint_arguments(predict, default_split="test")
     predict.add_argument("--out", type=Path, required=True, metavar="FILE", help="the CSV file to write")
+    graph = _command(commands, "graph", "show the graph that a checkpoint learned for a dialogue", run_graph)
+    graph.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="a checkpoint folder")
+    graph.add_argument("--dialogue", required=True, metavar="ID", help="name of a dialogue, such as test_17")
+    graph.add_argument("--out", type=Path, default=Path("graphs"), metavar="DIR", help="default: %(default)s")
+    _data_arguments(graph)
     build = _command(commands, "build-features", "MELD's public CSV files -> open features", run_build)
     build.add_argument("--csv", type=Path, required=True, metavar="DIR", help="folder of the three CSV files")
     build.add_argument(

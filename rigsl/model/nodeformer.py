@@ -115,24 +115,31 @@ class NodeFormerLayer(nn.Module):
     def forward(
         self, z: Tensor, projection: Tensor, batch: Batch, graph: DialogueGraph
     ) -> tuple[Tensor, Tensor]:
-        real = graph.real.repeat(1, graph.modalities)[:, None, :, None]  # [B, 1, N, 1]
-        query, key, value = (
-            self._split(layer(z), batch, graph) for layer in (self.query, self.key, self.value)
-        )
-        weights = relation_weights(query, key, projection, self.tau, real)
+        weights = self.relations(z, projection, batch, graph)
         links = link_loss(weights, graph)
         if self.training and self.samples:
             noise = torch.empty(*weights.shape[:3], self.samples, device=z.device, dtype=weights.dtype)
             noise = noise.exponential_().clamp_min(torch.finfo(noise.dtype).tiny)
-            weights = gumbel_weights(weights, noise, self.tau, real)
+            weights = gumbel_weights(weights, noise, self.tau, _real_nodes(graph))
+        value = self._split(self.value(z), batch, graph)
         heads = weights.to(value.dtype) @ value  # [B, H, N, d]
         rows = heads.permute(0, 2, 1, 3).reshape(len(batch.lengths), graph.modalities, batch.longest, -1)
         return self.out(batch.unpad(rows)), links
+
+    def relations(self, z: Tensor, projection: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
+        """Attention of every node over all nodes of its dialogue. Shapes: z [M * U, d] -> [B, H, N, N]"""
+        query, key = (self._split(layer(z), batch, graph) for layer in (self.query, self.key))
+        return relation_weights(query, key, projection, self.tau, _real_nodes(graph))
 
     def _split(self, rows: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
         """[M * U, H * d] -> [B, H, N, d]"""
         padded = batch.pad(rows, graph.modalities).flatten(1, 2)
         return padded.reshape(*padded.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+def _real_nodes(graph: DialogueGraph) -> Tensor:
+    """Nodes that exist: [B, 1, N, 1]"""
+    return graph.real.repeat(1, graph.modalities)[:, None, :, None]
 
 
 class NodeFormer(nn.Module):
