@@ -62,6 +62,7 @@ class Corpus:
     text: np.ndarray  #: uint8, all utterances as UTF-8
     text_offsets: np.ndarray  #: int64 [U + 1], bytes
     provenance: dict[str, Any]  #: JSON-able: where it all comes from
+    n_speakers: int = 0  #: speakers a dialogue may have; 0: as many as occur
 
     def __post_init__(self) -> None:
         fixed = {letter: _read_only(array) for letter, array in self.features.items()}
@@ -79,7 +80,7 @@ class Corpus:
             widths={letter: int(array.shape[-1]) for letter, array in self.features.items()},
             text_views=0 if text is None else int(text.shape[1]),
             text_default=self.text_default,
-            n_speakers=int(self.speakers.max()) + 1,
+            n_speakers=self.n_speakers or int(self.speakers.max()) + 1,
             classes=self.classes,
         )
 
@@ -154,6 +155,7 @@ class Corpus:
         parts: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
         parts |= {name: content[name] for name in ("name", "text_default", "provenance")}
         parts |= {name: tuple(content[name]) for name in ("classes", "dialogue_ids")}
+        parts["n_speakers"] = content.get("n_speakers", 0)
         prefix = "features."
         features = {name[len(prefix) :]: arrays[name] for name in sorted(arrays) if name.startswith(prefix)}
         try:
@@ -169,7 +171,8 @@ class Corpus:
         return features | {name: getattr(self, name) for name in _ARRAYS}
 
     def _metadata(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _META}
+        declared = {"n_speakers": self.n_speakers} if self.n_speakers else {}
+        return {name: getattr(self, name) for name in _META} | declared
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
@@ -215,6 +218,8 @@ def _bad_values(corpus: Corpus) -> str | None:
         return f"label {corpus.labels[row]} of utterance {row} is not one of {len(corpus.classes)} classes"
     if corpus.speakers.min() < 0:
         return "a speaker's number is below 0"
+    if corpus.n_speakers and corpus.speakers.max() >= corpus.n_speakers:
+        return f"speaker {corpus.speakers.max()} is not one of {corpus.n_speakers}"
     return None
 
 

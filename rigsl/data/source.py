@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rigsl.data.corpus import Corpus
+from rigsl.data.official import load_official
+from rigsl.data.official_files import no_files, official_paths
 from rigsl.errors import UserError
 
 DATASETS = ("MELD", "IEMOCAP")
@@ -19,8 +21,9 @@ def load_corpus(dataset: str, features: str = "auto", data_dir: Path | None = No
     Args:
         dataset: one of DATASETS.
         features: "open" (built from public transcripts), "official" (the RIGSL authors' files), or "auto",
-            which takes what there is.
-        data_dir: folder of the feature files; the repository's `data` by default.
+            which takes the official files where they are and the open features elsewhere.
+        data_dir: folder of the feature files; the repository's `data` by default. Official files may lie in
+            its subfolder ``iemocap`` or ``meld``.
 
     Raises:
         UserError: an unknown name, features that cannot be had, or a missing or damaged file.
@@ -30,16 +33,12 @@ def load_corpus(dataset: str, features: str = "auto", data_dir: Path | None = No
         raise UserError(f"'{dataset}' is not a dataset; the datasets are {', '.join(DATASETS)}")
     if features not in FEATURES:
         raise UserError(f"'{features}' are no features; choose one of {', '.join(FEATURES)}")
+    folder = DATA_DIR if data_dir is None else Path(data_dir)
+    if features == "official" or (features == "auto" and official_paths(name, folder) is not None):
+        return load_official(name, folder)
     if name not in OPEN_FILES:
-        raise UserError(
-            f"there are no open features for {name}, and its official ones are not readable by this version; "
-            f"use {' or '.join(OPEN_FILES)}"
-        )
-    if features == "official":
-        raise UserError(
-            f"official feature files of {name} are not readable by this version; use --features open"
-        )
-    return _open_corpus(name, DATA_DIR if data_dir is None else Path(data_dir))
+        raise UserError(f"there are no open features for {name}, and {no_files(name, folder)}")
+    return _open_corpus(name, folder)
 
 
 def _open_corpus(name: str, folder: Path) -> Corpus:

@@ -18,15 +18,27 @@ def test_meld_is_there(name, features):
     [
         ("MELT", "auto", "'MELT' is not a dataset; the datasets are MELD, IEMOCAP"),
         ("MELD", "best", "'best' are no features; choose one of auto, open, official"),
-        ("MELD", "official", "not readable by this version; use --features open"),
-        ("IEMOCAP", "auto", "no open features for IEMOCAP"),
-        ("iemocap", "open", "no open features for IEMOCAP"),
-        ("IEMOCAP", "official", "not readable by this version"),
+        ("IEMOCAP", "open", "no open features for IEMOCAP, and the official features of IEMOCAP are not in"),
     ],
 )
 def test_what_is_not_there_is_said(name, features, complaint):
     with pytest.raises(UserError, match=complaint):
         load_corpus(name, features)
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "files"),
+    [
+        ("MELD", "official", r"MELD_features_raw1\.pkl and meld_features_roberta\.pkl"),
+        ("iemocap", "auto", r"IEMOCAP_features\.pkl and iemocap_features_roberta\.pkl"),
+        ("IEMOCAP", "official", r"IEMOCAP_features\.pkl and iemocap_features_roberta\.pkl"),
+    ],
+)
+def test_absent_official_files_are_named_with_their_place_and_source(name, features, files, tmp_path):
+    with pytest.raises(
+        UserError, match=rf"put {files} there .*'multimodal-features' in the README of github"
+    ):
+        load_corpus(name, features, tmp_path)
 
 
 def test_another_folder_is_looked_at_and_named(tmp_path):
