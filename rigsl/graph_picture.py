@@ -71,15 +71,19 @@ def _draw_nodes(panel: Any, graph: LearnedGraph) -> None:
 
 
 def _draw_gates(panel: Any, graph: LearnedGraph) -> None:
-    panel.set_title("context-aware sparsification: edges left, mean gate over the layers")
     if not graph.gates.numel():
         panel.set_title("no edge gates in this model")
         return
     weights = graph.gates.mean(dim=1)
+    left, largest = int((weights > 0).sum()), float(weights.max())
+    panel.set_title(
+        f"context-aware sparsification: {left} of {len(weights)} edges left "
+        f"(mean gate over the layers, the largest {largest:.2f})"
+    )
     edges = zip(graph.edge_index.T.tolist(), graph.edge_type.tolist(), weights.tolist(), strict=True)
     for (source, target), kind, weight in edges:
         if weight > 0:
-            _arc(panel, graph, source, target, EDGE_COLOURS[kind], weight)
+            _arc(panel, graph, source, target, EDGE_COLOURS[kind], weight / largest)
     handles = [
         panel.plot([], [], color=colour, label=name)[0]
         for name, colour in zip(EDGE_TYPES, EDGE_COLOURS, strict=True)
@@ -89,17 +93,20 @@ def _draw_gates(panel: Any, graph: LearnedGraph) -> None:
 
 def _draw_relations(panel: Any, graph: LearnedGraph) -> None:
     strongest = graph.strongest(RELATIONS_PER_UTTERANCE * graph.length)
-    panel.set_title(f"implicit relations: the {len(strongest)} strongest, mean over heads and layers")
     if not strongest:
         panel.set_title("no implicit relations in this model")
         return
     largest = strongest[0][2]
+    panel.set_title(
+        f"implicit relations: the {len(strongest)} strongest "
+        f"(mean over heads and layers, the largest {largest:.2f})"
+    )
     for source, target, weight in strongest:
         _arc(panel, graph, source, target, "#009E73", weight / largest)
 
 
 def _arc(panel: Any, graph: LearnedGraph, source: int, target: int, colour: str, weight: float) -> None:
-    """A curved arrow; line width and opacity grow with the weight (0 to 1)."""
+    """A curved arrow; line width and opacity grow with the weight (0 to 1, relative to the largest)."""
     start, end = _place(graph, source), _place(graph, target)
     bend = 0.0 if start[0] == end[0] else 0.25
     panel.annotate(
