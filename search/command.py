@@ -13,7 +13,8 @@ from rich.table import Table
 from rigsl.data.corpus import SPLITS
 from rigsl.errors import UserError
 from search.budget import minutes_in_words, read_minutes
-from search.plan import Plan, Wishes, prepare
+from search.plan import Plan, prepare
+from search.wishes import Wishes
 
 
 def run_command(options: dict[str, Any]) -> int:

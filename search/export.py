@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rigsl.checkpoint import CONFIG, load_checkpoint, save_checkpoint
+from rigsl.checkpoint import load_checkpoint, save_checkpoint
 from rigsl.data.corpus import Corpus
 from rigsl.training import evaluate
 from search import environment, record
@@ -168,6 +168,3 @@ def _write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-__all__ = ["CONFIG", "METRICS", "Exported", "export", "final_test", "read_metrics", "test_scores"]

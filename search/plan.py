@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import shutil
-import sys
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,38 +20,10 @@ from search.record import JOURNAL
 from search.runtime import ROOT
 from search.sampler import SAMPLERS
 from search.space import SCHEDULERS, Schedule, Space, read_space
+from search.wishes import Wishes, check_free, check_name, free_folder
 
 TRACKING = "sqlite:///mlflow.db"
 SPACE, STUDY, BEST = "space.toml", "study.toml", "best"
-#: Free disk space below which no study starts.
-LEAST_FREE = 500_000_000
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the user asks for; None: the default."""
-
-    dataset: str = "MELD"
-    features: str = "auto"
-    space: Path | None = None
-    data_dir: Path | None = None
-    trials: int | None = None
-    minutes: float | None = None
-    target: float | None = None
-    patience: int | None = None
-    workers: int | None = None
-    cpus_per_trial: int | None = None
-    gpus_per_trial: float | None = None
-    device: str | None = None
-    sampler: str | None = None
-    scheduler: str | None = None
-    epochs: int | None = None
-    seed: int | None = None
-    study: str | None = None
-    resume: str | None = None
-    runs_dir: Path = Path("runs")
-    tracking_uri: str | None = None
-    ray_address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,9 +76,9 @@ def prepare(wishes: Wishes) -> Plan:
         return _prepare_resume(wishes)
     if wishes.sampler is not None and wishes.sampler not in SAMPLERS:
         raise UserError(f"--sampler {wishes.sampler}: is not one of {', '.join(SAMPLERS)}")
-    _check_free(wishes.runs_dir)
+    check_free(wishes.runs_dir)
     check_uri(wishes.tracking_uri or TRACKING)
-    name = _check_name(wishes)
+    name = check_name(wishes)
     corpus, features = find_corpus(wishes.dataset, wishes.features, wishes.data_dir)
     space = read_space(wishes.space or _space_of(wishes.dataset, features))
     if (space.dataset.upper(), space.features) != (wishes.dataset.upper(), features):
@@ -124,7 +92,7 @@ def prepare(wishes: Wishes) -> Plan:
     seed = 0 if wishes.seed is None else wishes.seed
     plan = Plan(
         name=name or "",
-        folder=_free_folder(wishes, features) if name is None else (wishes.runs_dir / name).resolve(),
+        folder=free_folder(wishes, features) if name is None else (wishes.runs_dir / name).resolve(),
         resumed=False,
         space=space,
         corpus=corpus,
@@ -151,7 +119,7 @@ def _prepare_resume(wishes: Wishes) -> Plan:
     for option in ("space", "sampler", "scheduler", "epochs", "seed", "study"):
         if getattr(wishes, option) is not None:
             raise UserError(f"--{option}: cannot be changed by a resume; start a new study for that")
-    _check_free(wishes.runs_dir)
+    check_free(wishes.runs_dir)
     kept = read_toml(folder / STUDY)
     check_uri(wishes.tracking_uri or kept["tracking_uri"])
     corpus, features = find_corpus(kept["dataset"], kept["features"], wishes.data_dir)
@@ -238,38 +206,3 @@ def _space_of(dataset: str, features: str) -> Path:
     if not path.is_file():
         raise UserError(f"--dataset {dataset}: there is no search space spaces/{name}; give one with --space")
     return path
-
-
-def _check_name(wishes: Wishes) -> str | None:
-    name = wishes.study
-    if name is None:
-        return None
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise UserError(f"--study {name}: is not a name of letters, digits, '.', '_' and '-'")
-    if (wishes.runs_dir / name).exists():
-        raise UserError(f"--study {name}: exists already; go on with --resume {name}, or take another name")
-    return name
-
-
-def _free_folder(wishes: Wishes, features: str) -> Path:
-    """A name that no study has: the second may be taken by a search that started together with this one."""
-    stem = f"{wishes.dataset.lower()}-{features}-{datetime.now():%Y%m%d-%H%M%S}"
-    for number in range(1, sys.maxsize):
-        folder = wishes.runs_dir / (stem if number == 1 else f"{stem}-{number}")
-        if not folder.exists():
-            return folder.resolve()
-    raise AssertionError
-
-
-def _check_free(runs_dir: Path) -> None:
-    """There is room, and the folder can be written; nothing is created here."""
-    there = runs_dir.resolve()
-    while not there.exists():
-        there = there.parent
-    if not there.is_dir():
-        raise UserError(f"--runs-dir {runs_dir}: {there} is not a folder")
-    free = shutil.disk_usage(there).free
-    if free < LEAST_FREE:
-        raise UserError(
-            f"--runs-dir {runs_dir}: only {free / 1e6:.0f} MB are free; a study needs some 500 MB"
-        )

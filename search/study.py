@@ -6,15 +6,12 @@ import contextlib
 import dataclasses
 import json
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
 from ray import tune
 
 from rigsl.errors import UserError
@@ -24,17 +21,19 @@ from search.curve import METRIC
 from search.events import Listener
 from search.export import Exported, export
 from search.interruption import Interruption
-from search.plan import BEST, SPACE, STUDY, Plan
+from search.keeper import SECONDS, Clock, Keeper
+from search.plan import SPACE, STUDY, Plan
 from search.progress import Progress
 from search.report import write_report
 from search.sampler import StudySearcher
 from search.scheduler import make_scheduler, recorded_curves
+from search.stopper import StudyStopper
 from search.tracking import Tracker
-from search.trainable import MODEL, STATE, TrialWorker, WorkerOptions
+from search.trainable import TrialWorker, WorkerOptions
 
 LOCK = "study.lock"
-#: Study attributes: wall time of all searches so far; how the study stands.
-SECONDS, STANDING = "seconds", "standing"
+#: Study attribute: how the study stands.
+STANDING = "standing"
 
 
 @dataclass(frozen=True)
@@ -47,103 +46,6 @@ class Outcome:
     counts: Mapping[str, int]
     exported: Exported | None  #: None: interrupted, or no trial finished an epoch
     tracking_problem: str | None = None
-
-
-class Clock:
-    """Wall time of the search, over all resumes."""
-
-    def __init__(self, before: float) -> None:
-        self._before, self._start = before, time.monotonic()
-
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return self._before + time.monotonic() - self._start
-
-
-class Keeper:
-    """Keeps the run folder small and the clock in the record.
-
-    Of finished trials only the best one's model stays; a state file goes with the end of its trial.
-    """
-
-    def __init__(self, study: optuna.Study, folder: Path, clock: Clock) -> None:
-        self.study, self.folder, self.clock = study, folder, clock
-        self._written = 0.0
-
-    def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
-        """Nothing to keep yet."""
-
-    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Now and then the clock, so that a killed search loses no more than ten seconds of it."""
-        if self.clock.seconds() - self._written > 10:
-            self.write_clock()
-
-    def finished(self, trial: FrozenTrial) -> None:
-        """Drop what is no longer needed."""
-        self.write_clock()
-        best = record.winner(self.study)
-        for other in record.finished(self.study):
-            folder = record.folder_of(self.folder, other.number)
-            (folder / STATE).unlink(missing_ok=True)
-            if best is not None and other.number != best.number:
-                shutil.rmtree(folder / MODEL, ignore_errors=True)
-
-    def write_clock(self) -> None:
-        """The seconds so far into the record."""
-        self._written = self.clock.seconds()
-        self.study.set_user_attr(SECONDS, round(self._written, 1))
-
-
-class StudyStopper(tune.Stopper):  # type: ignore[misc]
-    """Ends Ray's loop at the first exhausted budget or at a signal; asked after every event."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        study: optuna.Study,
-        clock: Clock,
-        interruption: Interruption,
-        told: Callable[[str], None],
-    ) -> None:
-        self.plan, self.study, self.clock, self.interruption = plan, study, clock, interruption
-        self.ending = ""
-        self._told = told  #: hears the ending as soon as it is known
-        self._spent = Spent()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> StudyStopper:
-        return self  # Ray copies the experiment's parts for every trial; there is one ending
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Ray snapshots the experiment's parts; no snapshot of it is ever restored
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Never: single trials are the scheduler's matter."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether the search is over; `ending` then says why."""
-        if not self.ending:
-            spent = dataclasses.replace(self._spent, seconds=self.clock.seconds())
-            interrupted = self.interruption.signal is not None
-            self.ending = "interrupted" if interrupted else exhausted(self.plan.budget, spent) or ""
-            if self.ending:
-                self._told(self.ending)
-        return bool(self.ending)
-
-    def count(self) -> None:
-        """Look up in the record what the study has used."""
-        ended = record.finished(self.study)
-        self._spent = Spent(finished=len(ended), scores=[record.score(trial) for trial in ended])
-
-    def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
-        """A start uses up nothing that `exhausted` looks at."""
-
-    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
-        """An epoch uses up time only."""
-
-    def finished(self, trial: FrozenTrial) -> None:
-        """One trial more."""
-        self.count()
 
 
 def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
@@ -305,8 +207,3 @@ def _write_folder(plan: Plan, study: optuna.Study) -> None:
     sessions.append(started | environment.describe(plan.workers, plan.seed))
     path.write_text(json.dumps(sessions, indent=2) + "\n", encoding="utf-8")
     study.set_user_attr(STANDING, "running")
-
-
-def best_folder(plan: Plan) -> Path:
-    """Where the study's result lies."""
-    return plan.folder / BEST

@@ -93,7 +93,8 @@ def test_a_second_process_on_one_study_is_refused(
     home: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import run_search
-    from search.plan import Wishes, prepare
+    from search.plan import prepare
+    from search.wishes import Wishes
 
     monkeypatch.chdir(home)
     plan = prepare(Wishes(study="s", space=home / "space.toml", data_dir=home / "data"))

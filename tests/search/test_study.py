@@ -14,9 +14,10 @@ from rigsl.errors import UserError
 from search import record, runtime
 from search.budget import Budget
 from search.machine import Workers
-from search.plan import Plan, Wishes, prepare
+from search.plan import Plan, prepare
 from search.space import Schedule
 from search.study import Outcome, run
+from search.wishes import Wishes
 
 from .corpus import make_corpus, write_home
 
@@ -269,3 +270,19 @@ def test_a_study_of_nothing_but_failures_ends(home: Path) -> None:
     assert "10 trials failed" in outcome.ending
     assert outcome.exported is None
     assert (outcome.plan.folder / "report.html").is_file()
+
+
+def test_training_reads_the_shared_corpus_in_place_and_never_writes_it() -> None:
+    import ray
+
+    from rigsl.config import RIGSLConfig
+    from rigsl.training import Training
+
+    corpus = make_corpus()
+    shared = ray.get(ray.put(corpus))
+    for array in (*shared.features.values(), shared.labels, shared.text, shared.speakers):
+        assert not array.flags.writeable
+        assert not array.flags.owndata
+    config = RIGSLConfig(modals="ld", hidden_dim=8, num_K=1, nodeformer_heads=1, nb_features_dim=4, epochs=1)
+    Training(config, shared).step()
+    assert shared.content_hash() == corpus.content_hash()
