@@ -177,6 +177,7 @@ def draw_history(study: optuna.Study, path: Path) -> None:
     """Scores over trials as a picture: complete, pruned, and the best so far."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -197,7 +198,8 @@ def draw_history(study: optuna.Study, path: Path) -> None:
             steps.append((trial.number, 100 * best))
     if steps:
         axes.step([x for x, _ in steps], [y for _, y in steps], where="post", color="#d62", label="best")
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="trial", ylabel="validation weighted F1 (%)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
