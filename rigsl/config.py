@@ -97,6 +97,12 @@ class RIGSLConfig:
     batch_size: int = _hp(32, "dialogues in a batch", low=1)
     epochs: int = _hp(60, "most epochs", low=1)
     patience: int = _hp(0, "stop after so many epochs without a better validation score; 0: never", low=0)
+    ema: float = _hp(
+        0.0,
+        "decay of the running mean of the weights that is validated and kept; 0: the weights as they are",
+        low=0.0,
+        high=0.9999,
+    )
     seed: int = _hp(0, "seed of weights, noise and order", low=0, high=2**31 - 1)
     precision: str = _hp("fp32", "arithmetic of a training step", choices=("fp32", "bf16"))
     official_quirks: bool = _hp(

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rigsl.config import RIGSLConfig, from_mapping
 from rigsl.data.batches import BatchSource, shuffled_batches
@@ -122,6 +123,7 @@ class Training:
         self._optimiser = torch.optim.Adam(
             self.model.parameters(), lr=config.lr, weight_decay=config.l2, fused=True
         )
+        self._mean = _running_mean(self.model, config.ema) if config.ema else None
         self.last_report: EpochReport | None = None
         self._best: dict[str, Tensor] = {}
 
@@ -151,7 +153,7 @@ class Training:
         epoch = self.epoch + 1
         best_epoch = epoch if improved or self.last_report is None else self.last_report.best_epoch
         if improved:
-            self._best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self._best = {name: value.detach().clone() for name, value in self._kept().state_dict().items()}
         patience = self.config.patience
         self.last_report = EpochReport(
             epoch=epoch,
@@ -169,7 +171,7 @@ class Training:
         """A model with the weights of the best epoch, in evaluation mode, on the training's device."""
         with _seeded(self.config.seed, 0, self.device):
             model = RIGSL(self.config, self.corpus.schema).to(self.device)
-        model.load_state_dict(self._best or self.model.state_dict())
+        model.load_state_dict(self._best or self._kept().state_dict())
         return model.eval()
 
     def save(self, path: Path) -> None:
@@ -179,6 +181,7 @@ class Training:
             "config": self.config.to_dict(),
             "splits": self.splits,
             "model": self.model.state_dict(),
+            "mean": {} if self._mean is None else self._mean.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "best": self._best,
             "report": report,
@@ -200,6 +203,8 @@ class Training:
             training = cls(config, corpus, device=device, train=train, validation=validation)
             training.model.load_state_dict(state["model"])
             training._optimiser.load_state_dict(state["optimiser"])
+            if training._mean is not None:
+                training._mean.load_state_dict(state["mean"])
             training._best = state["best"]
             if state["report"] is not None:
                 report = state["report"] | {"validation": Scores(**state["report"]["validation"])}
@@ -210,6 +215,16 @@ class Training:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{path}: the training state cannot be loaded ({reason})") from None
         return training
+
+    def _kept(self) -> RIGSL:
+        """The weights that are validated and kept: the running mean, or the weights as they are."""
+        if self._mean is None:
+            return self.model
+        mean = self._mean.module
+        assert isinstance(mean, RIGSL)
+        for kept, buffer in zip(mean.buffers(), self.model.buffers(), strict=True):
+            kept.copy_(buffer)  # what batch normalisation counted is not averaged twice
+        return mean
 
     def _labels(self, dialogues: NDArray[np.int64], role: str) -> NDArray[np.int64]:
         labels = np.concatenate([self.corpus.labels[:0], *(_rows(self.corpus, i) for i in dialogues)])
@@ -234,6 +249,8 @@ class Training:
             self._optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self._optimiser.step()
+            if self._mean is not None:
+                self._mean.update_parameters(model)
             # Kept on the device: reading a number would wait for the device after every batch.
             parts = torch.stack([loss, task, out.penalty, out.link_loss, *out.kept]).detach()
             sums = parts if sums is None else sums + parts
@@ -245,7 +262,8 @@ class Training:
         return dict(zip(MEANS, means, strict=True))
 
     def _evaluate(self, dialogues: NDArray[np.int64]) -> Evaluation:
-        return _evaluate(self.model, self._source, dialogues, self._weights, EVALUATION_BATCH)
+        size = evaluation_batch(self.config)
+        return _evaluate(self._kept(), self._source, dialogues, self._weights, size)
 
 
 def fit(
@@ -272,9 +290,12 @@ def fit(
 
 
 def evaluate(
-    model: RIGSL, corpus: Corpus, split: str, *, batch_size: int = EVALUATION_BATCH, device: str = "cpu"
+    model: RIGSL, corpus: Corpus, split: str, *, batch_size: int | None = None, device: str = "cpu"
 ) -> Evaluation:
     """Predictions and scores on a split. The loss is the plain negative log-likelihood.
+
+    Args:
+        batch_size: dialogues in a batch; None: `evaluation_batch`.
 
     Raises:
         UserError: the model and the corpus do not fit together, the split is empty or its labels hidden.
@@ -282,10 +303,16 @@ def evaluate(
     check_schema(model, corpus)
     source = BatchSource(corpus, model.config.modals, device)
     weights = torch.ones(len(corpus.classes), device=device)
-    found = _evaluate(model.to(device), source, corpus.dialogues(split), weights, batch_size)
+    size = evaluation_batch(model.config) if batch_size is None else batch_size
+    found = _evaluate(model.to(device), source, corpus.dialogues(split), weights, size)
     if (found.labels == HIDDEN).any():
         raise UserError(f"corpus {corpus.name}: the labels of the {split} split are hidden")
     return found
+
+
+def evaluation_batch(config: RIGSLConfig) -> int:
+    """Dialogues per batch of an evaluation; predictions with quirks depend on it, so they keep theirs."""
+    return config.batch_size if config.official_quirks else EVALUATION_BATCH
 
 
 def check_schema(model: RIGSL, corpus: Corpus) -> None:
@@ -332,6 +359,11 @@ def _evaluate(
     order = np.argsort(row)
     predicted, truth = log_prob.cpu().numpy()[order], label.cpu().numpy()[order]
     return Evaluation(scores(predicted, truth, loss), predicted, truth, row[order])
+
+
+def _running_mean(model: RIGSL, decay: float) -> AveragedModel:
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=average)
 
 
 def _rows(corpus: Corpus, dialogue: int) -> NDArray[np.int64]:

@@ -88,8 +88,11 @@ def test_another_seed_other_numbers(corpus, result):
     assert other.history[0].train_loss != result.history[0].train_loss
 
 
-def test_a_resumed_training_goes_on_bit_for_bit(corpus, result, tmp_path):
-    training = Training(CONFIG, corpus)
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "norm": "BN", "anneal_to": 0.3}], ids=str)
+def test_a_resumed_training_goes_on_bit_for_bit(changes, corpus, tmp_path):
+    config = CONFIG.replace(**changes)
+    result = fit(config, corpus)
+    training = Training(config, corpus)
     for _ in range(3):
         training.step()
     training.save(tmp_path / "state.pt")
@@ -99,6 +102,25 @@ def test_a_resumed_training_goes_on_bit_for_bit(corpus, result, tmp_path):
         resumed.step()
     assert _numbers(resumed.last_report) == _numbers(result.history[-1])
     assert _same(_weights(resumed.best_model()), _weights(result.model))
+
+
+def test_the_running_mean_of_the_weights_is_what_is_kept(corpus, monkeypatch):
+    config = CONFIG.replace(ema=0.5, epochs=1)
+    seen = []
+    step = torch.optim.Adam.step
+
+    def recorded(optimiser, *rest):
+        step(optimiser, *rest)
+        seen.append([p.detach().clone() for group in optimiser.param_groups for p in group["params"]])
+
+    monkeypatch.setattr(torch.optim.Adam, "step", recorded)
+    kept = fit(config, corpus).model
+    mean = seen[0]
+    for weights in seen[1:]:
+        mean = [0.5 * old + 0.5 * new for old, new in zip(mean, weights, strict=True)]
+    assert len(seen) > 3
+    for found, expected in zip(kept.parameters(), mean, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_a_damaged_state_is_refused(corpus, tmp_path):
