@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # torch is slow to import, and the command line only needs the numbers
+    from torch import Tensor
 
 #: 1 / weight of each class in the official losses (frequencies in train + dev).
 CLASS_FREQUENCY = {
