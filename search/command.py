@@ -13,6 +13,7 @@ from rich.table import Table
 from rigsl.data.corpus import SPLITS
 from rigsl.errors import UserError
 from search.budget import minutes_in_words, read_minutes
+from search.environment import program
 from search.plan import Plan, prepare
 from search.wishes import Wishes
 
@@ -45,7 +46,8 @@ def _search(plan: Plan, console: Console) -> int:
     shown = _shown(plan.folder)
     if outcome.tracking_problem:
         console.print(f"warning: MLflow is not up to date: {outcome.tracking_problem}")
-    resume = f"python run_search.py --resume {plan.name}{_runs_dir(plan)}"
+    python, mlflow = program("python"), program("mlflow")
+    resume = f"{python} run_search.py --resume {plan.name}{_runs_dir(plan)}"
     if outcome.interrupted is not None:
         console.print(f"interrupted; all finished trials are kept, running ones go on with:\n  {resume}")
         return 128 + outcome.interrupted if outcome.interrupted != signal.SIGINT else 130
@@ -57,8 +59,8 @@ def _search(plan: Plan, console: Console) -> int:
     for what, how in (
         ("report", str(shown / "report.html")),
         ("result", str(shown / "best")),
-        ("runs", f"mlflow ui --backend-store-uri {uri}" if not uri.startswith("http") else uri),
-        ("again", f"python run_search.py --rerun {shown / 'best'}"),
+        ("runs", f"{mlflow} ui --backend-store-uri {uri}" if not uri.startswith("http") else uri),
+        ("again", f"{python} run_search.py --rerun {shown / 'best'}"),
         ("go on", f"{resume} --time-budget 30m"),
     ):
         console.print(f"{what:8s}{how}")
@@ -102,7 +104,14 @@ def _rerun(folder: Path, data_dir: Path | None, console: Console) -> int:
 
     start = time.monotonic()
     console.print(f"training {folder} again")
-    found = rerun(folder, data_dir=data_dir)
+
+    def show(report: Any) -> None:
+        score, best = report.validation.weighted_f1, report.best_weighted_f1
+        console.print(
+            f"epoch {report.epoch:3d}  weighted F1 {score:.4f}  best {best:.4f}  {report.seconds:.1f} s"
+        )
+
+    found = rerun(folder, data_dir=data_dir, on_epoch=show)
     table = Table("split", "score", "recorded", "new", "equal")
     for split, name, recorded, new in found.rows:
         table.add_row(split, name, f"{recorded:.6f}", f"{new:.6f}", "yes" if recorded == new else "no")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,15 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def program(name: str) -> str:
+    """How to call a program of this environment: by its name where the shell finds that one, else by path."""
+    here = Path(sys.executable).with_name(name)  # not resolved: an environment's python is a link
+    found = shutil.which(name)
+    if found is not None and Path(found).absolute() == here.absolute():
+        return name
+    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
 
 
 def commit() -> str:

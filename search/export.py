@@ -30,7 +30,9 @@ if [ ! -f "$root/run_search.py" ]; then
     echo "error: $root holds no run_search.py; set RIGSL_ROOT to the folder of the project" >&2
     exit 2
 fi
-exec "${PYTHON:-python}" "$root/run_search.py" --rerun "$here" "$@"
+python=${PYTHON:-python}
+if [ -z "${PYTHON:-}" ] && [ -x "$root/.venv/bin/python" ]; then python=$root/.venv/bin/python; fi
+exec "$python" "$root/run_search.py" --rerun "$here" "$@"
 """
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+#: MLflow's page opens on the runs of such an experiment, not on traces of language models.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 
 
@@ -47,11 +49,8 @@ def connect(uri: str, dataset: str) -> tuple[MlflowClient, str]:
     """
     from mlflow import MlflowClient
 
-    for name in (
-        "mlflow",
-        "alembic",
-        "urllib3",
-    ):  # after the import, which sets the levels of MLflow's loggers
+    # After the import, which sets the levels of MLflow's loggers.
+    for name in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("mlflow."):
@@ -73,7 +72,7 @@ def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
         if found is not None:
             return str(found.experiment_id)
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location, tags=KIND))
         except Exception:  # another search was faster
             if attempt == 2:
                 raise

@@ -3,7 +3,7 @@
 PyTorch's packed GRU on the CPU launches some twenty small operations a time step, layer, direction
 and network. Here all networks and both directions take a step together, and the backward pass is
 written out, with one product for all the weight gradients: the same numbers, a fraction of the
-launches (benchmarks/step.py).
+launches.
 """
 
 from __future__ import annotations
