@@ -126,7 +126,8 @@ def run_train(options: argparse.Namespace) -> int:
     base |= configuration.from_toml(options.config).to_dict() if options.config else {}
     base.setdefault("modals", "".join(corpus.features))
     train_and_save(configuration.from_mapping(base | given, "command line"), corpus, options.out, device)
-    print(f"next: python -m rigsl test --checkpoint {options.out}")
+    named = "" if options.dataset.upper() == "MELD" else f" --dataset {options.dataset}"
+    print(f"next: python -m rigsl test --checkpoint {options.out}{named}")
     return 0
 
 

@@ -72,7 +72,7 @@ UNREAD_BY_M3NET = ("denoise_dropout", "gamma", "temperature", "use_residue_denoi
 _OTHER = ("Dataset", "random_seed", "testing", "use_wandb")
 #: Flags that only the official command line has: one of them marks it.
 MARKS = ("Dataset", "model_path", "random_seed", "testing", "use_wandb")
-_NO_LIMIT = ("patience", "official_quirks")  # hyperparameters that change no official number of a training
+_NEUTRAL = ("patience", "official_quirks")  # hyperparameters that do not make another model
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def without_official_form(config: RIGSLConfig, dataset: str) -> tuple[str, ...]:
     """What the official code does not do as the configuration says; empty: it is the same model."""
     found = []
     for name, value in config.to_dict().items():
-        if name in _NO_LIMIT or name in FLAGS.keys() - UNREAD.keys():
+        if name in _NEUTRAL or name in FLAGS.keys() - UNREAD.keys():
             continue
         official = FOCAL_GAMMA[dataset] if name == "focal_gamma" else UNREAD.get(name, FIELDS[name].default)
         if value != official:
@@ -162,10 +162,8 @@ def without_official_form(config: RIGSLConfig, dataset: str) -> tuple[str, ...]:
     if config.backbone == "MMGCN" and dataset == "MELD":
         found.append("backbone = MMGCN (the official code has it for IEMOCAP only)")
     if config.backbone == "M3Net" and not config.official_quirks:
-        found += [
-            f"{name} = {_text(getattr(config, name))} (the official M3Net never reads it)"
-            for name in UNREAD_BY_M3NET
-        ]
+        values = ", ".join(f"{name} = {_text(getattr(config, name))}" for name in UNREAD_BY_M3NET)
+        found.append(f"{values} (the official M3Net never reads them)")
     return tuple(found)
 
 

@@ -34,10 +34,11 @@ def speakers_of(items: Items, key: Any, length: int, count: int) -> np.ndarray:
     """int64 [T]: 'M' 0 and 'F' 1, or the place of the one in a one-hot row."""
     given = list(_sized(items, "speakers", key, length))
     if count == 2:
-        for value in given:
-            if str(value) not in ("M", "F"):
-                raise items.problem("speakers", f"of dialogue {key!r}: {value!r} is not 'M' or 'F'")
-        return np.array([0 if str(value) == "M" else 1 for value in given], dtype=np.int64)
+        names = [_text(value) for value in given]
+        for name in names:
+            if name not in ("M", "F"):
+                raise items.problem("speakers", f"of dialogue {key!r}: {name!r} is not 'M' or 'F'")
+        return np.array([0 if name == "M" else 1 for name in names], dtype=np.int64)
     rows = _numbers(items, "speakers", key, given, count)
     if not (((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all()):
         raise items.problem("speakers", f"of dialogue {key!r} are not rows with a single one")
@@ -51,7 +52,7 @@ def sentences_of(items: Items, key: Any, length: int) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    text = str(value)
+    text = value.decode("latin1") if isinstance(value, bytes) else str(value)
     try:
         return text.encode("latin1").decode("utf-8")
     except UnicodeError:

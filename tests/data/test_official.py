@@ -72,6 +72,22 @@ def test_lists_may_be_sets_and_files_may_lie_in_a_subfolder(tmp_path, dataset):
     assert ids == [*sorted(features[7]), *TEST[dataset]]
 
 
+@BOTH
+def test_arrays_serve_where_lists_do(tmp_path, dataset):
+    features, roberta = official_items(dataset)
+    wanted = load_corpus(dataset, "official", write_official(tmp_path / "lists", dataset)).content_hash()
+    features[1] = {key: np.array(value) for key, value in features[1].items()}
+    if dataset == "IEMOCAP":
+        features[1] = {key: value.astype("S1") for key, value in features[1].items()}
+    features[2] = {np.int64(key) if dataset == "MELD" else key: np.array(v) for key, v in features[2].items()}
+    for key, rows in features[4].items():
+        features[4][key] = np.empty(len(rows), dtype=object)
+        features[4][key][:] = rows
+    features[7], features[8], roberta[-1] = (np.array(ids) for ids in (features[7], features[8], roberta[-1]))
+    write_official(tmp_path / "arrays", dataset, (features, roberta), dump_python2)
+    assert load_corpus(dataset, "official", tmp_path / "arrays").content_hash() == wanted
+
+
 def test_files_are_converted_once(tmp_path, monkeypatch):
     write_official(tmp_path, "IEMOCAP")
     made = load_corpus("IEMOCAP", "official", tmp_path)
