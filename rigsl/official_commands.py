@@ -13,6 +13,12 @@ from rigsl.official_flags import UNREAD_BY_M3NET, OfficialRun, from_official_fla
 if TYPE_CHECKING:
     from rigsl.model.rigsl import RIGSL
 
+#: Said where an official checkpoint meets no GPU.
+_DRAWN_ON_CPU = (
+    "note: a random projection that is not in the file is drawn on the CPU; the official code draws it on a "
+    "GPU, where the numbers are others (--device cuda)"
+)
+
 
 def run_official(command: str, arguments: list[str]) -> int:
     """`train` or `test` with an official command line.
@@ -70,6 +76,8 @@ def _test(options: argparse.Namespace, run: OfficialRun) -> int:
         state = read_state(path)
         corpus, device = corpus_and_device(options)
         model = official_model(path, state, run.config, run.dataset, device)
+        if device == "cpu":
+            print(_DRAWN_ON_CPU)
     print_scores(model, path, corpus, "test", device)
     return 0
 
@@ -103,12 +111,12 @@ def run_import(options: argparse.Namespace) -> int:
         raise UserError(f"{path}: has no ending to leave out; say where to write with --out DIR")
     device = resolve_device(options.device)
     model, run = _imported(options, path, device)
-    for note in run.notes:
+    for note in [*run.notes, *([_DRAWN_ON_CPU] if device == "cpu" else [])]:
         print(note)
     save_checkpoint(out, model)
     print(
         f"{path} -> {out}: {model.config.backbone}, hidden_dim {model.config.hidden_dim}, batches of "
-        f"{model.config.batch_size}; random projection drawn on {device}\n"
+        f"{model.config.batch_size}\n"
         f"next: python -m rigsl test --dataset {run.dataset} --checkpoint {out}"
     )
     return 0
