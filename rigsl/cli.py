@@ -145,8 +145,8 @@ def run_test(options: argparse.Namespace) -> int:
 def run_predict(options: argparse.Namespace) -> int:
     """`predict`: one CSV row an utterance, with the probability of every class."""
     from rigsl.checkpoint import load_checkpoint
+    from rigsl.evaluation import evaluate
     from rigsl.predictions import write_predictions
-    from rigsl.training import evaluate
 
     model = load_checkpoint(options.checkpoint)
     corpus, device = corpus_and_device(options)

@@ -15,12 +15,12 @@ from rigsl.config import MODALITIES
 from rigsl.data.batches import BatchSource
 from rigsl.data.corpus import Corpus
 from rigsl.errors import UserError
+from rigsl.evaluation import check_schema
 from rigsl.files import replacing
 from rigsl.model.graph import DialogueGraph, dialogue_graph
 from rigsl.model.nodeformer import NodeFormerLayer
 from rigsl.model.rigsl import RIGSL
 from rigsl.model.sparsify import EdgeScores, EdgeValues, SparseGraph, cross_mask
-from rigsl.training import check_schema
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data

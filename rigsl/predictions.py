@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from rigsl.data.corpus import Corpus
+from rigsl.evaluation import Evaluation
 from rigsl.files import replacing
-from rigsl.training import Evaluation
 
 
 def predictions_table(corpus: Corpus, found: Evaluation) -> pd.DataFrame:

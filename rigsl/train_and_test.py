@@ -53,7 +53,7 @@ def print_scores(model: RIGSL, source: Path, corpus: Corpus, split: str, device:
     from rich.console import Console
     from sklearn.metrics import classification_report, confusion_matrix
 
-    from rigsl.training import evaluate
+    from rigsl.evaluation import evaluate
 
     found = evaluate(model, corpus, split, device=device)
     console = Console(highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.checkpoint import load_checkpoint, save_checkpoint
 from rigsl.data.corpus import Corpus
-from rigsl.training import evaluate
+from rigsl.evaluation import evaluate
 from search import environment, record
 from search.plan import BEST, Plan
 from search.trainable import MODEL

@@ -18,6 +18,7 @@ from rigsl.data import source
 from rigsl.data.official_files import LAYOUTS
 from rigsl.data.source import load_corpus
 from rigsl.errors import UserError
+from rigsl.evaluation import evaluate, evaluation_batch
 from rigsl.official_flags import (
     FLAGS,
     from_official_flags,
@@ -27,7 +28,6 @@ from rigsl.official_flags import (
 )
 from rigsl.official_state import official_projection
 from rigsl.presets import preset
-from rigsl.training import evaluate, evaluation_batch
 from tests.corpora import corpus_from_arrays
 from tests.official_files import write_official
 

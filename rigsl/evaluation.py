@@ -1,0 +1,105 @@
+"""Predictions of a model on a corpus, and their scores."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rigsl.config import RIGSLConfig
+from rigsl.data.batches import BatchSource
+from rigsl.data.corpus import HIDDEN, Corpus
+from rigsl.errors import UserError
+from rigsl.losses import task_loss
+from rigsl.model.rigsl import RIGSL
+from rigsl.scores import Scores, scores
+
+#: Dialogues per batch where no gradient is needed.
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions on a split. log_prob: [U, classes]; labels, rows: [U], rows of the corpus, ascending."""
+
+    scores: Scores
+    log_prob: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+def evaluate(
+    model: RIGSL, corpus: Corpus, split: str, *, batch_size: int | None = None, device: str = "cpu"
+) -> Evaluation:
+    """Predictions and scores on a split. The loss is the plain negative log-likelihood.
+
+    Args:
+        batch_size: dialogues in a batch; None: `evaluation_batch`.
+
+    Raises:
+        UserError: the model and the corpus do not fit together, the split is empty or its labels hidden.
+    """
+    check_schema(model, corpus)
+    source = BatchSource(corpus, model.config.modals, device)
+    weights = torch.ones(len(corpus.classes), device=device)
+    size = evaluation_batch(model.config) if batch_size is None else batch_size
+    found = evaluate_dialogues(model.to(device), source, corpus.dialogues(split), weights, size)
+    if (found.labels == HIDDEN).any():
+        raise UserError(f"corpus {corpus.name}: the labels of the {split} split are hidden")
+    return found
+
+
+def evaluation_batch(config: RIGSLConfig) -> int:
+    """Dialogues per batch of an evaluation; predictions with quirks depend on it, so they keep theirs."""
+    return config.batch_size if config.official_quirks else EVALUATION_BATCH
+
+
+def check_schema(model: RIGSL, corpus: Corpus) -> None:
+    """Check that a model can read a corpus.
+
+    Raises:
+        UserError: a modality is missing or has another width, or the classes differ.
+    """
+    ours, theirs = model.schema, corpus.schema
+    for letter in model.config.modals:
+        if ours.widths[letter] != theirs.widths.get(letter):
+            raise UserError(
+                f"the model reads modality '{letter}' of width {ours.widths[letter]}, but the corpus "
+                f"{corpus.name} has {theirs.widths.get(letter, 'none')}; take the features it was trained on"
+            )
+    if ours.classes != theirs.classes:
+        raise UserError(f"the model's classes are not those of the corpus {corpus.name}")
+    if theirs.n_speakers > ours.n_speakers:
+        raise UserError(
+            f"the corpus {corpus.name} has dialogues of {theirs.n_speakers} speakers, the model knows "
+            f"{ours.n_speakers}"
+        )
+
+
+@torch.no_grad()
+def evaluate_dialogues(
+    model: RIGSL, source: BatchSource, dialogues: NDArray[np.int64], weights: Tensor, batch_size: int
+) -> Evaluation:
+    """Predictions on dialogues; the loss is weighted by class. Shapes: dialogues [n], weights [classes]"""
+    corpus = source.corpus
+    if not len(dialogues):
+        raise UserError(f"corpus {corpus.name}: the split to evaluate is empty")
+    if not model.config.official_quirks:  # where batches matter, the corpus's order is the official one
+        dialogues = dialogues[np.argsort(corpus.lengths[dialogues], kind="stable")]
+    model.eval()
+    parts, labels, rows = [], [], []
+    for start in range(0, len(dialogues), batch_size):
+        batch = source.batch(dialogues[start : start + batch_size])
+        parts.append(model(batch).log_prob)
+        labels.append(batch.label)
+        rows.append(batch.rows)
+    log_prob, label, row = torch.cat(parts), torch.cat(labels), np.concatenate(rows)
+    hidden = bool((label == HIDDEN).any())
+    loss = math.nan if hidden else float(task_loss(log_prob, label, weights, 0.0))
+    order = np.argsort(row)
+    predicted, truth = log_prob.cpu().numpy()[order], label.cpu().numpy()[order]
+    return Evaluation(scores(predicted, truth, loss), predicted, truth, row[order])
