@@ -58,7 +58,7 @@ def _search(plan: Plan, console: Console) -> int:
     uri = plan.tracking_uri
     for what, how in (
         ("report", str(shown / "report.html")),
-        ("result", str(shown / "best")),
+        ("result", f"{shown / 'best'} (official_command.txt: the same for the official train.py)"),
         ("runs", f"{mlflow} ui --backend-store-uri {uri}" if not uri.startswith("http") else uri),
         ("again", f"{python} run_search.py --rerun {shown / 'best'}"),
         ("go on", f"{resume} --time-budget 30m"),

@@ -11,14 +11,16 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rigsl.checkpoint import load_checkpoint, save_checkpoint
+from rigsl.checkpoint import CONFIG, load_checkpoint, save_checkpoint
+from rigsl.config import from_toml
 from rigsl.data.corpus import Corpus
 from rigsl.evaluation import evaluate
+from rigsl.official_flags import official_command
 from search import environment, record
 from search.plan import BEST, Plan
 from search.trainable import MODEL
 
-METRICS, RERUN = "metrics.json", "rerun.sh"
+METRICS, RERUN, OFFICIAL = "metrics.json", "rerun.sh", "official_command.txt"
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
 _SCRIPT = """#!/bin/sh
 # Trains this configuration again and compares its scores with the recorded ones.
@@ -81,6 +83,7 @@ def export(plan: Plan, study: optuna.Study, ending: str) -> Exported | None:
     _write(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
     _write(folder / RERUN, _SCRIPT)
     (folder / RERUN).chmod(0o755)
+    _write(folder / OFFICIAL, official_command(from_toml(folder / CONFIG), plan.space.dataset) + "\n")
     return Exported(folder, metrics)
 
 
