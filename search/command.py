@@ -13,6 +13,7 @@ from rich.table import Table
 from rigsl.data.corpus import SPLITS
 from rigsl.errors import UserError
 from search.budget import minutes_in_words, read_minutes
+from search.corpora import features_in_words
 from search.environment import program
 from search.plan import Plan, prepare
 from search.wishes import Wishes
@@ -78,6 +79,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
     rows = {
         "study": f"{plan.name}{' (resumed)' if plan.resumed else ''}",
         "corpus": f"{corpus.name} (dialogues / utterances: {sizes})",
+        "data": features_in_words(corpus, plan.features),
         "space": f"{_shown(plan.space.path)}: {len(plan.space.parameters)} parameters, {plan.epochs} epochs",
         "search": f"{plan.sampler}, {plan.schedule.name}, seed {plan.seed}",
         "workers": plan.workers.describe(),

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import environment, record
 from search.budget import minutes_in_words
+from search.corpora import features_in_words
 from search.export import Exported
 from search.plan import Plan
 
@@ -151,6 +152,7 @@ def _setup(plan: Plan, study: optuna.Study, exported: Exported | None) -> str:
     sizes = ", ".join(f"{split} {corpus.dialogues(split).size}" for split in ("train", "dev", "test"))
     rows = [
         ("corpus", f"{corpus.name}; dialogues: {sizes}; content {corpus.content_hash()[:12]}"),
+        ("features", features_in_words(corpus, plan.features)),
         (
             "protocol",
             "trained on train; epochs, pruning and configurations chosen on dev; test opened at the end",

@@ -1,0 +1,47 @@
+"""A search on files in the official schemas, and the spaces that belong to them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from rigsl.presets import preset
+from search.machine import Workers
+from search.plan import prepare
+from search.runtime import ROOT
+from search.space import read_space
+from search.study import run
+from search.wishes import Wishes
+from tests.official_files import write_official
+
+from .corpus import SPACE
+
+
+@pytest.mark.parametrize("dataset", ["MELD", "IEMOCAP"])
+def test_the_space_of_a_dataset_begins_with_the_published_configuration(dataset):
+    space = read_space(ROOT / "spaces" / f"{dataset.lower()}.toml")
+    published = preset(f"official/{dataset.lower()}").config
+    assert space.config(space.starts[0], published.seed) == published
+
+
+@pytest.mark.parametrize("dataset", ["MELD", "IEMOCAP"])
+def test_official_files_are_searched(dataset, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_official(tmp_path / "data", dataset)
+    space = SPACE.format(epochs=2).replace('"MELD"', f'"{dataset}"').replace('"open"', '"official"')
+    (tmp_path / "space.toml").write_text(space.replace('"ld"', '"lav"'), encoding="utf-8")
+    wishes = Wishes(
+        dataset=dataset.lower(), data_dir=tmp_path / "data", space=tmp_path / "space.toml", trials=2
+    )
+    plan = dataclasses.replace(prepare(wishes), workers=Workers(1, "cpu"))
+    assert plan.features == "official"
+    outcome = run(plan)
+    assert outcome.counts["failed"] == 0
+    best = outcome.plan.folder / "best"
+    metrics = json.loads((best / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["dataset"], metrics["features"]) == (dataset, "official")
+    assert 0 <= metrics["test"]["weighted_f1"] <= 1
+    command = (best / "official_command.txt").read_text(encoding="utf-8")
+    assert f"python train.py --Dataset={dataset} " in command
+    assert "--hidden_dim=8 " in command
