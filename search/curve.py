@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rigsl.files import write_text
+
 CURVE = "epochs.jsonl"
 METRIC = "best_weighted_f1"
 Line = dict[str, Any]
@@ -29,9 +31,7 @@ def read_curve(folder: Path) -> list[Line]:
 
 def write_curve(folder: Path, lines: Sequence[Line]) -> None:
     """Replace the file, atomically."""
-    partial = folder / f".{CURVE}.partial"
-    partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    partial.replace(folder / CURVE)
+    write_text(folder / CURVE, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def append_epoch(folder: Path, line: Line) -> None:

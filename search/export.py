@@ -15,6 +15,7 @@ from rigsl.checkpoint import CONFIG, load_checkpoint, save_checkpoint
 from rigsl.config import from_toml
 from rigsl.data.corpus import Corpus
 from rigsl.evaluation import evaluate
+from rigsl.files import write_text
 from rigsl.official_flags import official_command
 from search import environment, record
 from search.plan import BEST, Plan
@@ -80,10 +81,10 @@ def export(plan: Plan, study: optuna.Study, ending: str) -> Exported | None:
         "test": test,
         "tested_trials": tested,
     }
-    _write(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
-    _write(folder / RERUN, _SCRIPT)
+    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_text(folder / RERUN, _SCRIPT)
     (folder / RERUN).chmod(0o755)
-    _write(folder / OFFICIAL, official_command(from_toml(folder / CONFIG), plan.space.dataset) + "\n")
+    write_text(folder / OFFICIAL, official_command(from_toml(folder / CONFIG), plan.space.dataset) + "\n")
     return Exported(folder, metrics)
 
 
@@ -167,9 +168,3 @@ def _copy_model(source: Path, folder: Path, best: FrozenTrial) -> None:
         return
     model.config = model.config.replace(epochs=done)
     save_checkpoint(folder, model)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from rigsl.files import write_text
 from search import environment, record
 from search.budget import minutes_in_words
 from search.corpora import features_in_words
@@ -40,7 +41,7 @@ def write_report(plan: Plan, study: optuna.Study, exported: Exported | None) -> 
     ]
     page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(plan.name)}</title>"
     path = plan.folder / "report.html"
-    path.write_text(f"{page}<style>{_STYLE}</style><body>{''.join(parts)}</body></html>", encoding="utf-8")
+    write_text(path, f"{page}<style>{_STYLE}</style><body>{''.join(parts)}</body></html>")
     draw_history(study, plan.folder / "history.png")
     return path
 

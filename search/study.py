@@ -15,6 +15,7 @@ import optuna
 from ray import tune
 
 from rigsl.errors import UserError
+from rigsl.files import write_text
 from search import environment, lock, record, runtime
 from search.budget import Spent, exhausted
 from search.curve import METRIC
@@ -198,12 +199,12 @@ def _check_left(plan: Plan, study: optuna.Study) -> None:
 def _write_folder(plan: Plan, study: optuna.Study) -> None:
     """The study's options, its space and what it runs on; a resume adds its own environment."""
     if not (plan.folder / SPACE).exists():
-        shutil.copyfile(plan.space.path, plan.folder / SPACE)
-    (plan.folder / STUDY).write_text(plan.options_toml(), encoding="utf-8")
+        write_text(plan.folder / SPACE, plan.space.path.read_text(encoding="utf-8"))
+    write_text(plan.folder / STUDY, plan.options_toml())
     (plan.folder / "trials").mkdir(exist_ok=True)
     path = plan.folder / "environment.json"
     sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     started = {"started": datetime.now().astimezone().isoformat(timespec="seconds")}
     sessions.append(started | environment.describe(plan.workers, plan.seed))
-    path.write_text(json.dumps(sessions, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(sessions, indent=2) + "\n")
     study.set_user_attr(STANDING, "running")

@@ -8,7 +8,6 @@ kept as one metadata text, so that the bytes of a file depend on its content onl
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from safetensors.numpy import save as to_safetensors
 
 from rigsl.errors import UserError
+from rigsl.files import replacing
 
 _DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I64": "<i8", "U8": "|u1"}
 _KEY = "content"  # the one metadata text
@@ -31,15 +31,10 @@ def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], content: Mapping
     """
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     data = to_safetensors(plain, metadata={_KEY: json.dumps(content, ensure_ascii=False, sort_keys=True)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 

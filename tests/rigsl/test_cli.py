@@ -9,6 +9,7 @@ import pytest
 
 from rigsl.cli import main
 from rigsl.data import source
+from tests.commands import refusal
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--hidden_dim", "8", "--num_L", "1", "--num_K", "1", "--nodeformer_heads", "1"]
@@ -63,15 +64,7 @@ def test_train_test_predict(tmp_path, capsys):
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(arguments)
-    except SystemExit as stop:
-        code = stop.code
-    shown = capsys.readouterr()
-    assert code == 2
-    assert shown.err.startswith("error: ")
-    assert shown.err.count("\n") == 1
-    assert says in shown.err
+    assert says in refusal(main, arguments, capsys)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -28,6 +28,7 @@ from rigsl.official_flags import (
 )
 from rigsl.official_state import official_projection
 from rigsl.presets import preset
+from tests.commands import refusal
 from tests.corpora import corpus_from_arrays
 from tests.official_files import write_official
 
@@ -304,14 +305,7 @@ def test_a_checkpoint_that_does_not_fit_is_a_sentence(tmp_path, capsys, change, 
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(source, "DATA_DIR", source.DATA_DIR if "--preset" in arguments else tmp_path)
-    try:
-        code = main(arguments)
-    except SystemExit as stop:
-        code = stop.code
-    shown = capsys.readouterr()
-    assert code == 2
-    assert says in shown.err
-    assert shown.err.count("\n") == 1
+    assert says in refusal(main, arguments, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
