@@ -31,6 +31,8 @@ def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], content: Mapping
     """
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     data = to_safetensors(plain, metadata={_KEY: json.dumps(content, ensure_ascii=False, sort_keys=True)})
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: cannot be written (there is no folder {path.parent})")
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(data)
