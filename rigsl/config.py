@@ -105,6 +105,9 @@ class RIGSLConfig:
     )
     seed: int = _hp(0, "seed of weights, noise and order", low=0, high=2**31 - 1)
     precision: str = _hp("fp32", "arithmetic of a training step", choices=("fp32", "bf16"))
+    deterministic: bool = _hp(
+        False, "on a GPU, too, the same bits every time, at some speed (on the CPU they always are)"
+    )
     official_quirks: bool = _hp(
         False, "reproduce what the official code does to padding, batch position and M3Net's gate"
     )

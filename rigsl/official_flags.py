@@ -72,7 +72,7 @@ UNREAD_BY_M3NET = ("denoise_dropout", "gamma", "temperature", "use_residue_denoi
 _OTHER = ("Dataset", "random_seed", "testing", "use_wandb")
 #: Flags that only the official command line has: one of them marks it.
 MARKS = ("Dataset", "model_path", "random_seed", "testing", "use_wandb")
-_NEUTRAL = ("patience", "official_quirks")  # hyperparameters that do not make another model
+_NEUTRAL = ("deterministic", "patience", "official_quirks")  # hyperparameters that do not make another model
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -86,7 +87,7 @@ class Training:
     Every epoch draws its noise and its order from (seed, epoch) alone and leaves the global random
     state as it found it: a run that is saved and loaded goes on bit for bit, and runs in one
     process do not touch each other (CPU, same number of threads; CUDA adds up in no fixed order
-    unless torch.use_deterministic_algorithms is on).
+    unless the configuration is `deterministic`).
 
     Raises:
         UserError: the corpus lacks a modality or a split, or hides labels that training needs.
@@ -136,7 +137,7 @@ class Training:
             torch.OutOfMemoryError: the device's memory is full.
         """
         start = time.perf_counter()
-        with _seeded(self.config.seed, self.epoch + 1, self.device):
+        with _seeded(self.config.seed, self.epoch + 1, self.device), _determinism(self.config):
             losses = self._train_epoch()
         validation = self._evaluate(self._validation).scores
         best = self.last_report.best_weighted_f1 if self.last_report else -math.inf
@@ -301,6 +302,19 @@ def _seeded(seed: int, epoch: int, device: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(_seed(seed, epoch))
         yield
+
+
+@contextmanager
+def _determinism(config: RIGSLConfig) -> Iterator[None]:
+    """Operations that add up in a fixed order, where the configuration asks for them."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's BLAS starts
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _precision(config: RIGSLConfig, device: str) -> torch.autocast:

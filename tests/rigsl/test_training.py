@@ -83,6 +83,12 @@ def test_same_seed_same_numbers_whatever_ran_before(corpus, result):
     assert torch.equal(torch.get_rng_state(), before), "the global random state was touched"
 
 
+def test_the_deterministic_mode_gives_the_same_numbers_on_the_cpu(corpus, result):
+    training = Training(CONFIG.replace(deterministic=True), corpus)
+    assert _numbers(training.step()) == _numbers(result.history[0])
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_another_seed_other_numbers(corpus, result):
     other = fit(CONFIG.replace(seed=1, epochs=1), corpus)
     assert other.history[0].train_loss != result.history[0].train_loss
