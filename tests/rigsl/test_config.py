@@ -74,8 +74,10 @@ def test_every_hyperparameter_changes_the_hash():
             value = not value
         elif isinstance(value, str):
             value = changed.get(name) or next(c for c in spec.metadata["choices"] if c != value)
+        elif isinstance(value, int):
+            value += 2
         else:
-            value = value + 2 if isinstance(value, int) else value * 0.99 if value > 1 else value * 0.9
+            value = 0.5 if value == 0 else value * 0.99
         hashes.add(dataclasses.replace(base, **{name: value}).content_hash())
     assert len(hashes) == len(FIELDS) + 1
 
