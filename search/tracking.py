@@ -151,13 +151,15 @@ class Tracker:
         state = STATES[trial.state]
         run, parent = self._runs[trial.number], self._runs[PARENT]
         run.tags, run.status, run.dirty = self._tags(trial) | {"state": state}, STATUS[state], True
-        value = record.score(trial)
-        if value is not None:
-            best = record.winner(self.study)
-            best_value = (record.score(best) if best else None) or value
-            curve = {"trial_weighted_f1": value, "best_weighted_f1": best_value}
-            parent.metrics.append(_step({"epoch": trial.number, **curve}))
-            parent.dirty = True
+        if (value := record.score(trial)) is None:
+            return
+        # A point per end, in the order of the ends: by trial number the best so far could fall.
+        ended = record.finished(self.study)
+        place = [other.number for other in ended].index(trial.number)
+        scores = [score for other in ended[: place + 1] if (score := record.score(other)) is not None]
+        curve = {"trial_weighted_f1": value, "best_weighted_f1": max(scores)}
+        parent.metrics.append(_step({"epoch": place + 1, **curve}))
+        parent.dirty = True
 
     def _tags(self, trial: FrozenTrial) -> dict[str, str]:
         attributes = {name: str(value) for name, value in trial.user_attrs.items()}

@@ -70,6 +70,10 @@ def assert_mirrored(home: Path, outcome: Outcome) -> None:
     by_number = {int(one.data.tags["trial"]): one for one in runs["trial"]}
     assert len(runs["trial"]) == len(by_number) == len(trials)
     status = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+    parent = runs["study"][0].info.run_id
+    best = sorted(client.get_metric_history(parent, "best_weighted_f1"), key=lambda metric: metric.step)
+    assert [metric.step for metric in best] == sorted({metric.step for metric in best}), "a step came twice"
+    assert [metric.value for metric in best] == sorted(metric.value for metric in best)
     for trial in trials:
         one = by_number[trial.number]
         assert one.data.tags["mlflow.parentRunId"] == runs["study"][0].info.run_id
