@@ -57,10 +57,15 @@ def _search(plan: Plan, console: Console) -> int:
         return 1
     _print_scores(outcome.exported, console)
     uri = plan.tracking_uri
+    if uri.startswith("http"):
+        runs = [("runs", uri.rstrip("/") + outcome.tracking_page)]
+    else:
+        page = f"http://127.0.0.1:5000{outcome.tracking_page}"
+        runs = [("runs", f"{mlflow} ui --backend-store-uri {uri}"), ("", page)]
     for what, how in (
         ("report", str(shown / "report.html")),
         ("result", f"{shown / 'best'} (official_command.txt: the same for the official train.py)"),
-        ("runs", f"{mlflow} ui --backend-store-uri {uri}" if not uri.startswith("http") else uri),
+        *runs,
         ("again", f"{python} run_search.py --rerun {shown / 'best'}"),
         ("go on", f"{resume} --time-budget 30m"),
     ):

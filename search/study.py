@@ -47,6 +47,7 @@ class Outcome:
     counts: Mapping[str, int]
     exported: Exported | None  #: None: interrupted, or no trial finished an epoch
     tracking_problem: str | None = None
+    tracking_page: str = ""  #: of MLflow, below its address
 
 
 def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
@@ -93,7 +94,7 @@ def _outcome(
     exported: Exported | None,
     tracker: Tracker,
 ) -> Outcome:
-    return Outcome(plan, ending, signal, record.counts(study), exported, tracker.problem)
+    return Outcome(plan, ending, signal, record.counts(study), exported, tracker.problem, tracker.page)
 
 
 def _search(plan: Plan, study: optuna.Study, stopper: StudyStopper, listeners: Sequence[Listener]) -> str:

@@ -68,6 +68,15 @@ class Tracker:
         self._experiment = ""
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
+    @property
+    def page(self) -> str:
+        """Where MLflow's pages show the trials, below the server's address; empty while that is unknown.
+
+        The address says what kind of runs they are: MLflow would open on traces of language models.
+        """
+        runs = f"/#/experiments/{self._experiment}/runs?workflowType=machine_learning"
+        return runs if self._experiment else ""
+
     def __enter__(self) -> Tracker:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
