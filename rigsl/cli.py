@@ -159,8 +159,10 @@ def run_predict(options: argparse.Namespace) -> int:
 def run_build(options: argparse.Namespace) -> int:
     """`build-features`: transcripts -> a corpus file."""
     from rigsl.data.open_features import build_open_features
+    from rigsl.device import resolve_device
 
-    corpus = build_open_features(options.csv, encoder=options.encoder, out=options.out, device=options.device)
+    device = resolve_device(options.device)
+    corpus = build_open_features(options.csv, encoder=options.encoder, out=options.out, device=device)
     size = options.out.stat().st_size / 1e6
     print(f"{corpus.name}: {len(corpus.labels)} utterances, {size:.1f} MB, in {options.out}")
     print(f"content hash {corpus.content_hash()}")

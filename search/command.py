@@ -35,10 +35,10 @@ def run_command(options: dict[str, Any]) -> int:
             raise UserError(f"--rerun: cannot be combined with --{min(extra).replace('_', '-')}")
         return _rerun(folder, options["data_dir"], console)
     wishes = Wishes(**options, minutes=None if time_budget is None else read_minutes(time_budget))
-    return _search(prepare(wishes), console)
+    return _search(prepare(wishes), wishes.data_dir, console)
 
 
-def _search(plan: Plan, console: Console) -> int:
+def _search(plan: Plan, data_dir: Path | None, console: Console) -> int:
     from search.study import run
 
     _print_plan(plan, console)
@@ -48,7 +48,8 @@ def _search(plan: Plan, console: Console) -> int:
     if outcome.tracking_problem:
         console.print(f"warning: MLflow is not up to date: {outcome.tracking_problem}")
     python, mlflow = program("python"), program("mlflow")
-    resume = f"{python} run_search.py --resume {plan.name}{_runs_dir(plan)}"
+    data = "" if data_dir is None else f" --data-dir {data_dir}"
+    resume = f"{python} run_search.py --resume {plan.name}{_runs_dir(plan)}{data}"
     if outcome.interrupted is not None:
         console.print(f"interrupted; all finished trials are kept, running ones go on with:\n  {resume}")
         return 128 + outcome.interrupted if outcome.interrupted != signal.SIGINT else 130
@@ -66,7 +67,7 @@ def _search(plan: Plan, console: Console) -> int:
         ("report", str(shown / "report.html")),
         ("result", f"{shown / 'best'} (official_command.txt: the same for the official train.py)"),
         *runs,
-        ("again", f"{python} run_search.py --rerun {shown / 'best'}"),
+        ("again", f"{python} run_search.py --rerun {shown / 'best'}{data}"),
         ("go on", f"{resume} --time-budget 30m"),
     ):
         console.print(f"{what:8s}{how}")

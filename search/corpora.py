@@ -21,7 +21,7 @@ def find_corpus(dataset: str, features: str, folder: Path | None) -> tuple[Corpu
 
 def features_in_words(corpus: Corpus, features: str) -> str:
     """Where a corpus's features come from, for the plan and the report: one line."""
-    names = " and ".join(name for letter, name in MODALITIES.items() if letter in corpus.features)
+    names = ", ".join(name for letter, name in MODALITIES.items() if letter in corpus.features)
     if features == "official":
         return f"official: {names}, from the files of RIGSL's authors"
     return f"open: {names}, from the public transcripts; no official feature files were asked for or found"

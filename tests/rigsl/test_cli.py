@@ -58,6 +58,7 @@ def test_train_test_predict(tmp_path, capsys):
         (["train", "--out", "x", "--config", "missing.toml"], "missing.toml: cannot be read"),
         (["test", "--checkpoint", "nowhere"], "nowhere: is no checkpoint"),
         (["build-features", "--csv", "nowhere", "--out", "x.safetensors"], "nowhere"),
+        (["build-features", "--csv", ".", "--out", "x.safetensors", "--device", "tpu9"], "--device tpu9"),
         (["fly"], "invalid choice: 'fly'"),
         ([], "required: COMMAND"),
     ],
