@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rigsl.data.corpus import SPLITS
 from rigsl.errors import UserError
+from search import record
 from search.budget import minutes_in_words, read_minutes
 from search.corpora import features_in_words
 from search.environment import program
@@ -81,7 +82,8 @@ def _print_plan(plan: Plan, console: Console) -> None:
     sizes = ", ".join(f"{split} {rows.size} / {int(lengths[rows].sum())}" for split, rows in parts.items())
     ends = ""
     if plan.budget.minutes is not None:
-        ends = f"; ends by {time.strftime('%H:%M', time.localtime(time.time() + 60 * plan.budget.minutes))}"
+        left = max(0.0, 60 * plan.budget.minutes - _used(plan))
+        ends = f"; ends by {time.strftime('%H:%M:%S', time.localtime(time.time() + left))}"
     rows = {
         "study": f"{plan.name}{' (resumed)' if plan.resumed else ''}",
         "corpus": f"{corpus.name} (dialogues / utterances: {sizes})",
@@ -93,6 +95,11 @@ def _print_plan(plan: Plan, console: Console) -> None:
     }
     for name, text in rows.items():
         console.print(f"{name:8s}{text}")
+
+
+def _used(plan: Plan) -> float:
+    """Seconds of the budget that earlier runs of the study have used."""
+    return record.seconds(record.read_record(plan.folder)) if plan.resumed else 0.0
 
 
 def _print_scores(exported: Any, console: Console) -> None:

@@ -14,9 +14,6 @@ from optuna.trial import FrozenTrial
 from search import record
 from search.trainable import MODEL, STATE
 
-#: Study attribute: wall time of all searches so far.
-SECONDS = "seconds"
-
 
 class Clock:
     """Wall time of the search, over all resumes."""
@@ -60,4 +57,4 @@ class Keeper:
     def write_clock(self) -> None:
         """The seconds so far into the record."""
         self._written = self.clock.seconds()
-        self.study.set_user_attr(SECONDS, round(self._written, 1))
+        self.study.set_user_attr(record.SECONDS, round(self._written, 1))

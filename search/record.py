@@ -19,6 +19,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 JOURNAL = "study.journal"
+#: A study's attribute: wall time of all its searches.
+SECONDS = "seconds"
 #: User attributes of a trial.
 HASH, REASON = "config_hash", "reason"
 NOT_RUN = "not_run"  #: why a proposal was never handed to a worker
@@ -61,6 +63,11 @@ def _drop_half_line(path: Path) -> None:
             end -= 1
         if end < size:
             file.truncate(end)
+
+
+def seconds(study: optuna.Study) -> float:
+    """Wall time of all searches of the study so far."""
+    return float(study.user_attrs.get(SECONDS, 0.0))
 
 
 def begun(study: optuna.Study) -> list[FrozenTrial]:

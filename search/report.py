@@ -165,7 +165,7 @@ def _setup(plan: Plan, study: optuna.Study, exported: Exported | None) -> str:
         ("sampler, scheduler", f"{plan.sampler}, {plan.schedule.name}"),
         ("seed", str(plan.seed)),
         ("workers", plan.workers.describe()),
-        ("time of the search", minutes_in_words(float(study.user_attrs.get("seconds", 0)) / 60)),
+        ("time of the search", minutes_in_words(record.seconds(study) / 60)),
         ("commit", environment.commit()),
         ("versions", ", ".join(f"{name} {version}" for name, version in environment.versions().items())),
     ]

@@ -22,7 +22,7 @@ from search.curve import METRIC
 from search.events import Listener
 from search.export import Exported, export
 from search.interruption import Interruption
-from search.keeper import SECONDS, Clock, Keeper
+from search.keeper import Clock, Keeper
 from search.plan import SPACE, STUDY, Plan
 from search.progress import Progress
 from search.report import write_report
@@ -66,7 +66,7 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
         study = record.open_record(plan.folder, plan.name)
         _check_left(plan, study)
         _write_folder(plan, study)
-        clock = Clock(float(study.user_attrs.get(SECONDS, 0.0)))
+        clock = Clock(record.seconds(study))
         progress = Progress(plan, study, clock.seconds)
         with Tracker(plan, study) as tracker, progress:
             keeper = Keeper(study, plan.folder, clock)
@@ -190,7 +190,7 @@ def _check_left(plan: Plan, study: optuna.Study) -> None:
         return
     ended = record.finished(study)
     scores = [record.score(trial) for trial in ended]
-    spent = Spent(finished=len(ended), scores=scores, seconds=float(study.user_attrs.get(SECONDS, 0.0)))
+    spent = Spent(finished=len(ended), scores=scores, seconds=record.seconds(study))
     if ending := exhausted(plan.budget, spent):
         raise UserError(
             f"--resume {plan.name}: the study has ended ({ending}); give it more --trials or --time-budget"
