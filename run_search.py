@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
+
+from rigsl.arguments import Parser
 
 _EXAMPLES = """\
 examples:
@@ -17,14 +18,6 @@ examples:
   python run_search.py --resume meld-open-20260101-120000 --time-budget 20m
   python run_search.py --rerun runs/meld-open-20260101-120000/best
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one sentence, like all errors of this project."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print `message` and exit with code 2."""
-        self.exit(2, f"error: {message}; see python run_search.py --help\n")
 
 
 def parser() -> Parser:

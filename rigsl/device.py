@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from rigsl.errors import UserError
 
 
@@ -24,3 +27,16 @@ def resolve_device(name: str) -> str:
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {name}: RIGSL runs on cpu and cuda")
     return name
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute with `count` CPU threads in this block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

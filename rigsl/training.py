@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import os
@@ -161,9 +162,9 @@ class Training:
 
     def best_model(self) -> RIGSL:
         """A model with the weights of the best epoch, in evaluation mode, on the training's device."""
-        with _seeded(self.config.seed, 0, self.device):
-            model = RIGSL(self.config, self.corpus.schema).to(self.device)
-        model.load_state_dict(self._best or self._kept().state_dict())
+        model = copy.deepcopy(self._kept())
+        if self._best:
+            model.load_state_dict(self._best)
         return model.eval()
 
     def save(self, path: Path) -> None:
@@ -219,7 +220,7 @@ class Training:
         return mean
 
     def _labels(self, dialogues: NDArray[np.int64], role: str) -> NDArray[np.int64]:
-        labels = np.concatenate([self.corpus.labels[:0], *(_rows(self.corpus, i) for i in dialogues)])
+        labels: NDArray[np.int64] = self.corpus.labels[self.corpus.rows(dialogues)]
         if not len(labels) or (labels == HIDDEN).any():
             raise UserError(f"corpus {self.corpus.name}: the {role} split is empty or its labels are hidden")
         return labels
@@ -284,10 +285,6 @@ def fit(
 def _running_mean(model: RIGSL, decay: float) -> AveragedModel:
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=average)
-
-
-def _rows(corpus: Corpus, dialogue: int) -> NDArray[np.int64]:
-    return corpus.labels[corpus.offsets[dialogue] : corpus.offsets[dialogue + 1]]
 
 
 def _seed(seed: int, epoch: int) -> int:

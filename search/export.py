@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rigsl.checkpoint import CONFIG, load_checkpoint, save_checkpoint
 from rigsl.config import from_toml
 from rigsl.data.corpus import Corpus
+from rigsl.device import threads
 from rigsl.evaluation import evaluate
 from rigsl.files import write_text
 from rigsl.official_flags import official_command
@@ -88,23 +88,17 @@ def export(plan: Plan, study: optuna.Study, ending: str) -> Exported | None:
     return Exported(folder, metrics)
 
 
-def final_test(checkpoint: Path, corpus: Corpus, device: str, threads: int) -> dict[str, Any]:
+def final_test(checkpoint: Path, corpus: Corpus, device: str, cores: int) -> dict[str, Any]:
     """Open the test split: the one place of the search that does, once for the study's best checkpoint."""
-    return checkpoint_scores(checkpoint, corpus, "test", device, threads)
+    return checkpoint_scores(checkpoint, corpus, "test", device, cores)
 
 
 def checkpoint_scores(
-    checkpoint: Path, corpus: Corpus, split: str, device: str, threads: int
+    checkpoint: Path, corpus: Corpus, split: str, device: str, cores: int
 ) -> dict[str, Any]:
     """The scores of exported weights on a split, with the threads of the search."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads(cores):
         found = evaluate(load_checkpoint(checkpoint, device=device), corpus, split, device=device)
-    finally:
-        torch.set_num_threads(before)
     return test_scores(found.log_prob, found.labels, corpus.classes)
 
 
@@ -159,12 +153,6 @@ def _metrics(plan: Plan, study: optuna.Study, best: FrozenTrial, ending: str) ->
 
 def _copy_model(source: Path, folder: Path, best: FrozenTrial) -> None:
     """The checkpoint; a training that was cut short has as many epochs in its configuration as it had."""
-    done = int(best.user_attrs["epochs"])
     model = load_checkpoint(source)
-    if done == model.config.epochs:
-        folder.mkdir(exist_ok=True)
-        for path in source.iterdir():
-            shutil.copy2(path, folder / path.name)
-        return
-    model.config = model.config.replace(epochs=done)
+    model.config = model.config.replace(epochs=int(best.user_attrs["epochs"]))
     save_checkpoint(folder, model)

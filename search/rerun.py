@@ -9,6 +9,7 @@ from typing import Any
 
 from rigsl.checkpoint import CONFIG
 from rigsl.config import from_toml
+from rigsl.device import threads
 from rigsl.errors import UserError
 from search import environment
 from search.corpora import find_corpus
@@ -47,8 +48,6 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
     Raises:
         UserError: the folder is no result of a study, the corpus is another, or there is no such device.
     """
-    import torch
-
     from rigsl.training import evaluate, fit
 
     recorded = read_metrics(folder)
@@ -60,25 +59,21 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
         raise UserError(
             f"--rerun {folder}: corpus {corpus.name} is not the one that the scores were measured on"
         )
-    device, threads = recorded["machine"]["device"], recorded["machine"]["threads"]
+    device, cores = recorded["machine"]["device"], recorded["machine"]["threads"]
     if device == "cuda" and not gpu_count():
         raise UserError(f"--rerun {folder}: was trained on a GPU, and there is none here that torch can use")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads(cores):
         result = fit(config, corpus.without_test_labels(), device=device, on_epoch=on_epoch)
         test = evaluate(result.model, corpus, "test", device=device)
-    finally:
-        torch.set_num_threads(before)
     new = {
         "validation": dataclasses.asdict(result.best.validation),
         "test": test_scores(test.log_prob, test.labels, corpus.classes),
     }
     rows = [(split, name, recorded[split][name], new[split][name]) for split, name in SCORES]
-    return Comparison(folder, rows, _differences(recorded, device, threads), device)
+    return Comparison(folder, rows, _differences(recorded, device, cores), device)
 
 
-def _differences(recorded: dict[str, Any], device: str, threads: int) -> dict[str, tuple[Any, Any]]:
+def _differences(recorded: dict[str, Any], device: str, cores: int) -> dict[str, tuple[Any, Any]]:
     then = dict(recorded["machine"]) | {"commit": recorded["commit"]}
-    now = environment.machine(device, threads) | {"commit": environment.commit()}
+    now = environment.machine(device, cores) | {"commit": environment.commit()}
     return {name: (then.get(name), now.get(name)) for name in then | now if then.get(name) != now.get(name)}

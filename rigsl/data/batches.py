@@ -111,7 +111,7 @@ class BatchSource:
         """The dialogues with these indices as one batch, in this order."""
         offsets = self.corpus.offsets
         lengths = offsets[dialogues + 1] - offsets[dialogues]
-        rows = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in dialogues])
+        rows = self.corpus.rows(dialogues)
         sequence = np.repeat(np.arange(len(dialogues)), lengths)
         position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         speaker = self.corpus.speakers[rows]

@@ -99,6 +99,11 @@ class Corpus:
             raise UserError(f"'{split}' is not a split; the splits are {', '.join(SPLITS)}")
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
+    def rows(self, dialogues: np.ndarray) -> np.ndarray:
+        """Rows of the utterances of some dialogues, int64, dialogue after dialogue."""
+        ranges = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in dialogues]
+        return np.concatenate([np.empty(0, dtype=np.int64), *ranges])
+
     def utterance(self, row: int) -> str:
         """The text of utterance `row`."""
         return self.text[self.text_offsets[row] : self.text_offsets[row + 1]].tobytes().decode()

@@ -17,7 +17,8 @@ class DialogueGraph:
 
     real: [B, T] utterances that exist; intra: [B, T, T] edges [i, j] within a modality (the same for
     every modality); same: [B, T, T] pairs of one speaker; cross: [M, M] edges between the modalities
-    of one utterance; lengths: [B]; edges: [B] edges of each dialogue, over all modalities.
+    of one utterance; lengths: [B]; edges: [B] edges of each dialogue, over all modalities; by_type: [3]
+    edges of the batch between different speakers, of one speaker, between modalities.
     """
 
     real: Tensor
@@ -26,18 +27,12 @@ class DialogueGraph:
     cross: Tensor
     lengths: Tensor
     edges: Tensor
+    by_type: Tensor
 
     @property
     def modalities(self) -> int:
         """M, the number of modalities."""
         return self.cross.shape[0]
-
-    def edges_by_type(self) -> Tensor:
-        """Edges of the batch between different speakers, of one speaker, between modalities: [3]"""
-        same = self.modalities * (self.intra & self.same).sum()
-        total = self.edges.sum()
-        cross = self.lengths.sum() * self.modalities * (self.modalities - 1)
-        return torch.stack([total - cross - same, same, cross])
 
     def indegree(self) -> Tensor:
         """Edges that end in a node: [B, T], the same for every modality."""
@@ -61,5 +56,9 @@ def dialogue_graph(batch: Batch, config: RIGSLConfig) -> DialogueGraph:
     intra = near & real[:, :, None] & real[:, None, :]
     speaker = batch.pad(batch.speaker)[:, 0]
     cross = ~torch.eye(modalities, dtype=torch.bool, device=device)
-    edges = modalities * intra.sum(dim=(1, 2)) + lengths * modalities * (modalities - 1)
-    return DialogueGraph(real, intra, speaker[:, :, None] == speaker[:, None, :], cross, lengths, edges)
+    same = speaker[:, :, None] == speaker[:, None, :]
+    crossing = lengths * modalities * (modalities - 1)
+    edges = modalities * intra.sum(dim=(1, 2)) + crossing
+    of_one = modalities * (intra & same).sum()
+    by_type = torch.stack([edges.sum() - crossing.sum() - of_one, of_one, crossing.sum()])
+    return DialogueGraph(real, intra, same, cross, lengths, edges, by_type)

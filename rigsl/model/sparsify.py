@@ -85,7 +85,7 @@ def sparse_graph(gates: EdgeValues, graph: DialogueGraph, penalty: Tensor | None
     counts = torch.stack([left.sum() - same, same, left_cross.sum()])
     if penalty is None:
         penalty = counts.sum() / graph.edges.sum().clamp_min(1)
-    kept = counts / graph.edges_by_type().clamp_min(1)
+    kept = counts / graph.by_type.clamp_min(1)
     return SparseGraph(EdgeValues(intra, cross), degree_norm(degree.to(intra.dtype)), penalty, kept)
 
 
