@@ -26,8 +26,8 @@ from search.keeper import Clock, Keeper
 from search.plan import SPACE, STUDY, Plan
 from search.progress import Progress
 from search.report import write_report
-from search.sampler import StudySearcher
 from search.scheduler import make_scheduler, recorded_curves
+from search.searcher import StudySearcher
 from search.stopper import StudyStopper
 from search.tracking import Tracker
 from search.trainable import TrialWorker, WorkerOptions

@@ -10,7 +10,9 @@ from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from search import record
 from search.budget import Budget
-from search.sampler import METRIC, SAMPLERS, StudySearcher
+from search.curve import METRIC
+from search.sampler import SAMPLERS
+from search.searcher import StudySearcher
 from search.space import Space, read_space
 
 from .corpus import write_home
