@@ -25,6 +25,7 @@ class Budget:
 
     trials: int | None = None  #: trials begun (complete, pruned and failed)
     minutes: float | None = None  #: wall time of the search, the final test and report not included
+    gpu_hours: float | None = None  #: hours of GPUs (shares of them) that trials have held
     target: float | None = None  #: weighted F1 (0 to 1) at which the search is content
     patience: int | None = None  #: trials in a row without a new best
 
@@ -33,7 +34,7 @@ class Budget:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise UserError(f"{name}: {value!r} is not a whole number from 1 up")
-        for name in ("minutes", "target"):
+        for name in ("minutes", "gpu_hours", "target"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise UserError(f"{name}: {value!r} is not a number")
@@ -52,6 +53,7 @@ class Budget:
         parts = [
             f"{self.trials} trials" if self.trials else "",
             minutes_in_words(self.minutes) if self.minutes else "",
+            f"{self.gpu_hours:g} GPU hours" if self.gpu_hours else "",
             f"a weighted F1 of {self.target:g}" if self.target else "",
             f"{self.patience} trials without a new best" if self.patience else "",
         ]
@@ -64,6 +66,7 @@ class Spent:
 
     started: int = 0  #: trials begun
     seconds: float = 0.0
+    gpu_seconds: float = 0.0
     scores: Sequence[float | None] = ()  #: of finished trials, in the order of their end; None: failed
     finished: int = 0
 
@@ -72,6 +75,8 @@ def exhausted(budget: Budget, spent: Spent) -> str | None:
     """The limit that ends the study now, in words; None while the search may go on."""
     if budget.minutes is not None and spent.seconds >= 60 * budget.minutes:
         return f"time budget of {minutes_in_words(budget.minutes)} used"
+    if budget.gpu_hours is not None and spent.gpu_seconds >= 3600 * budget.gpu_hours:
+        return f"{budget.gpu_hours:g} GPU hours used"
     scores = [score for score in spent.scores if score is not None]
     best = max(scores, default=-math.inf)
     if budget.target is not None and best >= budget.target:

@@ -16,7 +16,8 @@ from search import record
 from search.budget import minutes_in_words, read_minutes
 from search.corpora import features_in_words
 from search.environment import program
-from search.plan import Plan, prepare
+from search.plan import Plan
+from search.prepare import prepare
 from search.wishes import Wishes
 
 

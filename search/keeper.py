@@ -16,14 +16,29 @@ from search.trainable import MODEL, STATE
 
 
 class Clock:
-    """Wall time of the search, over all resumes."""
+    """What the search has used, over all resumes: wall time, and the time that its trials held GPUs.
 
-    def __init__(self, before: float) -> None:
+    Args:
+        before: seconds of earlier runs.
+        gpu_before: GPU seconds of earlier runs.
+        share: GPUs that one trial holds.
+    """
+
+    def __init__(self, before: float = 0.0, gpu_before: float = 0.0, share: float = 0.0) -> None:
         self._before, self._start = before, time.monotonic()
+        self._gpu, self._since, self._share, self._trials = gpu_before, self._start, share, 0
 
     def seconds(self) -> float:
         """Seconds so far."""
         return self._before + time.monotonic() - self._start
+
+    def gpu_seconds(self) -> float:
+        """GPU seconds so far: half a GPU for two seconds is one."""
+        return self._gpu + self._share * self._trials * (time.monotonic() - self._since)
+
+    def running(self, trials: int) -> None:
+        """From now on so many trials hold their share."""
+        self._gpu, self._since, self._trials = self.gpu_seconds(), time.monotonic(), trials
 
 
 class Keeper:
@@ -35,9 +50,12 @@ class Keeper:
     def __init__(self, study: optuna.Study, folder: Path, clock: Clock) -> None:
         self.study, self.folder, self.clock = study, folder, clock
         self._written = 0.0
+        self._running: set[int] = set()
 
     def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
-        """Nothing to keep yet."""
+        """One more that holds its share of a GPU."""
+        self._running.add(trial.number)
+        self.clock.running(len(self._running))
 
     def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
         """Now and then the clock, so that a killed search loses no more than ten seconds of it."""
@@ -46,6 +64,8 @@ class Keeper:
 
     def finished(self, trial: FrozenTrial) -> None:
         """Drop what is no longer needed."""
+        self._running.discard(trial.number)
+        self.clock.running(len(self._running))
         self.write_clock()
         best = record.winner(self.study)
         for other in record.finished(self.study):
@@ -55,6 +75,8 @@ class Keeper:
                 shutil.rmtree(folder / MODEL, ignore_errors=True)
 
     def write_clock(self) -> None:
-        """The seconds so far into the record."""
+        """What was used so far, into the record."""
         self._written = self.clock.seconds()
         self.study.set_user_attr(record.SECONDS, round(self._written, 1))
+        if gpu_seconds := self.clock.gpu_seconds():
+            self.study.set_user_attr(record.GPU_SECONDS, round(gpu_seconds, 1))

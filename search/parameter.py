@@ -42,7 +42,7 @@ class Parameter:
         """Whether this parameter exists beside the `params` drawn before it."""
         return all(name in params and params[name] in allowed for name, allowed in (self.when or {}).items())
 
-    def suggest(self, trial: optuna.Trial) -> Any:
+    def suggest(self, trial: optuna.trial.BaseTrial) -> Any:
         """This parameter's value in `trial`."""
         if self.kind == "choice":
             return trial.suggest_categorical(self.name, self.values)

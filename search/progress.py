@@ -76,6 +76,10 @@ class Progress:
         again = " (once more to stop at once)" if ending == "interrupted" else ""
         self._line(f"stopping: {ending}{again}")
 
+    def note(self, text: str) -> None:
+        """A line about something other than a trial."""
+        self._line(text)
+
     def final(self) -> None:
         """The search is over; what follows takes seconds."""
         self._phase = "testing and reporting"

@@ -1,4 +1,4 @@
-"""The record of a study: an Optuna journal file, and what is read from it.
+"""The record of a study, in an Optuna storage, and what is read from it.
 
 The record is the truth: what Ray and MLflow hold can be lost without losing a result. Every trial in it is
 in one state: COMPLETE (ended by itself; the value is its best score), PRUNED (stopped early; every score
@@ -10,17 +10,21 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-JOURNAL = "study.journal"
-#: A study's attribute: wall time of all its searches.
-SECONDS = "seconds"
+from rigsl.config import read_toml
+from rigsl.errors import UserError
+from search.storage import JOURNAL, PatientStorage, connect, without_password
+
+#: What a run folder keeps of its study's options; see `Plan.options`.
+STUDY = "study.toml"
+#: A study's attributes: wall time of all its searches, and the GPU time of their trials.
+SECONDS, GPU_SECONDS = "seconds", "gpu_seconds"
 #: User attributes of a trial.
 HASH, REASON = "config_hash", "reason"
 NOT_RUN = "not_run"  #: why a proposal was never handed to a worker
@@ -29,12 +33,17 @@ SUMMARY = ("epochs", "seconds", "best_epoch", "accuracy", "macro_f1")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def open_record(folder: Path, name: str) -> optuna.Study:
-    """The study `name` in the journal of `folder`, made where it does not exist.
+def open_record(
+    folder: Path, name: str, url: str | None = None, told: Callable[[str], object] | None = None
+) -> optuna.Study:
+    """The study `name` in the storage at `url` or in the journal of `folder`, made where it does not exist.
 
-    The caller holds the study's lock. A process that was killed may have left half a line at the end, which
-    would make every later line unreadable, and Optuna's own lock, on which the next writer would wait for 30
-    seconds; both are removed first.
+    The caller holds the study's lock. A process that was killed may have left half a line at the end of a
+    journal, which would make every later line unreadable, and Optuna's own lock, on which the next writer
+    would wait for 30 seconds; both are removed first. `told` hears of a database that is away or back.
+
+    Raises:
+        UserError: there is no storage at `url`.
     """
     path = folder / JOURNAL
     if path.exists():
@@ -42,14 +51,25 @@ def open_record(folder: Path, name: str) -> optuna.Study:
     for left in folder.glob(JOURNAL + ".lock*"):
         with contextlib.suppress(FileNotFoundError):
             left.unlink()
-    storage = JournalStorage(JournalFileBackend(str(path)))
+    storage = connect(folder, url)
+    if told is not None and isinstance(storage, PatientStorage):
+        storage.told = told
     return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
 
 
-def read_record(folder: Path) -> optuna.Study:
-    """The study in the journal of `folder`, for reading."""
-    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-    return optuna.load_study(study_name=None, storage=storage)
+def read_record(folder: Path, url: str | None = None) -> optuna.Study:
+    """The study of the run folder `folder`, for reading; `url`: where its storage is now.
+
+    Raises:
+        UserError: its storage does not answer, or does not hold it.
+    """
+    kept = read_toml(folder / STUDY) if (folder / STUDY).is_file() else {}
+    name = kept.get("record", kept.get("study"))
+    try:
+        return optuna.load_study(study_name=name, storage=connect(folder, url or kept.get("storage")))
+    except KeyError:
+        where = without_password(url or kept.get("storage") or str(folder / JOURNAL))
+        raise UserError(f"{where}: holds no study {name}") from None
 
 
 def _drop_half_line(path: Path) -> None:
@@ -68,6 +88,11 @@ def _drop_half_line(path: Path) -> None:
 def seconds(study: optuna.Study) -> float:
     """Wall time of all searches of the study so far."""
     return float(study.user_attrs.get(SECONDS, 0.0))
+
+
+def gpu_seconds(study: optuna.Study) -> float:
+    """GPU time of all trials so far: shares of a GPU times seconds."""
+    return float(study.user_attrs.get(GPU_SECONDS, 0.0))
 
 
 def begun(study: optuna.Study) -> list[FrozenTrial]:

@@ -76,8 +76,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self.live: dict[str, Live] = {}
         self.space_exhausted = False
         self._interrupted = deque(record.running(study))
-        for start in space.starts:
-            study.enqueue_trial(start, skip_if_exists=True)
+        space.enqueue_starts(study)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial for Ray; None while all workers are busy; FINISHED when there is none left."""

@@ -62,6 +62,11 @@ class Space:
                 params[name] = parameter.suggest(trial)
         return params
 
+    def enqueue_starts(self, study: optuna.Study) -> None:
+        """Make the start points the next trials of `study`, those that it has had already left out."""
+        for start in self.starts:
+            study.enqueue_trial(start, skip_if_exists=True)
+
     def config(self, params: Mapping[str, Any], seed: int, **overrides: Any) -> RIGSLConfig:
         """The configuration of a trial: the fixed values, `params`, the seed, and the overrides of a run."""
         return from_mapping({**self.fixed, **params, "seed": seed, **overrides}, str(self.path))

@@ -46,7 +46,9 @@ class StudyStopper(tune.Stopper):  # type: ignore[misc]
     def stop_all(self) -> bool:
         """Whether the search is over; `ending` then says why."""
         if not self.ending:
-            spent = dataclasses.replace(self._spent, seconds=self.clock.seconds())
+            spent = dataclasses.replace(
+                self._spent, seconds=self.clock.seconds(), gpu_seconds=self.clock.gpu_seconds()
+            )
             interrupted = self.interruption.signal is not None
             self.ending = "interrupted" if interrupted else exhausted(self.plan.budget, spent) or ""
             if self.ending:

@@ -23,7 +23,7 @@ from search.events import Listener
 from search.export import Exported, export
 from search.interruption import Interruption
 from search.keeper import Clock, Keeper
-from search.plan import SPACE, STUDY, Plan
+from search.plan import SPACE, Plan
 from search.progress import Progress
 from search.report import write_report
 from search.scheduler import make_scheduler, recorded_curves
@@ -31,6 +31,8 @@ from search.searcher import StudySearcher
 from search.stopper import StudyStopper
 from search.tracking import Tracker
 from search.trainable import TrialWorker, WorkerOptions
+from search.warm_start import begin
+from search.widen import widened
 
 LOCK = "study.lock"
 #: Study attribute: how the study stands.
@@ -63,10 +65,11 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
     plan = _create_folder(plan)
     refusal = f"study {plan.name} is being run by another process; wait for it or stop it first"
     with lock.held(plan.folder / LOCK, refusal), Interruption() as interruption:
-        study = record.open_record(plan.folder, plan.name)
+        name = plan.widened_from or plan.record or plan.name
+        study = record.open_record(plan.folder, name, plan.storage, lambda text: progress.note(text))
         _check_left(plan, study)
-        _write_folder(plan, study)
-        clock = Clock(record.seconds(study))
+        study = _write_folder(plan, study)
+        clock = Clock(record.seconds(study), record.gpu_seconds(study), plan.workers.gpus)
         progress = Progress(plan, study, clock.seconds)
         with Tracker(plan, study) as tracker, progress:
             keeper = Keeper(study, plan.folder, clock)
@@ -197,11 +200,19 @@ def _check_left(plan: Plan, study: optuna.Study) -> None:
         )
 
 
-def _write_folder(plan: Plan, study: optuna.Study) -> None:
-    """The study's options, its space and what it runs on; a resume adds its own environment."""
-    if not (plan.folder / SPACE).exists():
-        write_text(plan.folder / SPACE, plan.space.path.read_text(encoding="utf-8"))
-    write_text(plan.folder / STUDY, plan.options_toml())
+def _write_folder(plan: Plan, study: optuna.Study) -> optuna.Study:
+    """The study's options, its space and what it runs on; a resume adds its own environment.
+
+    Returns the study, which is another one in its storage where its space was widened.
+    """
+    narrow, space = study, plan.space.path.read_text(encoding="utf-8")
+    if plan.widened_from is not None:
+        study = widened(narrow, plan.space, plan.record)
+    write_text(plan.folder / record.STUDY, plan.options_toml())
+    write_text(plan.folder / SPACE, space)
+    if plan.widened_from is not None:
+        optuna.delete_study(study_name=plan.widened_from, storage=narrow._storage)
+    begin(plan, study)
     (plan.folder / "trials").mkdir(exist_ok=True)
     path = plan.folder / "environment.json"
     sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
@@ -209,3 +220,4 @@ def _write_folder(plan: Plan, study: optuna.Study) -> None:
     sessions.append(started | environment.describe(plan.workers, plan.seed))
     write_text(path, json.dumps(sessions, indent=2) + "\n")
     study.set_user_attr(STANDING, "running")
+    return study

@@ -25,6 +25,7 @@ class Wishes:
     data_dir: Path | None = None
     trials: int | None = None
     minutes: float | None = None
+    gpu_hours: float | None = None
     target: float | None = None
     patience: int | None = None
     workers: int | None = None
@@ -37,7 +38,9 @@ class Wishes:
     seed: int | None = None
     study: str | None = None
     resume: str | None = None
+    start_from: str | None = None
     runs_dir: Path = Path("runs")
+    storage: str | None = None
     tracking_uri: str | None = None
     ray_address: str | None = None
 

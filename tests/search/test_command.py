@@ -78,7 +78,7 @@ def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(home: Path) -> N
     assert [trial.number for trial in final] == list(range(4))
     for earlier in (killed, interrupted):
         for old, new in zip(earlier, final, strict=False):
-            assert old.params == new.params or old.state.name == "WAITING"
+            assert old.params.items() <= new.params.items()  # a kill may come between two of a proposal
             assert old.intermediate_values.items() <= new.intermediate_values.items()
             if old.state.is_finished():
                 assert (old.value, old.datetime_complete) == (new.value, new.datetime_complete)
@@ -93,7 +93,7 @@ def test_a_second_process_on_one_study_is_refused(
     home: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import run_search
-    from search.plan import prepare
+    from search.prepare import prepare
     from search.wishes import Wishes
 
     monkeypatch.chdir(home)

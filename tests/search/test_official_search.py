@@ -8,7 +8,7 @@ import pytest
 
 from rigsl.presets import preset
 from search.machine import Workers
-from search.plan import prepare
+from search.prepare import prepare
 from search.runtime import ROOT
 from search.space import read_space
 from search.study import run

@@ -1,0 +1,86 @@
+"""Checks of a plan that a new study and a resume share."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from rigsl.errors import UserError
+from search.budget import Budget
+from search.machine import Workers, plan_workers
+from search.plan import Plan
+from search.runtime import ROOT
+from search.space import SCHEDULERS, Schedule, Space
+from search.wishes import Wishes
+
+
+def limited(budget: Budget, wishes: Wishes) -> Budget:
+    """The `budget` of a space or a study with the limits that the user gives in place of its own."""
+    names = [spec.name for spec in dataclasses.fields(Budget)]
+    given = {name: getattr(wishes, name) for name in names if getattr(wishes, name) is not None}
+    if set(given) & {"trials", "minutes", "gpu_hours"} and wishes.resume is None:
+        # Who asks for 50 trials wants 50, not those that the file's time allows; and the other way round.
+        budget = dataclasses.replace(budget, trials=None, minutes=None, gpu_hours=None)
+    try:
+        return budget.override(**given)
+    except UserError as error:
+        text = str(error).replace("minutes", "time-budget", 1).replace("gpu_hours", "gpu-hours", 1)
+        raise UserError(f"--{text}") from None
+
+
+def check_budget(budget: Budget, workers: Workers) -> None:
+    """A budget that these workers can use up."""
+    if budget.gpu_hours is not None and not workers.gpus:
+        raise UserError("--gpu-hours: the trials run on the CPU; limit them with --time-budget or --trials")
+
+
+def schedule(space: Space, name: str | None) -> Schedule:
+    """The schedule of the space, or that of the `name`."""
+    if name is None or name == space.schedule.name:
+        return space.schedule
+    if name not in SCHEDULERS:
+        raise UserError(f"--scheduler {name}: is not one of {', '.join(SCHEDULERS)}")
+    return dataclasses.replace(space.schedule, name=name)
+
+
+def epochs(space: Space, wish: int | None, seed: int) -> int:
+    """Epochs of a whole trial: the user's wish, or what the space says."""
+    overrides = {} if wish is None else {"epochs": wish}
+    start = space.starts[0] if space.starts else {}
+    return space.config(start, seed, **overrides).epochs
+
+
+def workers(wishes: Wishes, features: str) -> Workers:
+    """The workers that the user asks for, as far as the machine carries them."""
+    return plan_workers(
+        device=None if wishes.device == "auto" else wishes.device,
+        count=wishes.workers,
+        cpus=wishes.cpus_per_trial,
+        gpus=wishes.gpus_per_trial,
+        cluster=wishes.ray_address is not None,
+        share=0.25 if features == "open" else 0.5,
+    )
+
+
+def check_fit(plan: Plan) -> None:
+    """The space and the corpus belong together."""
+    space, corpus = plan.space, plan.corpus
+    parameter = space.parameters.get("modals")
+    modals = parameter.values if parameter else (space.config({}, 0).modals,)
+    for letters in modals:
+        if missing := [letter for letter in letters if letter not in corpus.features]:
+            there = "".join(corpus.features)
+            raise UserError(
+                f"{space.path}: modals = '{letters}', but {corpus.name} has no '{missing[0]}', only '{there}'"
+            )
+    if corpus.labels.max() < 0 or not all(corpus.dialogues(split).size for split in ("train", "dev", "test")):
+        raise UserError(f"corpus {corpus.name}: needs labelled dialogues in train, dev and test")
+
+
+def space_of(dataset: str, features: str) -> Path:
+    """The file of the space that the project has for a dataset."""
+    name = f"{dataset.lower()}.toml" if features == "official" else f"{dataset.lower()}_{features}.toml"
+    path = ROOT / "spaces" / name
+    if not path.is_file():
+        raise UserError(f"--dataset {dataset}: there is no search space spaces/{name}; give one with --space")
+    return path
