@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   python -m rigsl train --dataset MELD --out models/first --hidden_dim 64 --tau 0.4 --epochs 10
   python -m rigsl test --checkpoint models/first
   python -m rigsl predict --checkpoint models/first --split dev --out predictions.csv
+  python -m rigsl predict --checkpoint models/first --csv conversation.csv
   python -m rigsl graph --checkpoint models/first --dialogue test_17
   python -m rigsl build-features --csv MELD/ --encoder all-MiniLM-L6-v2 --out data/meld_open.safetensors
   python -m rigsl import-checkpoint checkpoints/IEMOCAP.pkl
@@ -58,9 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _train_parser(commands)
     test = _command(commands, "test", "score a checkpoint on the test split", run_test)
     _checkpoint_arguments(test, default_split="test")
-    predict = _command(commands, "predict", "write a checkpoint's predictions as CSV", run_predict)
-    _checkpoint_arguments(predict, default_split="test")
-    predict.add_argument("--out", type=Path, required=True, metavar="FILE", help="the CSV file to write")
+    _predict_parser(commands)
     graph = _command(commands, "graph", "show the graph that a checkpoint learned for a dialogue", run_graph)
     graph.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="a checkpoint folder")
     graph.add_argument("--dialogue", required=True, metavar="ID", help="name of a dialogue, such as test_17")
@@ -88,10 +87,33 @@ def _command(commands: Any, name: str, help: str, run: Callable[[argparse.Namesp
     return made
 
 
-def _checkpoint_arguments(parser: argparse.ArgumentParser, default_split: str) -> None:
+def _checkpoint_arguments(parser: argparse.ArgumentParser, default_split: str, split: Any = None) -> None:
+    """`split`: the group that --split belongs to, if not the parser itself."""
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="a checkpoint folder")
-    parser.add_argument("--split", default=default_split, help="train, dev or test (default: %(default)s)")
+    (split or parser).add_argument(
+        "--split", default=default_split, help="train, dev or test (default: %(default)s)"
+    )
     data_arguments(parser)
+
+
+def _predict_parser(commands: Any) -> None:
+    what = "write a checkpoint's predictions as CSV, or read emotions from your own transcript"
+    predict = _command(commands, "predict", what, run_predict)
+    source = predict.add_mutually_exclusive_group()
+    _checkpoint_arguments(predict, default_split="test", split=source)
+    source.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="a transcript in place of a split: CSV with the columns speaker and text and, if there are any, "
+        "dialogue, start and end (seconds, or 00:20:57,256), or with MELD's names of them",
+    )
+    predict.add_argument("--out", type=Path, metavar="FILE", help="the CSV file to write")
+    predict.add_argument(
+        "--encoder",
+        metavar="DIR",
+        help="with --csv: folder of the sentence encoder (default: the installed one)",
+    )
 
 
 def _train_parser(commands: Any) -> None:
@@ -147,7 +169,14 @@ def run_predict(options: argparse.Namespace) -> int:
     from rigsl.checkpoint import load_checkpoint
     from rigsl.evaluation import evaluate
     from rigsl.predictions import write_predictions
+    from rigsl.transcript_command import run_transcript
 
+    if options.csv is not None:
+        return run_transcript(options)
+    if options.encoder is not None:
+        raise UserError("--encoder is for a transcript; give one with --csv FILE")
+    if options.out is None:
+        raise UserError("--out FILE is missing: the CSV file to write; or give a transcript with --csv FILE")
     model = load_checkpoint(options.checkpoint)
     corpus, device = corpus_and_device(options)
     found = evaluate(model, corpus, options.split, device=device)

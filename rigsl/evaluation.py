@@ -80,7 +80,22 @@ def check_schema(model: RIGSL, corpus: Corpus) -> None:
         )
 
 
-@torch.no_grad()
+def predict(model: RIGSL, corpus: Corpus, *, device: str = "cpu") -> NDArray[np.float32]:
+    """Log-probabilities of every utterance of a corpus, in its order, [U, classes]; labels are not read.
+
+    No dialogue's numbers depend on another one: with `official_quirks` every dialogue is a batch.
+
+    Raises:
+        UserError: the model and the corpus do not fit together.
+    """
+    check_schema(model, corpus)
+    source = BatchSource(corpus, model.config.modals, device)
+    dialogues = np.argsort(corpus.lengths, kind="stable")
+    size = 1 if model.config.official_quirks else EVALUATION_BATCH
+    log_prob, rows = _forward(model.to(device), source, dialogues, size)
+    return np.asarray(log_prob.cpu().numpy()[np.argsort(rows)])
+
+
 def evaluate_dialogues(
     model: RIGSL, source: BatchSource, dialogues: NDArray[np.int64], weights: Tensor, batch_size: int
 ) -> Evaluation:
@@ -90,16 +105,25 @@ def evaluate_dialogues(
         raise UserError(f"corpus {corpus.name}: the split to evaluate is empty")
     if not model.config.official_quirks:  # where batches matter, the corpus's order is the official one
         dialogues = dialogues[np.argsort(corpus.lengths[dialogues], kind="stable")]
+    log_prob, rows = _forward(model, source, dialogues, batch_size)
+    labels = corpus.labels[rows]
+    hidden = bool((labels == HIDDEN).any())
+    truth = torch.from_numpy(labels).to(log_prob.device)
+    loss = math.nan if hidden else float(task_loss(log_prob, truth, weights, 0.0))
+    order = np.argsort(rows)
+    predicted, labels = log_prob.cpu().numpy()[order], labels[order]
+    return Evaluation(scores(predicted, labels, loss), predicted, labels, rows[order])
+
+
+@torch.no_grad()
+def _forward(
+    model: RIGSL, source: BatchSource, dialogues: NDArray[np.int64], batch_size: int
+) -> tuple[Tensor, NDArray[np.int64]]:
+    """Log-probabilities [U, classes] and their rows of the corpus [U], batch after batch."""
     model.eval()
-    parts, labels, rows = [], [], []
+    parts, rows = [], []
     for start in range(0, len(dialogues), batch_size):
         batch = source.batch(dialogues[start : start + batch_size])
         parts.append(model(batch).log_prob)
-        labels.append(batch.label)
         rows.append(batch.rows)
-    log_prob, label, row = torch.cat(parts), torch.cat(labels), np.concatenate(rows)
-    hidden = bool((label == HIDDEN).any())
-    loss = math.nan if hidden else float(task_loss(log_prob, label, weights, 0.0))
-    order = np.argsort(row)
-    predicted, truth = log_prob.cpu().numpy()[order], label.cpu().numpy()[order]
-    return Evaluation(scores(predicted, truth, loss), predicted, truth, row[order])
+    return torch.cat(parts), np.concatenate(rows)

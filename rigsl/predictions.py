@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rigsl.data.corpus import Corpus
+from rigsl.errors import UserError
 from rigsl.evaluation import Evaluation
 from rigsl.files import replacing
 
@@ -15,23 +19,42 @@ from rigsl.files import replacing
 def predictions_table(corpus: Corpus, found: Evaluation) -> pd.DataFrame:
     """One row an utterance: dialogue, utterance, speaker, text, emotion, predicted, p(class) of each."""
     dialogue = np.searchsorted(corpus.offsets, found.rows, side="right") - 1
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "dialogue": [corpus.dialogue_ids[index] for index in dialogue],
             "utterance": found.rows - corpus.offsets[dialogue],
             "speaker": corpus.speakers[found.rows],
             "text": [corpus.utterance(int(row)) for row in found.rows],
             "emotion": [corpus.classes[label] for label in found.labels],
-            "predicted": [corpus.classes[index] for index in found.log_prob.argmax(axis=1)],
         }
+        | prediction_columns(found.log_prob, corpus.classes)
     )
-    probabilities = np.exp(found.log_prob)
-    for index, name in enumerate(corpus.classes):
-        table[f"p({name})"] = probabilities[:, index].round(6)
-    return table
+
+
+def prediction_columns(log_prob: NDArray[np.float32], classes: Sequence[str]) -> dict[str, Any]:
+    """The columns predicted and p(class) of each. Shapes: log_prob [U, classes]"""
+    probabilities = np.exp(log_prob).round(6)
+    predicted = [classes[index] for index in log_prob.argmax(axis=1)]
+    return {"predicted": predicted} | {f"p({name})": probabilities[:, i] for i, name in enumerate(classes)}
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV in UTF-8, atomically.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        with replacing(Path(path)) as temporary:
+            table.to_csv(temporary, index=False, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def write_predictions(path: Path, corpus: Corpus, found: Evaluation) -> None:
-    """Write `predictions_table` as CSV, atomically."""
-    with replacing(Path(path)) as temporary:
-        predictions_table(corpus, found).to_csv(temporary, index=False)
+    """Write `predictions_table` as CSV, atomically.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write_table(path, predictions_table(corpus, found))

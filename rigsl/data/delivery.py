@@ -7,7 +7,7 @@ other dialogue but through mean and standard deviation, which are those of the t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -54,14 +54,27 @@ def delivery_features(transcript: Transcript) -> tuple[np.ndarray, dict[str, lis
 
     The order of the names is the order of the columns.
     """
-    raw = _timing(transcript) | _place(transcript) | _typography(transcript)
-    table = np.stack(list(raw.values()), axis=1)
+    columns = delivery_columns(transcript)
+    table = np.stack(list(columns.values()), axis=1)
     lengths = np.diff(transcript.offsets)
     train = table[np.repeat(transcript.splits == SPLITS.index("train"), lengths)]
     mean, std = train.mean(axis=0), train.std(axis=0)
     std[std < 1e-8] = 1.0  # a column that never changes in training stays 0 there
-    scaling = {name: [float(m), float(s)] for name, m, s in zip(raw, mean, std, strict=True)}
-    return np.clip((table - mean) / std, -LIMIT, LIMIT).astype(np.float32), scaling
+    scaling = {name: [float(m), float(s)] for name, m, s in zip(columns, mean, std, strict=True)}
+    return standardised(columns, scaling), scaling
+
+
+def delivery_columns(transcript: Transcript) -> dict[str, np.ndarray]:
+    """The numbers as they are, name -> [U]; NaN where a number needs a time that is not known."""
+    return _timing(transcript) | _place(transcript) | _typography(transcript)
+
+
+def standardised(columns: Mapping[str, np.ndarray], scaling: Mapping[str, Sequence[float]]) -> np.ndarray:
+    """Columns less their mean over their std, clipped, [U, D], float32; what is not known is 0, the mean."""
+    mean, std = np.array([scaling[name] for name in columns], dtype=np.float64).T
+    table = (np.stack(list(columns.values()), axis=1) - mean) / std
+    known: np.ndarray = np.nan_to_num(np.clip(table, -LIMIT, LIMIT), nan=0.0)
+    return known.astype(np.float32)
 
 
 def _signed_log(values: np.ndarray) -> np.ndarray:
@@ -70,7 +83,10 @@ def _signed_log(values: np.ndarray) -> np.ndarray:
 
 
 def _timing(transcript: Transcript) -> dict[str, np.ndarray]:
-    """Durations, rates and gaps, all in logarithms: the times hold outliers of minutes and wrong order."""
+    """Durations, rates and gaps, all in logarithms: the times hold outliers of minutes and wrong order.
+
+    Where a time is NaN, so are the numbers that need it.
+    """
     start, end, offsets = transcript.start, transcript.end, transcript.offsets
     first, last = _edges(offsets)
     duration = np.clip(end - start, 0.05, LONG_GAP)
@@ -87,12 +103,17 @@ def _timing(transcript: Transcript) -> dict[str, np.ndarray]:
         "log_words_per_second": rate,
         "duration_in_dialogue": _less_dialogue_mean(np.log(duration), offsets),
         "rate_in_dialogue": _less_dialogue_mean(rate, offsets),
-        "pause_before": _signed_log(np.where(believable, before, 0.0)),
-        "pause_after": _signed_log(np.where(np.abs(after) <= LONG_GAP, after, 0.0)),
-        "overlap_before": (before < 0.0) & believable,
-        "no_gap_before": (np.abs(before) < 0.01) & ~first,
-        "gap_unbelievable": ~believable,
+        "pause_before": _where_known(before, _signed_log(np.where(believable, before, 0.0))),
+        "pause_after": _where_known(after, _signed_log(np.where(np.abs(after) <= LONG_GAP, after, 0.0))),
+        "overlap_before": _where_known(before, (before < 0.0) & believable),
+        "no_gap_before": _where_known(before, (np.abs(before) < 0.01) & ~first),
+        "gap_unbelievable": _where_known(before, ~believable),
     }
+
+
+def _where_known(needed: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`values` as float64, NaN where `needed` is NaN."""
+    return np.where(np.isnan(needed), np.nan, values)
 
 
 def _place(transcript: Transcript) -> dict[str, np.ndarray]:
@@ -160,5 +181,7 @@ def _edges(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _less_dialogue_mean(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    lengths = np.diff(offsets)
-    return values - np.repeat(np.add.reduceat(values, offsets[:-1]) / lengths, lengths)
+    """`values` less the mean of those in the dialogue that are known."""
+    sums = np.add.reduceat(np.nan_to_num(values), offsets[:-1])
+    counts = np.add.reduceat(~np.isnan(values), offsets[:-1], dtype=np.int64)
+    return values - np.repeat(sums / np.maximum(counts, 1), np.diff(offsets))

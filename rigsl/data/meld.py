@@ -32,13 +32,13 @@ _CONTROLS = {code: bytes([code]).decode("cp1252", "ignore") for code in range(0x
 
 @dataclass(frozen=True)
 class Transcript:
-    """U utterances of n dialogues, train first, ordered by (Dialogue_ID, Utterance_ID) within a split."""
+    """U utterances of n dialogues; MELD's: train first, by (Dialogue_ID, Utterance_ID) within a split."""
 
     utterances: tuple[str, ...]
-    labels: np.ndarray  #: int64 [U], index into CLASSES
+    labels: np.ndarray  #: int64 [U], index into CLASSES; HIDDEN where nobody annotated
     speakers: np.ndarray  #: int64 [U], by order of appearance in the dialogue
-    start: np.ndarray  #: float64 [U], seconds from the start of the episode
-    end: np.ndarray  #: float64 [U], seconds; the files hold outliers
+    start: np.ndarray  #: float64 [U], seconds from the start of the episode; NaN: not known
+    end: np.ndarray  #: float64 [U], seconds; NaN: not known; the files hold outliers
     offsets: np.ndarray  #: int64 [n + 1]
     splits: np.ndarray  #: uint8 [n]
     dialogue_ids: tuple[str, ...]  #: "train_0", ...
@@ -58,7 +58,16 @@ def read_meld(folder: Path) -> Transcript:
     import pandas as pd
 
     parts = [_read_split(split, path) for split, path in csv_paths(folder).items()]
-    rows = pd.concat(parts, ignore_index=True)
+    return transcript_of(pd.concat(parts, ignore_index=True))
+
+
+def transcript_of(rows: pd.DataFrame) -> Transcript:
+    """The transcript in a table, a row an utterance, with each dialogue's rows together and in order.
+
+    Columns: dialogue, split, label, start, end; Utterance and Speaker as MELD's files call text and name.
+    """
+    import pandas as pd
+
     changes = rows["dialogue"].ne(rows["dialogue"].shift())
     first = np.flatnonzero(changes.to_numpy())
     by_dialogue = rows.groupby("dialogue", sort=False)["Speaker"]
@@ -110,16 +119,16 @@ def _read_split(split: str, path: Path) -> pd.DataFrame:
     if rows.empty:
         raise UserError(f"{path}: has no rows; download it again")
     for name in ("Dialogue_ID", "Utterance_ID"):
-        _demand(rows[name].str.fullmatch(r"\d{1,9}"), rows, path, name, "is not a whole number")
+        demand(rows[name].str.fullmatch(r"\d{1,9}"), rows, path, name, "is not a whole number")
         rows[name] = rows[name].astype(np.int64)
     again = rows.duplicated(["Dialogue_ID", "Utterance_ID"])
-    _demand(~again, rows, path, "Utterance_ID", "comes twice in its dialogue")
+    demand(~again, rows, path, "Utterance_ID", "comes twice in its dialogue")
     emotion = rows["Emotion"].str.strip().str.lower()
-    _demand(emotion.isin(CLASSES), rows, path, "Emotion", f"is not one of {', '.join(CLASSES)}")
+    demand(emotion.isin(CLASSES), rows, path, "Emotion", f"is not one of {', '.join(CLASSES)}")
     rows["label"] = emotion.map({name: index for index, name in enumerate(CLASSES)})
     for name, column in (("start", "StartTime"), ("end", "EndTime")):
-        rows[name] = rows[column].map(_seconds)
-        _demand(rows[name].notna(), rows, path, column, "is not a time like 00:20:57,256")
+        rows[name] = rows[column].map(seconds)
+        demand(rows[name].notna(), rows, path, column, "is not a time like 00:20:57,256")
     rows["Utterance"] = rows["Utterance"].map(repaired)
     rows["Speaker"] = rows["Speaker"].map(repaired)
     rows["split"] = SPLITS.index(split)
@@ -127,7 +136,7 @@ def _read_split(split: str, path: Path) -> pd.DataFrame:
     return rows.sort_values(["Dialogue_ID", "Utterance_ID"], kind="stable")
 
 
-def _demand(good: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str, complaint: str) -> None:
+def demand(good: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str, complaint: str) -> None:
     """UserError for the first row that is not good; row 1 is the first below the header."""
     bad = np.flatnonzero(~good.to_numpy(dtype=bool))
     if bad.size:
@@ -135,7 +144,7 @@ def _demand(good: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str, 
         raise UserError(f"{path}, row {bad[0] + 1}: {column} {str(value)!r} {complaint}")
 
 
-def _seconds(time: str) -> float:
+def seconds(time: str) -> float:
     """Seconds of ``H:MM:SS,mmm``; NaN where it is no time."""
     match = _TIME.fullmatch(time.strip())
     if match is None:

