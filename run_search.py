@@ -15,6 +15,7 @@ examples:
   python run_search.py --time-budget 1h --seed 7          longer, with another seed
   python run_search.py --trials 50 --gpus-per-trial 0.25  50 trials, four at a time on one GPU
   python run_search.py --features official --data-dir /data/meld
+  python run_search.py --status                           what all studies are doing
   python run_search.py --resume meld-open-20260101-120000 --time-budget 20m
   python run_search.py --rerun runs/meld-open-20260101-120000/best
 """
@@ -45,16 +46,22 @@ def parser() -> Parser:
     ends.add_argument("--trials", type=int, metavar="N", help="number of trials")
     ends.add_argument("--time-budget", metavar="TIME", help="time of the search: 90s, 10m, 1h30m")
     ends.add_argument(
+        "--gpu-hours", type=float, metavar="HOURS", help="hours of GPUs that trials hold: half a GPU counts half"
+    )
+    ends.add_argument(
         "--target", type=float, metavar="F1", help="weighted F1 on validation that is enough, say 0.6"
     )
     ends.add_argument("--patience", type=int, metavar="N", help="trials without a new best")
     how = made.add_argument_group("how to search")
-    how.add_argument("--sampler", metavar="NAME", help="tpe (default), random, qmc or gp")
+    how.add_argument("--sampler", metavar="NAME", help="tpe (default), gp, cmaes, random, qmc or auto")
     how.add_argument(
-        "--scheduler", metavar="NAME", help="asha, hyperband, median or none (default: the space's)"
+        "--scheduler", metavar="NAME", help="asha, hyperband, median, pbt or none (default: the space's)"
     )
     how.add_argument(
         "--seed", type=int, metavar="N", help="seed of the search and of every training (default: 0)"
+    )
+    how.add_argument(
+        "--start-from", metavar="STUDY", help="begin with what another study found, on this corpus or another"
     )
     where = made.add_argument_group("where to run")
     where.add_argument(
@@ -64,13 +71,13 @@ def parser() -> Parser:
         "--cpus-per-trial", type=int, metavar="N", help="cores and threads of a trial (default: 1)"
     )
     where.add_argument(
-        "--gpus-per-trial", type=float, metavar="SHARE", help="share of a GPU for a trial, say 0.25"
+        "--gpus-per-trial", metavar="SHARE", help="share of a GPU for a trial, say 0.25; auto: by its memory"
     )
     where.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), help="default: auto, a GPU where there is one"
     )
     where.add_argument(
-        "--ray-address", metavar="ADDRESS", help="a Ray cluster to join (default: Ray of its own)"
+        "--ray-address", metavar="ADDRESS", help="a Ray cluster: auto or HOST:PORT (default: Ray of its own)"
     )
     kept = made.add_argument_group("what is kept")
     kept.add_argument(
@@ -80,9 +87,16 @@ def parser() -> Parser:
         "--resume", metavar="NAME", help="go on with a study; budgets count what it has used already"
     )
     kept.add_argument(
+        "--status", nargs="?", const="", metavar="NAME", help="print how a study stands; without NAME: all"
+    )
+    kept.add_argument("--sync", metavar="NAME", help="send MLflow what it could not be sent during a study")
+    kept.add_argument(
         "--rerun", type=Path, metavar="FOLDER", help="train an exported best/ again and compare scores"
     )
     kept.add_argument("--runs-dir", type=Path, default=Path("runs"), metavar="FOLDER", help="default: runs")
+    kept.add_argument(
+        "--storage", metavar="URL", help="database of the record, as Optuna takes it (default: a file)"
+    )
     kept.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: sqlite:///mlflow.db)")
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,51 @@ from search.corpora import features_in_words
 from search.environment import program
 from search.plan import Plan
 from search.prepare import prepare
-from search.wishes import Wishes
+from search.resume import study_folder
+from search.status import print_status, print_studies
+from search.wishes import Wishes, read_share
+
+#: Options that do something other than a search -> the options that mean something beside them.
+MODES = {
+    "rerun": {"data_dir"},
+    "status": {"storage"},
+    "sync": {"data_dir", "storage", "tracking_uri"},
+}
+#: Options that always have a value.
+ALWAYS = {"dataset", "features", "runs_dir"}
 
 
 def run_command(options: dict[str, Any]) -> int:
-    """Run or resume a study, or rerun its result; returns the exit code.
+    """Run or resume a study, or do what one of MODES says; returns the exit code.
 
     Raises:
         UserError: a mistake of the user; nothing has been written.
     """
-    options = dict(options)
-    folder: Path | None = options.pop("rerun")
-    time_budget: str | None = options.pop("time_budget")
     console = Console(highlight=False, soft_wrap=True)
-    if folder is not None:
-        given = {name for name, value in options.items() if value is not None}
-        if extra := given - {"data_dir", "dataset", "features", "runs_dir"}:
-            raise UserError(f"--rerun: cannot be combined with --{min(extra).replace('_', '-')}")
-        return _rerun(folder, options["data_dir"], console)
-    wishes = Wishes(**options, minutes=None if time_budget is None else read_minutes(time_budget))
-    return _search(prepare(wishes), wishes.data_dir, console)
+    given = {name for name, value in options.items() if value is not None}
+    wishes = _wishes(options)
+    mode = next((name for name in MODES if name in given), None)
+    if mode is None:
+        return _search(prepare(wishes), wishes.data_dir, console)
+    if extra := given - {mode} - MODES[mode] - ALWAYS:
+        raise UserError(f"--{mode}: cannot be combined with --{min(extra).replace('_', '-')}")
+    if mode == "rerun":
+        return _rerun(options["rerun"], wishes.data_dir, console)
+    if mode == "sync":
+        return _sync(study_folder(wishes.runs_dir, options["sync"], "sync"), wishes, console)
+    if options["status"]:
+        print_status(study_folder(wishes.runs_dir, options["status"], "status"), console, wishes.storage)
+    else:
+        print_studies(wishes.runs_dir, console)
+    return 0
+
+
+def _wishes(options: Mapping[str, Any]) -> Wishes:
+    """The options of a search, its times and shares read."""
+    time_budget, share = options["time_budget"], options["gpus_per_trial"]
+    rest = {name: options[name] for name in options if name not in {*MODES, "time_budget", "gpus_per_trial"}}
+    minutes = None if time_budget is None else read_minutes(time_budget)
+    return Wishes(**rest, minutes=minutes, gpus_per_trial=None if share is None else read_share(share))
 
 
 def _search(plan: Plan, data_dir: Path | None, console: Console) -> int:

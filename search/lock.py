@@ -29,3 +29,15 @@ def held(path: Path, refusal: str | None = None) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def holder(path: Path) -> str | None:
+    """The number of the process that holds the lock file `path`; None: nobody does."""
+    if not path.is_file():
+        return None
+    with path.open("r", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "unknown"
+    return None

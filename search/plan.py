@@ -41,6 +41,11 @@ class Plan:
     widened_from: str | None = None  #: its name there before its space was widened by this resume
     start_from: Path | None = None  #: folder of a study whose trials this one begins with
 
+    @property
+    def opens(self) -> str:
+        """The study's name in the storage when it is opened: before its space is widened."""
+        return self.widened_from or self.record or self.name
+
     def options(self) -> dict[str, Any]:
         """What ``study.toml`` keeps, so that a resume goes on in the same way."""
         optional = {

@@ -40,7 +40,8 @@ def prepare(wishes: Wishes) -> Plan:
     if (space.dataset.upper(), space.features) != (wishes.dataset.upper(), features):
         what = f"the {space.features} features of {space.dataset}"
         raise UserError(f"{space.path}: is a space for {what}; this corpus is {corpus.name} ({features})")
-    earlier = None if wishes.start_from is None else study_folder(wishes, "start-from")
+    other = wishes.start_from
+    earlier = None if other is None else study_folder(wishes.runs_dir, other, "start-from")
     workers = checks.workers(wishes, features)
     kind = "gpu" if workers.device == "cuda" else "cpu"
     budget = checks.limited(space.budgets.get(kind, Budget()), wishes)

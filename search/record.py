@@ -23,6 +23,10 @@ from search.storage import JOURNAL, PatientStorage, connect, without_password
 
 #: What a run folder keeps of its study's options; see `Plan.options`.
 STUDY = "study.toml"
+#: The file that the process which runs a study holds locked.
+LOCK = "study.lock"
+#: Study attribute: how the study stands.
+STANDING = "standing"
 #: A study's attributes: wall time of all its searches, and the GPU time of their trials.
 SECONDS, GPU_SECONDS = "seconds", "gpu_seconds"
 #: User attributes of a trial.

@@ -19,19 +19,18 @@ from search.storage import absolute
 from search.wishes import Wishes, check_free
 
 
-def study_folder(wishes: Wishes, option: str) -> Path:
-    """The run folder of the study that `option` names: a name in the runs folder, or a path.
+def study_folder(runs: Path, given: str, option: str) -> Path:
+    """The run folder of the study that ``--option`` names: a name in the folder `runs`, or a path.
 
     Raises:
         UserError: there is none.
     """
-    given = str(getattr(wishes, option.replace("-", "_")))
-    for folder in (wishes.runs_dir / given, Path(given)):
+    for folder in (runs / given, Path(given)):
         if (folder / STUDY).is_file() and (folder / SPACE).is_file():
             return folder.resolve()
-    known = sorted(path.parent.name for path in wishes.runs_dir.glob(f"*/{STUDY}"))
+    known = sorted(path.parent.name for path in runs.glob(f"*/{STUDY}"))
     there = f"there are {', '.join(known)}" if known else "there is none"
-    raise UserError(f"--{option} {given}: is not a study in {wishes.runs_dir}; {there}")
+    raise UserError(f"--{option} {given}: is not a study in {runs}; {there}")
 
 
 def prepare_resume(wishes: Wishes) -> Plan:
@@ -42,7 +41,7 @@ def prepare_resume(wishes: Wishes) -> Plan:
     Raises:
         UserError: there is no such study, or what is asked for would make its trials incomparable.
     """
-    folder = study_folder(wishes, "resume")
+    folder = study_folder(wishes.runs_dir, str(wishes.resume), "resume")
     for option in ("sampler", "scheduler", "epochs", "seed", "study", "start_from"):
         if getattr(wishes, option) is not None:
             name = option.replace("_", "-")

@@ -65,7 +65,7 @@ def check_url(url: str) -> None:
         made = sqlalchemy.make_url(url)
         sqlalchemy.create_engine(made)
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
-        hint = "pip install 'rigsl-search[postgres]'" if made.drivername.startswith("postgresql") else "pip"
+        hint = "pip install -e '.[postgres]'" if made.drivername == "postgresql" else "pip"
         raise UserError(
             f"--storage {without_password(url)}: needs a driver that is not here ({_first(error)}); "
             f"install it with {hint}"

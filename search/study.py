@@ -34,10 +34,6 @@ from search.trainable import TrialWorker, WorkerOptions
 from search.warm_start import begin
 from search.widen import widened
 
-LOCK = "study.lock"
-#: Study attribute: how the study stands.
-STANDING = "standing"
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -64,9 +60,8 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
     """
     plan = _create_folder(plan)
     refusal = f"study {plan.name} is being run by another process; wait for it or stop it first"
-    with lock.held(plan.folder / LOCK, refusal), Interruption() as interruption:
-        name = plan.widened_from or plan.record or plan.name
-        study = record.open_record(plan.folder, name, plan.storage, lambda text: progress.note(text))
+    with lock.held(plan.folder / record.LOCK, refusal), Interruption() as interruption:
+        study = record.open_record(plan.folder, plan.opens, plan.storage, lambda text: progress.note(text))
         _check_left(plan, study)
         study = _write_folder(plan, study)
         clock = Clock(record.seconds(study), record.gpu_seconds(study), plan.workers.gpus)
@@ -78,12 +73,12 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
             ending = _search(plan, study, stopper, heard)
             keeper.write_clock()
             if interruption.signal is not None:
-                study.set_user_attr(STANDING, "interrupted")
+                study.set_user_attr(record.STANDING, "interrupted")
                 tracker.interrupted()
                 return _outcome(plan, study, ending, interruption.signal, None, tracker)
             progress.final()
             exported = export(plan, study, ending)
-            study.set_user_attr(STANDING, f"finished: {ending}")
+            study.set_user_attr(record.STANDING, f"finished: {ending}")
             write_report(plan, study, exported)
             tracker.done(ending, exported)
     return _outcome(plan, study, ending, None, exported, tracker)
@@ -189,7 +184,7 @@ def _create_folder(plan: Plan) -> Plan:
 
 def _check_left(plan: Plan, study: optuna.Study) -> None:
     """A finished study whose budget is used up has nothing to resume."""
-    if not str(study.user_attrs.get(STANDING, "")).startswith("finished"):
+    if not str(study.user_attrs.get(record.STANDING, "")).startswith("finished"):
         return
     ended = record.finished(study)
     scores = [record.score(trial) for trial in ended]
@@ -219,5 +214,5 @@ def _write_folder(plan: Plan, study: optuna.Study) -> optuna.Study:
     started = {"started": datetime.now().astimezone().isoformat(timespec="seconds")}
     sessions.append(started | environment.describe(plan.workers, plan.seed))
     write_text(path, json.dumps(sessions, indent=2) + "\n")
-    study.set_user_attr(STANDING, "running")
+    study.set_user_attr(record.STANDING, "running")
     return study

@@ -44,7 +44,8 @@ def begin(plan: Plan, study: optuna.Study) -> None:
     for trial in trials:
         if tried == (1 if observed else BEST):
             break
-        if params := equal.get(trial.number) or _near(plan.space, configs[trial.number]):
+        params = equal.get(trial.number) or _near(plan.space, configs[trial.number])
+        if params and params not in plan.space.starts:
             study.enqueue_trial(params, skip_if_exists=True)
             tried += 1
     for trial in observed:

@@ -30,7 +30,7 @@ class Wishes:
     patience: int | None = None
     workers: int | None = None
     cpus_per_trial: int | None = None
-    gpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None  #: 0: as many as the memory of a GPU holds
     device: str | None = None
     sampler: str | None = None
     scheduler: str | None = None
@@ -43,6 +43,21 @@ class Wishes:
     storage: str | None = None
     tracking_uri: str | None = None
     ray_address: str | None = None
+
+
+def read_share(text: str) -> float:
+    """``0.25`` as a number, ``auto`` as 0.
+
+    Raises:
+        UserError: it is neither.
+    """
+    try:
+        share = 0.0 if text == "auto" else float(text)
+    except ValueError:
+        share = -1.0
+    if share < 0 or (share == 0) != (text == "auto"):
+        raise UserError(f"--gpus-per-trial {text}: is not a share like 0.25, a whole number or auto")
+    return share
 
 
 def check_name(wishes: Wishes) -> str | None:
