@@ -14,6 +14,7 @@ from rigsl.data.corpus import SPLITS, Corpus
 from rigsl.data.official_files import HOME, LAYOUTS, VIEWS, Items, no_files, official_paths, read_items
 from rigsl.data.official_rows import labels_of, rows_of, sentences_of, speakers_of
 from rigsl.errors import UserError
+from rigsl.files import sha256
 
 CACHE = ".corpus"  #: folder of the converted files, beside the official ones
 _FORM = "1"  #: of the conversion; another number makes converted files again
@@ -156,7 +157,6 @@ def _sorted(keys: Iterable[Any]) -> list[Any]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

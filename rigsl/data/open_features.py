@@ -15,15 +15,9 @@ import numpy as np
 from rigsl.data.corpus import Corpus
 from rigsl.data.delivery import LIMIT, delivery_columns, delivery_features, standardised
 from rigsl.data.meld import CLASSES, HOME, Transcript, csv_paths, read_meld
-from rigsl.data.sentence_encoder import (
-    DEFAULT_ENCODER,
-    encode,
-    encoder_folder,
-    fingerprint,
-    load_encoder,
-    sha256,
-)
+from rigsl.data.sentence_encoder import DEFAULT_ENCODER, encode, encoder_folder, fingerprint, load_encoder
 from rigsl.errors import UserError
+from rigsl.files import sha256
 
 _VERSIONS = ("numpy", "sentence-transformers", "tokenizers", "torch", "transformers")
 

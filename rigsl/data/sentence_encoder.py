@@ -5,7 +5,6 @@ It runs in float64: what threads, batches and machines change is far below the f
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rigsl.errors import UserError
+from rigsl.files import sha256
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -103,12 +103,6 @@ def _complete(folder: Path, encoder: str) -> Path:
 def fingerprint(folder: Path) -> dict[str, str]:
     """File name -> SHA-256 of an encoder's weights."""
     return {path.name: sha256(path) for path in _weights(folder)}
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _weights(folder: Path) -> list[Path]:
