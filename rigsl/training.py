@@ -35,7 +35,15 @@ MEANS = (
     "kept_other_speaker", "kept_same_speaker", "kept_cross_modal",
 )  # fmt: skip
 
-__all__ = ["EpochReport", "FitResult", "Training", "TrainingDiverged", "evaluate", "fit"]
+#: What may change in the course of a training: it leaves the weights' shapes, what they mean and what they
+#: read as they are.
+CONTINUABLE = frozenset({
+    "dropout", "denoise_dropout", "nodeformer_dropout", "temperature", "anneal_to", "anneal_epoch", "tau",
+    "use_gumbel", "gumbel_k", "class_weight", "focal_gamma", "penalty_weight_coff", "link_loss_coff",
+    "link_loss_epoch", "lr", "l2", "batch_size", "epochs", "patience",
+})  # fmt: skip
+
+__all__ = ["CONTINUABLE", "EpochReport", "FitResult", "Training", "TrainingDiverged", "evaluate", "fit"]
 
 
 class TrainingDiverged(RuntimeError):
@@ -119,6 +127,7 @@ class Training:
         self._mean = _running_mean(self.model, config.ema) if config.ema else None
         self.last_report: EpochReport | None = None
         self._best: dict[str, Tensor] = {}
+        self._best_config = config  # under which the best epoch was trained and validated
 
     @property
     def epoch(self) -> int:
@@ -147,7 +156,7 @@ class Training:
         best_epoch = epoch if improved or self.last_report is None else self.last_report.best_epoch
         if improved:
             self._best = {name: value.detach().clone() for name, value in self._kept().state_dict().items()}
-        patience = self.config.patience
+            self._best_config = self.config
         self.last_report = EpochReport(
             epoch=epoch,
             **losses,
@@ -156,58 +165,95 @@ class Training:
             best_epoch=best_epoch,
             improved=improved,
             seconds=time.perf_counter() - start,
-            done=epoch >= self.config.epochs or (patience > 0 and epoch - best_epoch >= patience),
+            done=self._is_last(epoch, best_epoch),
         )
         return self.last_report
 
     def best_model(self) -> RIGSL:
-        """A model with the weights of the best epoch, in evaluation mode, on the training's device."""
-        model = copy.deepcopy(self._kept())
+        """A model with the weights of the best epoch, in evaluation mode, on the training's device.
+
+        Its configuration is the one under which they were scored.
+        """
+        if self._best_config == self.config:
+            model = copy.deepcopy(self._kept())
+        else:
+            with _seeded(self.config.seed, 0, self.device):
+                model = RIGSL(self._best_config, self.corpus.schema).to(self.device)
         if self._best:
             model.load_state_dict(self._best)
         return model.eval()
 
+    def under(self, config: RIGSLConfig) -> Training:
+        """A training that goes on from here with another `config`: the same weights, optimiser and seed.
+
+        Raises:
+            UserError: the two differ by more than `CONTINUABLE`.
+        """
+        return self._from_state(copy.deepcopy(self._state()), self.corpus, self.device, config)
+
     def save(self, path: Path) -> None:
         """Write everything needed to go on, atomically."""
-        report = None if self.last_report is None else dataclasses.asdict(self.last_report)
-        state = {
+        with replacing(Path(path)) as temporary:
+            torch.save(self._state(), temporary)
+
+    @classmethod
+    def load(
+        cls, path: Path, corpus: Corpus, *, device: str = "cpu", config: RIGSLConfig | None = None
+    ) -> Training:
+        """A training that goes on where `save` left it, with another `config` where one is given.
+
+        Raises:
+            UserError: the file is missing or damaged, or belongs to another corpus or another model.
+        """
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            return cls._from_state(state, corpus, device, config)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"{path}: the training state cannot be loaded ({reason})") from None
+
+    def _state(self) -> dict[str, Any]:
+        """Everything needed to go on; its tensors are this training's own."""
+        return {
             "config": self.config.to_dict(),
             "splits": self.splits,
             "model": self.model.state_dict(),
             "mean": {} if self._mean is None else self._mean.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "best": self._best,
-            "report": report,
+            "best_config": self._best_config.to_dict(),
+            "report": None if self.last_report is None else dataclasses.asdict(self.last_report),
         }
-        with replacing(Path(path)) as temporary:
-            torch.save(state, temporary)
 
     @classmethod
-    def load(cls, path: Path, corpus: Corpus, *, device: str = "cpu") -> Training:
-        """A training that goes on where `save` left it.
-
-        Raises:
-            UserError: the file is missing or damaged, or belongs to another corpus.
-        """
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-            config = from_mapping(state["config"], str(path))
-            train, validation = state["splits"]
-            training = cls(config, corpus, device=device, train=train, validation=validation)
-            training.model.load_state_dict(state["model"])
-            training._optimiser.load_state_dict(state["optimiser"])
-            if training._mean is not None:
-                training._mean.load_state_dict(state["mean"])
-            training._best = state["best"]
-            if state["report"] is not None:
-                report = state["report"] | {"validation": Scores(**state["report"]["validation"])}
-                training.last_report = EpochReport(**report)
-        except UserError:
-            raise
-        except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{path}: the training state cannot be loaded ({reason})") from None
+    def _from_state(
+        cls, state: dict[str, Any], corpus: Corpus, device: str, config: RIGSLConfig | None
+    ) -> Training:
+        before = from_mapping(state["config"], "its configuration")
+        config = before if config is None else config
+        _check_continuable(before, config)
+        train, validation = state["splits"]
+        training = cls(config, corpus, device=device, train=train, validation=validation)
+        training.model.load_state_dict(state["model"])
+        training._optimiser.load_state_dict(state["optimiser"])
+        for group in training._optimiser.param_groups:
+            group["lr"], group["weight_decay"] = config.lr, config.l2
+        if training._mean is not None:
+            training._mean.load_state_dict(state["mean"])
+        training._best = state["best"]
+        training._best_config = from_mapping(state["best_config"], "its best configuration")
+        if state["report"] is not None:
+            report = state["report"] | {"validation": Scores(**state["report"]["validation"])}
+            report["done"] = training._is_last(report["epoch"], report["best_epoch"])
+            training.last_report = EpochReport(**report)
         return training
+
+    def _is_last(self, epoch: int, best_epoch: int) -> bool:
+        """Whether no epoch follows `epoch`."""
+        patience = self.config.patience
+        return epoch >= self.config.epochs or (patience > 0 and epoch - best_epoch >= patience)
 
     def _kept(self) -> RIGSL:
         """The weights that are validated and kept: the running mean, or the weights as they are."""
@@ -267,19 +313,37 @@ def fit(
     train: Sequence[str] = ("train",),
     validation: str = "dev",
     on_epoch: Callable[[EpochReport], None] | None = None,
+    lineage: Sequence[tuple[RIGSLConfig, int]] = (),
 ) -> FitResult:
     """Train to the end; validation weighted F1 picks the epoch whose weights are returned.
 
+    Args:
+        lineage: configurations under which the training begins, each with the epoch after which the next
+            one takes over; after the last of them, `config`.
+
     Raises:
-        UserError, TrainingDiverged, torch.OutOfMemoryError: as `Training` and its `step`.
+        UserError, TrainingDiverged, torch.OutOfMemoryError: as `Training` and its `step` and `under`.
     """
-    training = Training(config, corpus, device=device, train=train, validation=validation)
+    stages = [*lineage, (config, config.epochs)]
+    training = Training(stages[0][0], corpus, device=device, train=train, validation=validation)
     history: list[EpochReport] = []
-    while not training.done:
-        history.append(training.step())
-        if on_epoch is not None:
-            on_epoch(history[-1])
+    for stage, until in stages:
+        training = training if stage == training.config else training.under(stage)
+        while not training.done and training.epoch < until:
+            history.append(training.step())
+            if on_epoch is not None:
+                on_epoch(history[-1])
     return FitResult(training.best_model(), history[history[-1].best_epoch - 1], history)
+
+
+def _check_continuable(before: RIGSLConfig, after: RIGSLConfig) -> None:
+    old, new = before.to_dict(), after.to_dict()
+    for name in old:
+        if old[name] != new[name] and name not in CONTINUABLE:
+            raise UserError(
+                f"{name} cannot change from {old[name]!r} to {new[name]!r} in the course of a training; "
+                "train such a configuration from its start"
+            )
 
 
 def _running_mean(model: RIGSL, decay: float) -> AveragedModel:
