@@ -17,7 +17,7 @@ from rigsl.device import threads
 from rigsl.evaluation import evaluate
 from rigsl.files import write_text
 from rigsl.official_flags import official_command
-from search import environment, record
+from search import environment, lineage, record
 from search.plan import BEST, Plan
 from search.trainable import MODEL
 
@@ -75,8 +75,10 @@ def export(plan: Plan, study: optuna.Study, ending: str) -> Exported | None:
         test = final_test(source, plan.corpus, plan.workers.device, plan.workers.cpus)
         tested = [*tested, best.number]
     validation = checkpoint_scores(source, plan.corpus, "dev", plan.workers.device, plan.workers.cpus)
-    _copy_model(source, folder, best)
+    stages = lineage.stages(study, plan.folder / "trials", best)
+    _copy_model(source, folder, stages[-1].until)
     metrics = _metrics(plan, study, best, ending) | {
+        "lineage": [_described(stage) for stage in stages[:-1]],
         "validation": {name: validation[name] for name in ("weighted_f1", "macro_f1", "accuracy")},
         "test": test,
         "tested_trials": tested,
@@ -84,7 +86,7 @@ def export(plan: Plan, study: optuna.Study, ending: str) -> Exported | None:
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
     write_text(folder / RERUN, _SCRIPT)
     (folder / RERUN).chmod(0o755)
-    write_text(folder / OFFICIAL, official_command(from_toml(folder / CONFIG), plan.space.dataset) + "\n")
+    write_text(folder / OFFICIAL, _official(folder, plan.space.dataset, stages))
     return Exported(folder, metrics)
 
 
@@ -151,8 +153,22 @@ def _metrics(plan: Plan, study: optuna.Study, best: FrozenTrial, ending: str) ->
     }
 
 
-def _copy_model(source: Path, folder: Path, best: FrozenTrial) -> None:
+def _described(stage: lineage.Stage) -> dict[str, Any]:
+    """What the training began with before the exported configuration took over."""
+    return {"trial": stage.number, "config": stage.config.to_dict(), "until_epoch": stage.until}
+
+
+def _copy_model(source: Path, folder: Path, epochs: int) -> None:
     """The checkpoint; a training that was cut short has as many epochs in its configuration as it had."""
     model = load_checkpoint(source)
-    model.config = model.config.replace(epochs=int(best.user_attrs["epochs"]))
+    model.config = model.config.replace(epochs=epochs)
     save_checkpoint(folder, model)
+
+
+def _official(folder: Path, dataset: str, stages: list[lineage.Stage]) -> str:
+    """The official command line, and what it cannot say."""
+    text = official_command(from_toml(folder / CONFIG), dataset) + "\n"
+    if len(stages) > 1:
+        before = stages[-2].until
+        text = f"# not in the official code: other values up to epoch {before} (lineage in {METRICS})\n{text}"
+    return text

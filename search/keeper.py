@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search import record
+from search.population import Population
 from search.trainable import MODEL, STATE
 
 
@@ -44,11 +45,14 @@ class Clock:
 class Keeper:
     """Keeps the run folder small and the clock in the record.
 
-    Of finished trials only the best one's model stays; a state file goes with the end of its trial.
+    Of finished trials only the best one's model stays; a state file goes with the end of its trial, one from
+    which others can begin when the `population` needs it no longer.
     """
 
-    def __init__(self, study: optuna.Study, folder: Path, clock: Clock) -> None:
-        self.study, self.folder, self.clock = study, folder, clock
+    def __init__(
+        self, study: optuna.Study, folder: Path, clock: Clock, population: Population | None = None
+    ) -> None:
+        self.study, self.folder, self.clock, self.population = study, folder, clock, population
         self._written = 0.0
         self._running: set[int] = set()
 
@@ -61,6 +65,8 @@ class Keeper:
         """Now and then the clock, so that a killed search loses no more than ten seconds of it."""
         if self.clock.seconds() - self._written > 10:
             self.write_clock()
+        if self.population is not None:
+            self.population.reached(number, int(metrics["epoch"]))
 
     def finished(self, trial: FrozenTrial) -> None:
         """Drop what is no longer needed."""
@@ -73,6 +79,14 @@ class Keeper:
             (folder / STATE).unlink(missing_ok=True)
             if best is not None and other.number != best.number:
                 shutil.rmtree(folder / MODEL, ignore_errors=True)
+        if self.population is not None:
+            self.population.tidy()
+
+    def ended(self) -> None:
+        """The study is over; no trial will begin from another's state."""
+        self.write_clock()
+        if self.population is not None:
+            self.population.clear()
 
     def write_clock(self) -> None:
         """What was used so far, into the record."""

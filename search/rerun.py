@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rigsl.checkpoint import CONFIG
-from rigsl.config import from_toml
+from rigsl.config import RIGSLConfig, from_mapping, from_toml
 from rigsl.device import threads
 from rigsl.errors import UserError
 from search import environment
@@ -63,7 +63,13 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
     if device == "cuda" and not gpu_count():
         raise UserError(f"--rerun {folder}: was trained on a GPU, and there is none here that torch can use")
     with threads(cores):
-        result = fit(config, corpus.without_test_labels(), device=device, on_epoch=on_epoch)
+        result = fit(
+            config,
+            corpus.without_test_labels(),
+            device=device,
+            on_epoch=on_epoch,
+            lineage=_lineage(recorded, folder),
+        )
         test = evaluate(result.model, corpus, "test", device=device)
     new = {
         "validation": dataclasses.asdict(result.best.validation),
@@ -71,6 +77,13 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
     }
     rows = [(split, name, recorded[split][name], new[split][name]) for split, name in SCORES]
     return Comparison(folder, rows, _differences(recorded, device, cores), device)
+
+
+def _lineage(recorded: dict[str, Any], folder: Path) -> list[tuple[RIGSLConfig, int]]:
+    """The configurations under which the training began, each with its last epoch; see search/lineage.py."""
+    where = str(folder / METRICS)
+    stages = recorded.get("lineage", [])
+    return [(from_mapping(stage["config"], where), int(stage["until_epoch"])) for stage in stages]
 
 
 def _differences(recorded: dict[str, Any], device: str, cores: int) -> dict[str, tuple[Any, Any]]:

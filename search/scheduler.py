@@ -7,6 +7,7 @@ number in the record: an interrupted trial that goes on is the same trial, not o
 - asha: asynchronous successive halving (Li et al., MLSys 2020); rungs at grace * reduction^k epochs.
 - hyperband: the same with several brackets that differ in their first rung (asynchronous Hyperband).
 - median: the median stopping rule (Golovin et al., KDD 2017).
+- pbt: population based training; see search/population.py.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from search import record
+from search.population import Population, PopulationScheduler
 from search.space import Schedule
 
 #: Trial number in the record -> epoch -> best score so far.
@@ -34,9 +36,18 @@ def recorded_curves(study: optuna.Study) -> Curves:
 
 
 def make_scheduler(
-    schedule: Schedule, *, metric: str, epochs: int, seed: int, curves: Curves
+    schedule: Schedule,
+    *,
+    metric: str,
+    epochs: int,
+    seed: int,
+    curves: Curves,
+    population: Population | None = None,
 ) -> TrialScheduler:
-    """The scheduler that `schedule` describes, with what `curves` tell already in it."""
+    """The scheduler that `schedule` describes, with what `curves` tell already in it; pbt's `population`."""
+    if schedule.name == "pbt":
+        assert population is not None
+        return PopulationScheduler(metric, population)
     grace = min(schedule.grace, epochs)
     if schedule.name == "none":
         return FIFOScheduler()

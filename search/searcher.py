@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from rigsl.errors import UserError
-from search import curve, record
+from search import curve, lineage, record
 from search.budget import Budget, may_start
 from search.curve import METRIC
 from search.events import Listener
@@ -151,14 +151,16 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self.study.tell(trial, state=TrialState.FAIL)
             return None
         digest = config.content_hash()
-        if resumed is None and self._is_known(trial, digest):
+        start = lineage.origin(trial) if resumed else lineage.settle(self.study, trial, config, self.trials)
+        if resumed is None and start is None and self._is_known(trial, digest):
             return None
         trial.set_user_attr(record.HASH, digest)
         live = Live(trial, config.to_dict(), epoch=(resumed.last_step or 0) if resumed else 0)
         self.live[trial_id] = live
         for listener in self.listeners:
             listener.started(self._frozen(trial), live.config, resumed is not None)
-        return {"number": trial.number, "config": live.config}
+        given = {"number": trial.number, "config": live.config}
+        return given if start is None else given | {"parent": tuple(start)}
 
     def _is_known(self, trial: optuna.Trial, digest: str) -> bool:
         """Whether an earlier trial had this configuration; then `trial` is told what is known."""

@@ -26,18 +26,22 @@ SCHEDULERS = {
     "asha": {"grace", "reduction"},
     "hyperband": {"grace", "reduction", "brackets"},
     "median": {"grace"},
+    "pbt": {"interval", "population", "quantile"},
     "none": set[str](),
 }
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a weak trial is stopped; see search/scheduler.py."""
+    """When a weak trial is stopped; see search/scheduler.py and, for pbt, search/population.py."""
 
     name: str = "asha"
     grace: int = 3  #: epochs that every trial gets
     reduction: int = 3  #: one of so many trials goes on at each rung
     brackets: int = 3  #: different first rungs
+    interval: int = 3  #: epochs between two looks at a trial
+    population: int = 8  #: trials before the first one is replaced
+    quantile: float = 0.25  #: share of the trials that are replaced, and of those that replace them
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,11 @@ def _read_schedule(table: dict[str, Any], path: Path) -> Schedule:
     for key, value in table.items():
         if key != "name" and key not in SCHEDULERS[name]:
             raise UserError(f"{path}: [scheduler] {key}: means nothing to the scheduler '{name}'")
-        least = 2 if key == "reduction" else 1
+        if key == "quantile":
+            if not isinstance(value, float) or not 0 < value <= 0.5:
+                raise UserError(f"{path}: [scheduler] quantile: {value!r} is not a number above 0, up to 0.5")
+            continue
+        least = 2 if key in ("reduction", "population") else 1
         if key != "name" and (type(value) is not int or value < least):
             raise UserError(f"{path}: [scheduler] {key}: {value!r} is not a whole number from {least} up")
     return Schedule(**table)

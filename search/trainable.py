@@ -8,6 +8,8 @@ checkpoints are not used: on a resume the trial goes on from its own state file,
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 import time
 import traceback
 from dataclasses import dataclass
@@ -24,7 +26,9 @@ from rigsl.training import EpochReport, Training, TrainingDiverged
 from search import curve
 from search.curve import append_epoch, read_curve, write_curve
 
-STATE, MODEL, ERROR = "state.pt", "model", "error.txt"
+STATE, MODEL, ERROR, CONFIG = "state.pt", "model", "error.txt", "config.toml"
+#: The states from which other trials can begin; see `snapshot_name`.
+SNAPSHOTS = "state-*.pt"
 #: Saving the state may take one part in so many of a trial's time.
 SAVING_SHARE = 10
 
@@ -38,6 +42,12 @@ class WorkerOptions:
     threads: int
     gpu_fraction: float = 0.0  #: share of a GPU's memory that a trial may take
     target: float | None = None  #: score at which a trial, and the study with it, is content
+    snapshot_every: int = 0  #: epochs between two states from which other trials can begin; 0: none is kept
+
+
+def snapshot_name(epoch: int) -> str:
+    """The file, in a trial's folder, with its state after `epoch`."""
+    return f"state-{epoch:04d}.pt"
 
 
 class TrialWorker(tune.Trainable):  # type: ignore[misc]
@@ -70,22 +80,22 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     def _begin(self, config: dict[str, Any]) -> None:
         self._training: Training | None = None
         self._curve: list[dict[str, Any]] = []
+        self._told = 0  # epochs of the curve that are reported
         self._saved, self._saving = 0.0, 0.0
         gc.collect()
         if self.options.device == "cuda":
             torch.cuda.empty_cache()
         self._config = from_mapping(config["config"], f"trial {config['number']}")
         self._folder = self.options.trials / f"{config['number']:04d}"
+        self._parent: tuple[int, int] | None = config.get("parent")  # number, epoch: see search/lineage.py
 
     def _epoch(self) -> dict[str, Any]:
         if self._training is None:
             self._training = self._build()
-            if self._training.last_report is not None:
-                # The report of this epoch may have been lost with the process that should have heard it.
-                return self._report(self._training.last_report)
-        report = self._training.step()
-        self._write(report)
-        return self._report(report)
+        if self._told == len(self._curve):
+            self._write(self._training.step())
+        self._told += 1
+        return self._report()
 
     def _build(self) -> Training:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -94,10 +104,28 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             if training.config == self._config:
                 self._curve = read_curve(self._folder)[: training.epoch]
                 write_curve(self._folder, self._curve)
+                # The last report may have been lost with the process that should have heard it.
+                self._told = max(0, training.epoch - 1)
                 return training
-        (self._folder / "config.toml").write_text(self._config.to_toml(), encoding="utf-8")
+        (self._folder / CONFIG).write_text(self._config.to_toml(), encoding="utf-8")
+        if self._parent is not None:
+            return self._continue_parent(*self._parent)
         write_curve(self._folder, [])
         return Training(self._config, self.corpus, device=self.options.device)
+
+    def _continue_parent(self, parent: int, epoch: int) -> Training:
+        """Another trial's training, to go on under this trial's configuration.
+
+        Its epochs are reported first, one by one: this trial's curve begins with them, at no time of its own.
+        """
+        folder = self.options.trials / f"{parent:04d}"
+        training = Training.load(
+            folder / snapshot_name(epoch), self.corpus, device=self.options.device, config=self._config
+        )
+        self._curve = [line | {"epoch_seconds": 0.0} for line in read_curve(folder)[:epoch]]
+        write_curve(self._folder, self._curve)
+        save_checkpoint(self._folder / MODEL, training.best_model())  # it may stay the best
+        return training
 
     def _write(self, report: EpochReport) -> None:
         """The trial's own files: curve, best model, and the state from which it can go on."""
@@ -106,16 +134,22 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             save_checkpoint(self._folder / MODEL, self._training.best_model())
         self._curve.append({"epoch": report.epoch, **report.metrics()})
         append_epoch(self._folder, self._curve[-1])
+        every = self.options.snapshot_every
+        snapshot = every > 0 and report.epoch % every == 0 and not report.done
         start = time.monotonic()
-        if start - self._saved >= SAVING_SHARE * self._saving:
+        if snapshot or start - self._saved >= SAVING_SHARE * self._saving:
             self._training.save(self._folder / STATE)
             self._saved = time.monotonic()
             self._saving = self._saved - start
+        if snapshot:
+            _same_file(self._folder / STATE, self._folder / snapshot_name(report.epoch))
 
-    def _report(self, report: EpochReport) -> dict[str, Any]:
-        content = self.options.target is not None and report.best_weighted_f1 >= self.options.target
-        done = report.done or content
-        found = curve.report(self._curve[: report.epoch])
+    def _report(self) -> dict[str, Any]:
+        """The newest epoch that is told."""
+        assert self._training is not None
+        found = curve.report(self._curve[: self._told])
+        content = self.options.target is not None and found[curve.METRIC] >= self.options.target
+        done = content or (self._told == len(self._curve) and self._training.done)
         return found | {"done": done, "ended": "by itself" if done else ""}
 
     def _failure(self, kind: str, error: BaseException) -> dict[str, Any]:
@@ -127,3 +161,12 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         named = first if kind == "diverged" else f"{type(error).__name__}: {first}"
         return {"done": True, "ended": "failed", "reason": f"{kind}: {named}"[:300], "epochs": epochs}
+
+
+def _same_file(path: Path, other: Path) -> None:
+    """Let `other` hold what `path` holds now; a copy where the file system has no hard links."""
+    other.unlink(missing_ok=True)
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
