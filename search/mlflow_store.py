@@ -1,9 +1,11 @@
-"""How MLflow is reached: the address, its first use by several searches at once, the experiment."""
+"""How MLflow is reached: address, manners, first use by several searches at once, experiment, errors."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,8 @@ SQLITE = "sqlite:///"
 #: MLflow's page opens on the runs of such an experiment, not on traces of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+#: Seconds that a request may take while a search runs.
+TIMEOUT = 10
 
 
 def check_uri(uri: str) -> None:
@@ -41,6 +45,29 @@ def database(uri: str) -> Path:
     return Path(uri.removeprefix(SQLITE)).resolve()
 
 
+def set_manners(timeout: int = TIMEOUT) -> None:
+    """Set what MLflow reads from the environment at every request, unless the user did.
+
+    MLflow would repeat a request by itself, up to seven times and over minutes. A run whose creation is
+    repeated because the answer was late is there twice, so every repetition is the writer's own.
+    """
+    for name, value in {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines at the end of every run of a server
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def quiet() -> None:
+    """Keep MLflow's loggers off the terminal; after its import, which sets their levels."""
+    for name in ("mlflow", "alembic", "urllib3", *logging.root.manager.loggerDict):
+        if name.split(".")[0] in ("mlflow", "alembic", "urllib3"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def connect(uri: str, dataset: str) -> tuple[MlflowClient, str]:
     """A client for the store at `uri`, and the id of the experiment ``rigsl-<dataset>`` in it.
 
@@ -49,12 +76,7 @@ def connect(uri: str, dataset: str) -> tuple[MlflowClient, str]:
     """
     from mlflow import MlflowClient
 
-    # After the import, which sets the levels of MLflow's loggers.
-    for name in ("mlflow", "alembic", "urllib3"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("mlflow."):
-            logging.getLogger(name).setLevel(logging.ERROR)
+    quiet()
     local = uri.startswith(SQLITE)
     path = database(uri)
     with lock.held(path.with_name(path.name + ".lock")) if local else contextlib.nullcontext():
@@ -63,12 +85,18 @@ def connect(uri: str, dataset: str) -> tuple[MlflowClient, str]:
         # Without a location, artifacts would land in the working directory of whoever writes them.
         root = None if uri.startswith(("http", "databricks")) else path.parent if local else Path.cwd()
         location = None if root is None else (root / "mlruns" / name).as_uri()
-        return client, _experiment(client, name, location)
+        found = client, _experiment(client, name, location)
+    quiet()
+    return found
 
 
 def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
     for attempt in range(3):
         found = client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage != "active":
+            raise RuntimeError(
+                f"its experiment {name} was deleted; restore it with mlflow experiments restore"
+            )
         if found is not None:
             return str(found.experiment_id)
         try:
@@ -78,3 +106,27 @@ def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
                 raise
             time.sleep(0.2)
     raise AssertionError
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether MLflow understood the request and will refuse it again: a run that was deleted, a bad value."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return False
+    return error.get_http_status_code() in range(400, 500) and error.error_code not in (
+        "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "CUSTOMER_UNAUTHORIZED", "UNAUTHENTICATED",
+        "PERMISSION_DENIED", "ENDPOINT_NOT_FOUND",
+    )  # fmt: skip
+
+
+def in_words(error: Exception) -> str:
+    """What an error of MLflow says about the server, to follow its address."""
+    text = str(error).strip()
+    if "timed out" in text or "timeout" in text.lower():
+        return "does not answer"
+    if "Connection refused" in text:
+        return "refuses the connection"
+    if code := re.search(r"too many (\d+) error responses|failed with error code (\d+)", text):
+        return f"answers with error {code[1] or code[2]}"
+    return f"does not take the runs ({(text.splitlines() or [type(error).__name__])[0][:200]})"

@@ -14,12 +14,14 @@ from rigsl.errors import UserError
 from search import record, runtime
 from search.budget import Budget
 from search.machine import Workers
-from search.plan import Plan, prepare
+from search.plan import Plan
+from search.prepare import prepare
 from search.space import Schedule
-from search.study import Outcome, run
+from search.study import run
 from search.wishes import Wishes
 
 from .corpus import make_corpus, write_home
+from .mirror import assert_mirrored, mlflow_runs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,40 +48,6 @@ def plan_for(home: Path, **wishes) -> Plan:
 def resumed(home: Path, name: str, workers: int = 2, **wishes) -> Plan:
     plan = prepare(Wishes(resume=name, data_dir=home / "data", **wishes))
     return dataclasses.replace(plan, workers=Workers(workers, "cpu"))
-
-
-def mlflow_runs(home: Path) -> dict[str, list]:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
-    experiment = client.get_experiment_by_name("rigsl-meld")
-    found: dict[str, list] = {"study": [], "trial": []}
-    for one in client.search_runs([experiment.experiment_id], max_results=1000):
-        found[one.data.tags["kind"]].append(one)
-    return found
-
-
-def assert_mirrored(home: Path, outcome: Outcome) -> None:
-    """MLflow holds every trial once, in its true state, and no step twice."""
-    from mlflow import MlflowClient
-
-    client, runs = MlflowClient(f"sqlite:///{home}/mlflow.db"), mlflow_runs(home)
-    assert outcome.tracking_problem is None
-    assert len(runs["study"]) == 1
-    trials = record.begun(record.read_record(outcome.plan.folder))
-    by_number = {int(one.data.tags["trial"]): one for one in runs["trial"]}
-    assert len(runs["trial"]) == len(by_number) == len(trials)
-    status = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
-    parent = runs["study"][0].info.run_id
-    best = sorted(client.get_metric_history(parent, "best_weighted_f1"), key=lambda metric: metric.step)
-    assert [metric.step for metric in best] == sorted({metric.step for metric in best}), "a step came twice"
-    assert [metric.value for metric in best] == sorted(metric.value for metric in best)
-    for trial in trials:
-        one = by_number[trial.number]
-        assert one.data.tags["mlflow.parentRunId"] == runs["study"][0].info.run_id
-        assert one.info.status == status[trial.state.name]
-        steps = [metric.step for metric in client.get_metric_history(one.info.run_id, "val_weighted_f1")]
-        assert steps == sorted(trial.intermediate_values)
 
 
 def test_a_study_from_start_to_export_and_again(home: Path) -> None:
