@@ -17,17 +17,18 @@ from typing import Any
 
 import psutil
 
-from rigsl.errors import UserError
+from search import cluster
+from search.cluster import PRIVATE, ROOT
 from search.machine import Workers
 
-#: The repository's root, from which workers import `search` and `rigsl`.
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["ROOT", "patient_workers", "quiet", "running"]
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would have Ray copy the environment into every worker
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # print nothing of what nodes tell every driver, such as their end
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ray's would end the study and exit with code 0; ours knows better
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the report of a failure has no score
@@ -36,6 +37,8 @@ _ENVIRONMENT = {
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "600",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
 }
+#: Seconds for a worker to start (imports, on a slow disk) before its trial takes an idle one.
+PATIENCE = 60.0
 #: Longest folder name under which Ray's sockets (107 bytes at most) still fit.
 _LONGEST = 40
 
@@ -58,7 +61,7 @@ def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> 
     Where the calling program has started Ray itself, that instance is used and left running.
 
     Raises:
-        UserError: there is no cluster at `address`.
+        UserError: there is no cluster at `address`, or it cannot be used; see `cluster.join`.
     """
     import ray
 
@@ -67,19 +70,12 @@ def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> 
     if ray.is_initialized():
         yield
         return
-    _let_workers_import()
     if address:
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-        except Exception as error:
-            raise UserError(
-                f"--ray-address {address}: no Ray cluster answers there ({_first(error)})"
-            ) from None
-        try:
+        with cluster.joined(address):
+            quiet()
             yield
-        finally:
-            ray.shutdown()
         return
+    _let_workers_import()
     folder = _temporary()
     try:
         ray.init(
@@ -106,14 +102,25 @@ def patient_workers() -> Iterator[None]:
     Where a trial ends while another trial's worker is still starting, Ray gives the idle worker to that other
     trial and throws the starting one away. Short trials then all gather on one worker (measured: one of four
     places was ever used). Inside this block an idle worker goes to the next new trial instead.
+
+    A trial that waits for a place is not starting: with fewer places than before, because a node was lost, it
+    gets the next idle worker. So does one whose worker does not come up, after a while.
     """
     from ray.tune.execution.tune_controller import TuneController
 
     reuse = TuneController._maybe_reuse_cached_actor
+    since: dict[Any, float] = {}
 
     def reuse_unless_starting(controller: Any, trial: Any) -> bool:
-        starting = trial in controller._trial_to_actor and trial not in controller._resetting_trials
-        return False if starting else bool(reuse(controller, trial))
+        worker = controller._trial_to_actor.get(trial)
+        starting = (
+            worker is not None
+            and trial not in controller._resetting_trials
+            and controller._actor_manager.is_actor_started(worker)
+        )
+        if starting and time.monotonic() - since.setdefault(worker, time.monotonic()) < PATIENCE:
+            return False
+        return bool(reuse(controller, trial))
 
     TuneController._maybe_reuse_cached_actor = reuse_unless_starting
     try:
@@ -142,12 +149,8 @@ def _temporary() -> str:
     base = Path(tempfile.gettempdir())
     if len(str(base)) > _LONGEST:
         base = Path("/tmp")
-    for left in base.glob("rigsl-*-*"):
+    for left in base.glob(f"{PRIVATE}*-*"):
         number = left.name.split("-")[1]
         if number.isdigit() and not psutil.pid_exists(int(number)):
             shutil.rmtree(left, ignore_errors=True)
-    return tempfile.mkdtemp(prefix=f"rigsl-{os.getpid()}-", dir=base)
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return tempfile.mkdtemp(prefix=f"{PRIVATE}{os.getpid()}-", dir=base)

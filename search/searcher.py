@@ -179,6 +179,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         """Write an epoch to the record, once: a trial that was resumed reports its last epoch again."""
         epoch, value = result.get("epoch", 0), result.get(METRIC, math.nan)
         live.summary |= {name: result[name] for name in record.SUMMARY if name in result}
+        live.summary |= _place(result)
         if epoch <= live.epoch or not math.isfinite(value):
             return
         live.trial.report(value, epoch)
@@ -196,3 +197,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[trial.number]
+
+
+def _place(result: Mapping[str, Any]) -> dict[str, str]:
+    """Where an epoch was computed, as attributes of its trial; ``gpu``: as that machine numbers them."""
+    found = {"host": f"{result['hostname']} ({result['node_ip']})"} if "hostname" in result else {}
+    return found | ({"gpu": str(result["gpu"])} if result.get("gpu") else {})
