@@ -46,7 +46,10 @@ def parser() -> Parser:
     ends.add_argument("--trials", type=int, metavar="N", help="number of trials")
     ends.add_argument("--time-budget", metavar="TIME", help="time of the search: 90s, 10m, 1h30m")
     ends.add_argument(
-        "--gpu-hours", type=float, metavar="HOURS", help="hours of GPUs that trials hold: half a GPU counts half"
+        "--gpu-hours",
+        type=float,
+        metavar="HOURS",
+        help="hours of GPUs that trials hold; half a GPU counts half",
     )
     ends.add_argument(
         "--target", type=float, metavar="F1", help="weighted F1 on validation that is enough, say 0.6"
@@ -62,6 +65,22 @@ def parser() -> Parser:
     )
     how.add_argument(
         "--start-from", metavar="STUDY", help="begin with what another study found, on this corpus or another"
+    )
+    final = made.add_argument_group("how to confirm what was found; default: the [final] of the space")
+    final.add_argument(
+        "--finalists", type=int, metavar="K", help="best configurations that run again; 0: none (default: 5)"
+    )
+    final.add_argument(
+        "--finalist-seeds", type=int, metavar="N", help="new seeds of each; the best mean wins (default: 3)"
+    )
+    final.add_argument(
+        "--test-seeds",
+        type=int,
+        metavar="M",
+        help="new seeds of winner and baseline for the test (default: 5)",
+    )
+    final.add_argument(
+        "--protocol", metavar="NAME", help="validation (default), or paper: the best test epoch beside it"
     )
     where = made.add_argument_group("where to run")
     where.add_argument(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rigsl.errors import UserError
 from search.budget import Budget
+from search.final_options import NAMES, FinalOptions
 from search.machine import Workers, plan_workers
 from search.plan import Plan
 from search.runtime import ROOT
@@ -26,6 +27,14 @@ def limited(budget: Budget, wishes: Wishes) -> Budget:
     except UserError as error:
         text = str(error).replace("minutes", "time-budget", 1).replace("gpu_hours", "gpu-hours", 1)
         raise UserError(f"--{text}") from None
+
+
+def final(options: FinalOptions, wishes: Wishes) -> FinalOptions:
+    """The final stage of a space or a study with what the user gives in place of its own."""
+    try:
+        return options.override({name: getattr(wishes, name) for name in NAMES})
+    except UserError as error:
+        raise UserError(f"--{str(error).replace('_', '-', 1)}") from None
 
 
 def check_budget(budget: Budget, workers: Workers) -> None:

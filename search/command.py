@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from search.wishes import Wishes, read_share
 MODES = {
     "rerun": {"data_dir"},
     "status": {"storage"},
-    "sync": {"data_dir", "storage", "tracking_uri"},
+    "sync": {"storage", "tracking_uri"},
 }
 #: Options that always have a value.
 ALWAYS = {"dataset", "features", "runs_dir"}
@@ -126,7 +127,11 @@ def _print_plan(plan: Plan, console: Console) -> None:
 
 def _used(plan: Plan) -> float:
     """Seconds of the budget that earlier runs of the study have used."""
-    return record.seconds(record.read_record(plan.folder)) if plan.resumed else 0.0
+    if not plan.resumed:
+        return 0.0
+    with contextlib.suppress(UserError):  # killed before its record was made
+        return record.seconds(record.read_record(plan.folder, plan.storage))
+    return 0.0
 
 
 def _print_scores(exported: Any, console: Console) -> None:
@@ -139,6 +144,17 @@ def _print_scores(exported: Any, console: Console) -> None:
     console.print(table)
     counts = ", ".join(f"{count} {name}" for name, count in exported.metrics["trials"].items())
     console.print(f"trials: {counts}; {exported.metrics['ending']}")
+
+
+def _sync(folder: Path, wishes: Wishes, console: Console) -> int:
+    from search.sync import sync
+
+    done = sync(folder, wishes.tracking_uri, wishes.storage, console.print)
+    if done.problem is not None:
+        console.print(f"not everything was sent: {done.problem}; try again later")
+        return 1
+    console.print(f"{done.tracking_uri} is up to date: {done.runs} runs, {done.metrics} metrics were sent")
+    return 0
 
 
 def _rerun(folder: Path, data_dir: Path | None, console: Console) -> int:

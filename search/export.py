@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.checkpoint import CONFIG, load_checkpoint, save_checkpoint
 from rigsl.config import from_toml
 from rigsl.data.corpus import Corpus
 from rigsl.device import threads
-from rigsl.evaluation import evaluate
+from rigsl.evaluation import Evaluation, evaluate
 from rigsl.files import write_text
 from rigsl.official_flags import official_command
 from search import environment, lineage, record
+from search.final_stage import Chosen
+from search.final_test import read_final_record, read_predictions
 from search.plan import BEST, Plan
-from search.trainable import MODEL
+from search.seed_runs import recorded, scores_of
 
 METRICS, RERUN, OFFICIAL = "metrics.json", "rerun.sh", "official_command.txt"
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
@@ -57,68 +60,41 @@ class Exported:
         return dict(self.metrics["test"])
 
 
-def export(plan: Plan, study: optuna.Study, ending: str) -> Exported | None:
-    """Test the best trial's checkpoint and write ``best/``; None where no trial finished an epoch.
+def export(plan: Plan, study: optuna.Study, chosen: Chosen, ending: str) -> Exported:
+    """Write ``best/``: the checkpoint that the final stage chose, with its scores on dev and on test.
 
-    A study that was resumed and kept its best trial keeps its test scores, too.
+    The scores on test are those of the predictions that were made when test was opened.
     """
-    best = record.winner(study)
-    if best is None:
-        return None
     folder = plan.folder / BEST
-    before = read_metrics(folder)
-    tested = before.get("tested_trials", [])
-    source = record.folder_of(plan.folder, best.number) / MODEL
-    if before.get("trial") == best.number and before.get("config_hash") == best.user_attrs[record.HASH]:
-        test = before["test"]
-    else:
-        test = final_test(source, plan.corpus, plan.workers.device, plan.workers.cpus)
-        tested = [*tested, best.number]
-    validation = checkpoint_scores(source, plan.corpus, "dev", plan.workers.device, plan.workers.cpus)
-    stages = lineage.stages(study, plan.folder / "trials", best)
-    _copy_model(source, folder, stages[-1].until)
-    metrics = _metrics(plan, study, best, ending) | {
-        "lineage": [_described(stage) for stage in stages[:-1]],
+    tested = read_predictions(plan.folder)["winner"]
+    test = scores_of(tested.one(tested.seeds.index(chosen.seed)))[0]
+    validation = validation_scores(chosen.model, plan)
+    _copy_model(chosen, folder)
+    metrics = _metrics(plan, study, chosen, ending) | {
+        "lineage": [_described(stage) for stage in chosen.lineage[:-1]],
         "validation": {name: validation[name] for name in ("weighted_f1", "macro_f1", "accuracy")},
-        "test": test,
-        "tested_trials": tested,
+        "test": dataclasses.asdict(test),
+        "test_seeds": len(tested.seeds),
+        "openings": read_final_record(plan.folder)["openings"],
     }
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
     write_text(folder / RERUN, _SCRIPT)
     (folder / RERUN).chmod(0o755)
-    write_text(folder / OFFICIAL, _official(folder, plan.space.dataset, stages))
+    write_text(folder / OFFICIAL, _official(folder, plan.space.dataset, chosen.lineage))
     return Exported(folder, metrics)
 
 
-def final_test(checkpoint: Path, corpus: Corpus, device: str, cores: int) -> dict[str, Any]:
-    """Open the test split: the one place of the search that does, once for the study's best checkpoint."""
-    return checkpoint_scores(checkpoint, corpus, "test", device, cores)
+def validation_scores(checkpoint: Path, plan: Plan) -> dict[str, Any]:
+    """The scores of trained weights on dev, with the threads of the search."""
+    device = plan.workers.device
+    with threads(plan.workers.cpus):
+        found = evaluate(load_checkpoint(checkpoint, device=device), plan.corpus, "dev", device=device)
+    return named_scores(found, plan.corpus, "dev")
 
 
-def checkpoint_scores(
-    checkpoint: Path, corpus: Corpus, split: str, device: str, cores: int
-) -> dict[str, Any]:
-    """The scores of exported weights on a split, with the threads of the search."""
-    with threads(cores):
-        found = evaluate(load_checkpoint(checkpoint, device=device), corpus, split, device=device)
-    return test_scores(found.log_prob, found.labels, corpus.classes)
-
-
-def test_scores(log_prob: Any, labels: Any, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Weighted and macro F1, accuracy, the F1 of every class. Shapes: log_prob [U, classes], labels [U]"""
-    from sklearn.metrics import f1_score
-
-    from rigsl.scores import scores
-
-    total = scores(log_prob, labels, 0.0)
-    numbers = list(range(len(classes)))
-    single = f1_score(labels, log_prob.argmax(axis=1), labels=numbers, average=None, zero_division=0)
-    return {
-        "weighted_f1": total.weighted_f1,
-        "macro_f1": total.macro_f1,
-        "accuracy": total.accuracy,
-        "f1": dict(zip(classes, map(float, single), strict=True)),
-    }
+def named_scores(found: Evaluation, corpus: Corpus, split: str) -> dict[str, Any]:
+    """Weighted and macro F1, accuracy, and the F1 of every class, of predictions on a whole split."""
+    return dataclasses.asdict(scores_of(recorded(corpus, split, {0: found}))[0])
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -127,7 +103,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
-def _metrics(plan: Plan, study: optuna.Study, best: FrozenTrial, ending: str) -> dict[str, Any]:
+def _metrics(plan: Plan, study: optuna.Study, chosen: Chosen, ending: str) -> dict[str, Any]:
     counts = {name: count for name, count in record.counts(study).items() if name != "running"}
     return {
         "study": plan.name,
@@ -136,18 +112,17 @@ def _metrics(plan: Plan, study: optuna.Study, best: FrozenTrial, ending: str) ->
         "corpus": plan.corpus.name,
         "corpus_hash": plan.corpus.content_hash(),
         "protocol": PROTOCOL,
-        "seed": plan.seed,
+        "seed": chosen.seed,
         "commit": environment.commit(),
-        "trial": best.number,
-        "trial_complete": best.state == TrialState.COMPLETE,
+        "trial": chosen.trial,
+        "trial_complete": chosen.whole,
         "trials": counts,
         "ending": ending,
-        "config_hash": best.user_attrs[record.HASH],
-        "epochs": best.user_attrs["epochs"],
-        "best_epoch": best.user_attrs["best_epoch"],
-        "recorded_weighted_f1": record.score(
-            best
-        ),  # of the search; validation is scored again from the weights
+        "epochs": chosen.epochs,
+        "best_epoch": chosen.best_epoch,
+        # What its training reported; validation is scored again from the weights.
+        "recorded_weighted_f1": chosen.score,
+        "search_weighted_f1": chosen.search_score,
         "machine": environment.machine(plan.workers.device, plan.workers.cpus),
         "versions": environment.versions(),
     }
@@ -158,14 +133,14 @@ def _described(stage: lineage.Stage) -> dict[str, Any]:
     return {"trial": stage.number, "config": stage.config.to_dict(), "until_epoch": stage.until}
 
 
-def _copy_model(source: Path, folder: Path, epochs: int) -> None:
+def _copy_model(chosen: Chosen, folder: Path) -> None:
     """The checkpoint; a training that was cut short has as many epochs in its configuration as it had."""
-    model = load_checkpoint(source)
-    model.config = model.config.replace(epochs=epochs)
+    model = load_checkpoint(chosen.model)
+    model.config = model.config.replace(epochs=chosen.epochs)
     save_checkpoint(folder, model)
 
 
-def _official(folder: Path, dataset: str, stages: list[lineage.Stage]) -> str:
+def _official(folder: Path, dataset: str, stages: Sequence[lineage.Stage]) -> str:
     """The official command line, and what it cannot say."""
     text = official_command(from_toml(folder / CONFIG), dataset) + "\n"
     if len(stages) > 1:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
+
+import psutil
 
 from rigsl.errors import UserError
+
+#: Seconds that the children of a killed process may take to go down.
+ORPHANS = 30.0
 
 
 @contextlib.contextmanager
@@ -19,16 +26,30 @@ def held(path: Path, refusal: str | None = None) -> Iterator[None]:
         UserError: another process holds the lock, and `refusal` is given.
     """
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
-        except BlockingIOError:
-            file.seek(0)
-            raise UserError(f"{refusal} (process {file.read().strip() or 'unknown'})") from None
+        if refusal is None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        else:
+            _take(file, refusal)
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _take(file: TextIO, refusal: str) -> None:
+    """Lock `file` or be refused; children of a killed process may hold its lock for a moment more."""
+    end = time.monotonic() + ORPHANS
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            number = file.read().strip()
+            alive = not number.isdigit() or psutil.pid_exists(int(number))
+            if alive or time.monotonic() > end:
+                raise UserError(f"{refusal} (process {number or 'unknown'})") from None
+        time.sleep(0.2)
 
 
 def holder(path: Path) -> str | None:

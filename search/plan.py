@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import tomli_w
 
 from rigsl.data.corpus import Corpus
 from search.budget import Budget
+from search.final_options import FinalOptions
 from search.machine import Workers
 from search.space import Schedule, Space
 from search.storage import without_password
@@ -39,6 +40,7 @@ class Plan:
     storage: str | None = None  #: address of the record's database; None: a journal in the folder
     record: str = ""  #: the study's name in the storage, where it is not `name`
     widened_from: str | None = None  #: its name there before its space was widened by this resume
+    final: FinalOptions = field(default_factory=FinalOptions)
     start_from: Path | None = None  #: folder of a study whose trials this one begins with
 
     @property
@@ -65,6 +67,7 @@ class Plan:
             "corpus": self.corpus.content_hash(),
             "record": self.record or self.name,
             "budget": limits,
+            "final": dataclasses.asdict(self.final),
         } | {name: value for name, value in optional.items() if value is not None}
 
     def options_toml(self) -> str:

@@ -66,6 +66,7 @@ def prepare(wishes: Wishes) -> Plan:
         ray_address=wishes.ray_address,
         storage=None if wishes.storage is None else absolute(wishes.storage),
         start_from=earlier,
+        final=checks.final(space.final, wishes),
     )
     plan = dataclasses.replace(plan, name=plan.folder.name)
     checks.check_fit(plan)

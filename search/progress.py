@@ -17,6 +17,7 @@ from rich.text import Text
 
 from search import record
 from search.budget import minutes_in_words
+from search.jobs import Result
 from search.plan import Plan
 
 #: Parameters that a line about a trial names.
@@ -33,7 +34,7 @@ class Progress:
         self.console = console or Console(highlight=False, soft_wrap=True)
         self._counts = record.counts(study)
         self._best = record.winner(study)
-        self._running: dict[int, Mapping[str, float]] = {}
+        self._running: dict[int | str, Mapping[str, float]] = {}
         self._phase = "starting the workers"
         self._live = Live(
             get_renderable=self._panel, console=self.console, refresh_per_second=4, transient=True
@@ -80,10 +81,21 @@ class Progress:
         """A line about something other than a trial."""
         self._line(text)
 
-    def final(self) -> None:
-        """The search is over; what follows takes seconds."""
-        self._phase = "testing and reporting"
+    def phase(self, text: str) -> None:
+        """The search is over; what follows is this."""
+        self._phase = text
         self._running.clear()
+        self._line(text)
+
+    def job_epoch(self, label: str, metrics: Mapping[str, float]) -> None:
+        """A training of the final stage, in the panel."""
+        self._running[label] = metrics
+
+    def job_ended(self, label: str, result: Result) -> None:
+        """A line for every end of such a training."""
+        self._running.pop(label, None)
+        told = f"failed: {result.reason}" if result.score is None else f"{result.score:.4f}"
+        self._line(f"{label}: {told}")
 
     def _line(self, text: str) -> None:
         minutes, seconds = divmod(int(self.seconds()), 60)
@@ -121,7 +133,7 @@ class Progress:
         table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
         for name in ("trial", "epoch", "weighted F1", "best", "loss"):
             table.add_column(name, justify="right")
-        for number, metrics in sorted(self._running.items())[:16]:
+        for number, metrics in list(self._running.items())[:16]:
             row = (
                 f"{int(metrics['epoch'])}/{self.plan.epochs}",
                 f"{metrics['val_weighted_f1']:.4f}",

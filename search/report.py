@@ -63,7 +63,7 @@ def claim(plan: Plan, study: optuna.Study, exported: Exported | None) -> str:
 
 
 def _opened(exported: Exported) -> str:
-    tested = exported.metrics["tested_trials"]
+    tested = exported.metrics["openings"]
     if len(tested) == 1:
         return "was looked at for this checkpoint only"
     return f"was looked at {len(tested)} times, as the study was resumed after its end"

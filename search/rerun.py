@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from rigsl.device import threads
 from rigsl.errors import UserError
 from search import environment
 from search.corpora import find_corpus
-from search.export import METRICS, read_metrics, test_scores
+from search.export import METRICS, named_scores, read_metrics
 from search.machine import gpu_count
 
 #: The scores that are compared: (split, name).
@@ -70,11 +69,10 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
             on_epoch=on_epoch,
             lineage=_lineage(recorded, folder),
         )
-        test = evaluate(result.model, corpus, "test", device=device)
-    new = {
-        "validation": dataclasses.asdict(result.best.validation),
-        "test": test_scores(test.log_prob, test.labels, corpus.classes),
-    }
+        new = {
+            name: named_scores(evaluate(result.model, corpus, split, device=device), corpus, split)
+            for name, split in (("validation", "dev"), ("test", "test"))
+        }
     rows = [(split, name, recorded[split][name], new[split][name]) for split, name in SCORES]
     return Comparison(folder, rows, _differences(recorded, device, cores), device)
 

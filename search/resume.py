@@ -11,6 +11,7 @@ from rigsl.errors import UserError
 from search import checks, widen
 from search.budget import Budget, read_budget
 from search.corpora import find_corpus
+from search.final_options import read_final
 from search.mlflow_store import check_uri
 from search.plan import SPACE, Plan
 from search.record import STUDY, read_record
@@ -73,6 +74,7 @@ def prepare_resume(wishes: Wishes) -> Plan:
         tracking_uri=wishes.tracking_uri or kept["tracking_uri"],
         ray_address=wishes.ray_address,
         storage=storage,
+        final=checks.final(read_final(kept.get("final", {}), f"{folder / STUDY}: [final]"), wishes),
         record=_next_record(kept) if widened else kept.get("record", ""),
         widened_from=kept.get("record", folder.name) if widened else None,
         start_from=Path(kept["start_from"]) if "start_from" in kept else None,

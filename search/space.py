@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from rigsl.config import RIGSLConfig, from_mapping, read_toml
 from rigsl.errors import UserError
 from search.budget import Budget, read_budget
+from search.final_options import FinalOptions, read_final
 from search.parameter import FORBIDDEN, Parameter, read_parameter
 
 if TYPE_CHECKING:
     import optuna
 
-SECTIONS = {"study", "fixed", "space", "start", "scheduler", "budget"}
+SECTIONS = {"study", "fixed", "space", "start", "scheduler", "budget", "final"}
 #: name -> the keys that mean something to it
 SCHEDULERS = {
     "asha": {"grace", "reduction"},
@@ -40,8 +41,8 @@ class Schedule:
     reduction: int = 3  #: one of so many trials goes on at each rung
     brackets: int = 3  #: different first rungs
     interval: int = 3  #: epochs between two looks at a trial
-    population: int = 8  #: trials before the first one is replaced
-    quantile: float = 0.25  #: share of the trials that are replaced, and of those that replace them
+    population: int = 6  #: trials that are compared, and how many begin before the first is replaced
+    quantile: float = 0.5  #: share of a population that is replaced, and that of its best from which children come
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Space:
     starts: tuple[dict[str, Any], ...]  #: tried first, in this order; the first is the baseline
     schedule: Schedule
     budgets: Mapping[str, Budget]  #: "cpu" and "gpu"
+    final: FinalOptions
     content_hash: str
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
@@ -100,6 +102,7 @@ def read_space(path: Path) -> Space:
             kind: read_budget(table, f"{path}: [budget.{kind}]")
             for kind, table in _table(content, "budget", {"cpu", "gpu"}, path).items()
         },
+        final=read_final(content.get("final", {}), f"{path}: [final]"),
         content_hash=hashlib.sha256(json.dumps(content, sort_keys=False).encode()).hexdigest()[:12],
     )
     space.config(space.starts[0] if space.starts else {}, seed=0)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
 
 import optuna
-from ray import tune
 
 from rigsl.errors import UserError
 from rigsl.files import write_text
@@ -21,16 +20,18 @@ from search.budget import Spent, exhausted
 from search.curve import METRIC
 from search.events import Listener
 from search.export import Exported, export
+from search.final_stage import Final
 from search.interruption import Interruption
 from search.keeper import Clock, Keeper
 from search.plan import SPACE, Plan
+from search.population import Population, make_population
 from search.progress import Progress
+from search.ray_loop import run_on_ray
 from search.report import write_report
 from search.scheduler import make_scheduler, recorded_curves
 from search.searcher import StudySearcher
 from search.stopper import StudyStopper
 from search.tracking import Tracker
-from search.trainable import TrialWorker, WorkerOptions
 from search.warm_start import begin
 from search.widen import widened
 
@@ -49,7 +50,7 @@ class Outcome:
 
 
 def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
-    """Run or resume the study of `plan` to the end of its budget, then test, export and report.
+    """Run or resume the study of `plan` to the end of its budget, then confirm, test, export and report.
 
     Args:
         plan: what `prepare` made.
@@ -66,18 +67,23 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
         study = _write_folder(plan, study)
         clock = Clock(record.seconds(study), record.gpu_seconds(study), plan.workers.gpus)
         progress = Progress(plan, study, clock.seconds)
+        population = make_population(plan, study)
         with Tracker(plan, study) as tracker, progress:
-            keeper = Keeper(study, plan.folder, clock)
+            keeper = Keeper(study, plan.folder, clock, population)
             stopper = StudyStopper(plan, study, clock, interruption, progress.ending)
             heard: list[Listener] = [keeper, stopper, tracker, progress, *listeners]
-            ending = _search(plan, study, stopper, heard)
-            keeper.write_clock()
+            final = Final(plan, study, progress, progress.phase, lambda: interruption.signal is not None)
+            with _ray(plan, interruption):
+                ending = _search(plan, study, stopper, heard, population)
+                keeper.write_clock()
+                chosen = None if interruption.signal is not None else final.run()
             if interruption.signal is not None:
                 study.set_user_attr(record.STANDING, "interrupted")
                 tracker.interrupted()
                 return _outcome(plan, study, ending, interruption.signal, None, tracker)
-            progress.final()
-            exported = export(plan, study, ending)
+            keeper.ended()
+            exported = None if chosen is None else export(plan, study, chosen, ending)
+            final.clean()
             study.set_user_attr(record.STANDING, f"finished: {ending}")
             write_report(plan, study, exported)
             tracker.done(ending, exported)
@@ -95,91 +101,84 @@ def _outcome(
     return Outcome(plan, ending, signal, record.counts(study), exported, tracker.problem, tracker.page)
 
 
-def _search(plan: Plan, study: optuna.Study, stopper: StudyStopper, listeners: Sequence[Listener]) -> str:
-    """Run trials until the study is over; returns why it is."""
-    corpus = plan.corpus.without_test_labels()
-    n_bytes = sum(array.nbytes for array in corpus.features.values())
+@contextlib.contextmanager
+def _ray(plan: Plan, interruption: Interruption) -> Iterator[None]:
+    """The workers, for the search and for what follows it."""
+    n_bytes = sum(array.nbytes for array in plan.corpus.features.values())
+    with runtime.running(plan.workers, n_bytes, plan.ray_address), interruption.installed():
+        yield
+
+
+def _search(
+    plan: Plan,
+    study: optuna.Study,
+    stopper: StudyStopper,
+    listeners: Sequence[Listener],
+    population: Population | None,
+) -> str:
+    """Run trials until the search is over; returns why it is."""
     stopper.count()
     if stopper.stop_all():
         return stopper.ending
-    with runtime.running(plan.workers, n_bytes, plan.ray_address), stopper.interruption.installed():
-        searcher = StudySearcher(
-            study,
-            plan.space,
-            sampler=plan.sampler,
+    trials = plan.folder / "trials"
+    searcher = StudySearcher(
+        study,
+        plan.space,
+        sampler=plan.sampler,
+        seed=plan.seed,
+        budget=plan.budget,
+        workers=plan.workers.count,
+        overrides={"epochs": plan.epochs},
+        trials=trials,
+        listeners=listeners,
+    )
+    run_on_ray(
+        plan,
+        plan.corpus.without_test_labels(),
+        searcher,
+        stopper=stopper,
+        trials=trials,
+        scheduler=make_scheduler(
+            plan.schedule,
+            metric=METRIC,
+            epochs=plan.epochs,
             seed=plan.seed,
-            budget=plan.budget,
-            workers=plan.workers.count,
-            overrides={"epochs": plan.epochs},
-            trials=plan.folder / "trials",
-            listeners=listeners,
-        )
-        _fit(plan, study, searcher, stopper, corpus)
-        ending = stopper.ending
-        if not ending and searcher.space_exhausted:
-            ending = "every configuration of the space was tried"
-        ending = ending or f"all {plan.budget.trials} trials done"
+            curves=recorded_curves(study),
+            population=population,
+        ),
+        target=plan.budget.target,
+        snapshot_every=plan.schedule.interval if population is not None else 0,
+    )
+    ending = stopper.ending
+    if not ending and searcher.space_exhausted:
+        ending = "every configuration of the space was tried"
+    ending = ending or f"all {plan.budget.trials} trials done"
     if stopper.interruption.signal is None:  # only now: the workers are gone and their files are final
         searcher.end_running(f"cut off by the end of the study: {ending}")
     return ending
 
 
-def _fit(
-    plan: Plan, study: optuna.Study, searcher: StudySearcher, stopper: StudyStopper, corpus: Any
-) -> None:
-    """Hand everything to Ray Tune."""
-    workers = plan.workers
-    options = WorkerOptions(
-        trials=plan.folder / "trials",
-        device=workers.device,
-        threads=workers.cpus,
-        gpu_fraction=workers.gpus,
-        target=plan.budget.target,
-    )
-    trainable = tune.with_parameters(TrialWorker, corpus=corpus, options=options)
-    scheduler = make_scheduler(
-        plan.schedule, metric=METRIC, epochs=plan.epochs, seed=plan.seed, curves=recorded_curves(study)
-    )
-    scratch = plan.folder / ".ray"
-    try:
-        with runtime.patient_workers():
-            # Not tune.Tuner, which pickles the searcher, and with it the open record, for a restore.
-            tune.run(
-                trainable,
-                resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=-1,
-                reuse_actors=True,
-                stop=stopper,
-                max_failures=1,  # a lost worker: once more, from the trial's state file
-                raise_on_failed_trial=False,
-                name="tune",
-                storage_path=str(scratch),
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-                verbose=0,
-            )
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _trial_name(trial: Any) -> str:
-    return f"{trial.config['number']:04d}-{trial.trial_id}"
-
-
 def _create_folder(plan: Plan) -> Plan:
-    """Make the folder of a new study; the next free name where another process was faster."""
+    """Make the folder of a new study; the next free name where another process was faster.
+
+    It appears with what a resume needs in it: a kill leaves a study that can go on, or none.
+    """
     if plan.resumed:
         return plan
-    folder = plan.folder
-    for number in range(2, 1000):
-        with contextlib.suppress(FileExistsError):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-            return dataclasses.replace(plan, folder=folder, name=folder.name)
-        folder = plan.folder.with_name(f"{plan.folder.name}-{number}")
-    raise UserError(f"{plan.folder}: exists already, and so do 1000 like it; give a --study name")
+    runs, first = plan.folder.parent, plan.folder.name
+    runs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=runs) as hidden:
+        for number in range(1, 1000):
+            name = first if number == 1 else f"{first}-{number}"
+            plan = dataclasses.replace(plan, folder=runs / name, name=name)
+            made = Path(hidden) / name
+            made.mkdir()
+            write_text(made / SPACE, plan.space.path.read_text(encoding="utf-8"))
+            write_text(made / record.STUDY, plan.options_toml())
+            with contextlib.suppress(OSError):  # there is one of this name
+                made.rename(plan.folder)
+                return plan
+    raise UserError(f"{runs / first}: exists already, and so do 1000 like it; give a --study name")
 
 
 def _check_left(plan: Plan, study: optuna.Study) -> None:

@@ -28,6 +28,10 @@ class Wishes:
     gpu_hours: float | None = None
     target: float | None = None
     patience: int | None = None
+    finalists: int | None = None
+    finalist_seeds: int | None = None
+    test_seeds: int | None = None
+    protocol: str | None = None
     workers: int | None = None
     cpus_per_trial: int | None = None
     gpus_per_trial: float | None = None  #: 0: as many as the memory of a GPU holds

@@ -11,7 +11,6 @@ import pytest
 
 from search import lock, record
 from search.runtime import ROOT
-from search.study import LOCK
 
 from .corpus import write_home
 from .test_study import mlflow_runs
@@ -103,13 +102,13 @@ def test_a_second_process_on_one_study_is_refused(
     (plan.folder / "study.toml").write_text(plan.options_toml(), encoding="utf-8")
     (plan.folder / "space.toml").write_bytes((home / "space.toml").read_bytes())
     before = sorted(home.rglob("*"))
-    with lock.held(plan.folder / LOCK):
+    with lock.held(plan.folder / record.LOCK):
         assert run_search.main(["--resume", "s", "--data-dir", "data"]) == 2
     said = capsys.readouterr().err
     assert "being run by another process" in said
     assert str(os.getpid()) in said
     assert said.count("\n") == 1
-    assert sorted(home.rglob("*")) == sorted([*before, plan.folder / LOCK])
+    assert sorted(home.rglob("*")) == sorted([*before, plan.folder / record.LOCK])
 
 
 def test_two_searches_at_once_do_not_disturb_each_other(home: Path) -> None:
@@ -144,7 +143,13 @@ def test_two_searches_at_once_do_not_disturb_each_other(home: Path) -> None:
         (["--device", "cuda"], "--device cuda"),
         (["--workers", "0"], "--workers"),
         (["--study", "../elsewhere"], "--study"),
+        (["--gpus-per-trial", "some"], "--gpus-per-trial some"),
+        (["--gpu-hours", "1"], "--gpu-hours"),
+        (["--storage", "study.db"], "--storage study.db"),
+        (["--start-from", "nothing"], "--start-from nothing"),
         (["--resume", "nothing"], "--resume nothing"),
+        (["--status", "nothing"], "--status nothing"),
+        (["--sync", "nothing"], "--sync nothing"),
         (["--rerun", "nothing"], "--rerun nothing"),
         (["--tracking-uri", "./mlruns"], "--tracking-uri"),
         (["--epochs", "0"], "epochs"),
@@ -169,6 +174,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
     before = sorted(home.rglob("*"))
     options = ["--data-dir", "data"] if {"--space", "--dataset"} & set(arguments) else list(OPTIONS)
     options = ["--data-dir", "data"] if {"--resume", "--rerun"} & set(arguments) else options
+    options = [] if {"--status", "--sync"} & set(arguments) else options
     assert run_search.main([*options, *arguments]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
