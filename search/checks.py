@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from rigsl.data.corpus import Corpus
 from rigsl.errors import UserError
 from search.budget import Budget
+from search.cluster import read_nodes
 from search.final_options import NAMES, FinalOptions
 from search.machine import Workers, plan_workers
 from search.plan import Plan
+from search.room import largest
 from search.runtime import ROOT
 from search.space import SCHEDULERS, Schedule, Space
 from search.wishes import Wishes
@@ -59,15 +62,16 @@ def epochs(space: Space, wish: int | None, seed: int) -> int:
     return space.config(start, seed, **overrides).epochs
 
 
-def workers(wishes: Wishes, features: str) -> Workers:
-    """The workers that the user asks for, as far as the machine carries them."""
+def workers(wishes: Wishes, space: Space, corpus: Corpus) -> Workers:
+    """The workers that the user asks for, as far as the machine or the cluster carries them."""
     return plan_workers(
         device=None if wishes.device == "auto" else wishes.device,
         count=wishes.workers,
         cpus=wishes.cpus_per_trial,
         gpus=wishes.gpus_per_trial,
-        cluster=wishes.ray_address is not None,
-        share=0.25 if features == "open" else 0.5,
+        share=0.25 if space.features == "open" else 0.5,
+        nodes=None if wishes.ray_address is None else read_nodes(wishes.ray_address),
+        trial_bytes=lambda device: largest(space, corpus, device),
     )
 
 

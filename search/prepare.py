@@ -42,7 +42,7 @@ def prepare(wishes: Wishes) -> Plan:
         raise UserError(f"{space.path}: is a space for {what}; this corpus is {corpus.name} ({features})")
     other = wishes.start_from
     earlier = None if other is None else study_folder(wishes.runs_dir, other, "start-from")
-    workers = checks.workers(wishes, features)
+    workers = checks.workers(wishes, space, corpus)
     kind = "gpu" if workers.device == "cuda" else "cpu"
     budget = checks.limited(space.budgets.get(kind, Budget()), wishes)
     if budget == Budget():

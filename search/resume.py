@@ -57,7 +57,7 @@ def prepare_resume(wishes: Wishes) -> Plan:
         )
     storage = kept.get("storage") if wishes.storage is None else absolute(wishes.storage)
     space, widened = _space(folder, wishes, storage)
-    workers = checks.workers(wishes, features)
+    workers = checks.workers(wishes, space, corpus)
     plan = Plan(
         name=folder.name,
         folder=folder,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
+from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from search import curve, lineage, record
 from search.budget import Budget, may_start
@@ -54,6 +55,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         overrides: values of this run in place of those of the space, such as ``epochs``.
         trials: where the trials keep their files; None: they keep none.
         listeners: told every event.
+        excess: by how much a configuration exceeds a worker's memory; see search/room.py.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         overrides: Mapping[str, Any],
         trials: Path | None = None,
         listeners: Sequence[Listener] = (),
+        excess: Callable[[RIGSLConfig], float] = lambda config: 0.0,
     ) -> None:
         super().__init__(metric=METRIC, mode="max")
+        self.excess = excess
         self.study, self.space, self.budget = study, space, budget
         self.sampler, self.seed, self.workers = sampler, seed, workers
         self.overrides, self.trials, self.listeners = dict(overrides), trials, list(listeners)
@@ -149,6 +153,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         except UserError as error:  # single values are checked with the space; some do not go together
             trial.set_user_attr(record.NOT_RUN, f"invalid configuration: {error}")
             self.study.tell(trial, state=TrialState.FAIL)
+            return None
+        if resumed is None and (over := self.excess(config)) > 0:
+            trial.set_user_attr(record.NOT_RUN, f"needs {100 * over:.0f} % more memory than a worker has")
+            trial.set_constraint("memory", over)
+            self.study.tell(trial, state=TrialState.PRUNED)
             return None
         digest = config.content_hash()
         start = lineage.origin(trial) if resumed else lineage.settle(self.study, trial, config, self.trials)

@@ -28,6 +28,7 @@ from search.population import Population, make_population
 from search.progress import Progress
 from search.ray_loop import run_on_ray
 from search.report import write_report
+from search.room import excess
 from search.scheduler import make_scheduler, recorded_curves
 from search.searcher import StudySearcher
 from search.stopper import StudyStopper
@@ -131,6 +132,7 @@ def _search(
         overrides={"epochs": plan.epochs},
         trials=trials,
         listeners=listeners,
+        excess=excess(plan.corpus, plan.workers.device, plan.workers.memory),
     )
     run_on_ray(
         plan,

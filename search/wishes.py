@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from rigsl.errors import UserError
 
@@ -34,7 +35,7 @@ class Wishes:
     protocol: str | None = None
     workers: int | None = None
     cpus_per_trial: int | None = None
-    gpus_per_trial: float | None = None  #: 0: as many as the memory of a GPU holds
+    gpus_per_trial: float | Literal["auto"] | None = None
     device: str | None = None
     sampler: str | None = None
     scheduler: str | None = None
@@ -49,19 +50,20 @@ class Wishes:
     ray_address: str | None = None
 
 
-def read_share(text: str) -> float:
-    """``0.25`` as a number, ``auto`` as 0.
+def read_share(text: str) -> float | Literal["auto"]:
+    """``0.25`` as a number, or ``auto``.
 
     Raises:
         UserError: it is neither.
     """
+    if text == "auto":
+        return "auto"
     try:
-        share = 0.0 if text == "auto" else float(text)
+        return float(text)
     except ValueError:
-        share = -1.0
-    if share < 0 or (share == 0) != (text == "auto"):
-        raise UserError(f"--gpus-per-trial {text}: is not a share like 0.25, a whole number or auto")
-    return share
+        raise UserError(
+            f"--gpus-per-trial {text}: is not auto, a share between 0 and 1 or a whole number"
+        ) from None
 
 
 def check_name(wishes: Wishes) -> str | None:
