@@ -1,13 +1,13 @@
 """Population based training (Jaderberg et al., 2017) whose every score belongs to one configuration.
 
-At every `interval` epochs a trial among the weakest that were ever recorded at that epoch is stopped, and a
-new trial takes its place: a child that goes on from the state of one of the best at that epoch, with explored
-hyperparameters. Ray's own PopulationBasedTraining changes a trial's configuration while it runs, pauses
+At every `interval` epochs a trial among the weakest of its population is stopped, and a new trial takes its
+place: a child that goes on from the state of one of the best at that epoch, with explored hyperparameters.
+Ray's own PopulationBasedTraining changes a trial's configuration while it runs, pauses
 trials, and forgets with Ray; here the child waits in the record, like everything that decides: after a kill
 the search goes on as it would have without.
 
-Trials need not run side by side: each is compared with all that came before it, so that any number of workers
-serves, and none of them ever waits for another.
+A population need not run side by side: a trial is compared with the newest ones that have been as far as it
+is, so that any number of workers serves, and none of them ever waits for another.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Population:
         if not self._is_due(everyone[number], epoch) or not self._has_room(everyone):
             return False
         scores = self._scores(epoch) | {number: score}
-        weakest = self._weakest(scores)
+        weakest = self._weakest(scores, number)
         parents = [one for one in self._parents(scores, epoch) if scores[one] > score and one not in weakest]
         if len(scores) < self.schedule.population or number not in weakest or not parents:
             return False
@@ -162,9 +162,14 @@ class Population:
         sound = [trial for trial in record.begun(self.study) if trial.state != TrialState.FAIL]
         return lineage.own_scores(sound, epoch)
 
-    def _weakest(self, scores: dict[int, float]) -> list[int]:
-        """The bottom quantile of `scores`; of equals the later trial is the weaker one."""
-        ranked = sorted(scores, key=lambda number: (scores[number], -number))
+    def _weakest(self, scores: dict[int, float], number: int) -> list[int]:
+        """The bottom quantile of the population of trial `number`, itself and the newest others.
+
+        All trials of old would be no measure: the longer the search, the weaker they look beside any new one.
+        Of equals the later trial is the weaker one.
+        """
+        others = sorted(scores.keys() - {number})[1 - self.schedule.population :]
+        ranked = sorted([*others, number], key=lambda one: (scores[one], -one))
         return ranked[: max(1, int(self.schedule.quantile * len(ranked)))]
 
     def _parents(self, scores: dict[int, float], epoch: int) -> list[int]:

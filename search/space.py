@@ -42,7 +42,7 @@ class Schedule:
     brackets: int = 3  #: different first rungs
     interval: int = 3  #: epochs between two looks at a trial
     population: int = 6  #: trials that are compared, and how many begin before the first is replaced
-    quantile: float = 0.5  #: share of a population that is replaced, and that of its best from which children come
+    quantile: float = 0.5  #: share of a population that is replaced, and of its best, by whose children
 
 
 @dataclass(frozen=True)

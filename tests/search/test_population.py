@@ -354,6 +354,15 @@ def test_a_strong_or_an_equal_trial_goes_on(life: Life) -> None:
     assert not life.waiting()
 
 
+def test_a_trial_is_measured_by_its_population_not_by_all_that_ever_were(space: Space) -> None:
+    life = Life(space)
+    for _ in range(8):
+        life.begin()
+    told = [life.tell(number, 2, 0.1 + number / 100) for number in range(7)]
+    assert not any(told), "each is better than those before"
+    assert life.tell(7, 2, 0.145)  # better than five of seven, but not than the last three
+
+
 def test_equal_trials_all_go_on(space: Space) -> None:
     life = Life(space)
     for number in range(6):
