@@ -21,13 +21,16 @@ from search.curve import METRIC
 from search.events import Listener
 from search.export import Exported, export
 from search.final_stage import Final
+from search.final_test import read_final_record
 from search.interruption import Interruption
 from search.keeper import Clock, Keeper
+from search.model_card import write_model_card
+from search.next_space import write_next_space
 from search.plan import SPACE, Plan
 from search.population import Population, make_population
 from search.progress import Progress
 from search.ray_loop import run_on_ray
-from search.report import write_report
+from search.report import claim, write_report
 from search.room import excess
 from search.scheduler import make_scheduler, recorded_curves
 from search.searcher import StudySearcher
@@ -87,6 +90,10 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
             final.clean()
             study.set_user_attr(record.STANDING, f"finished: {ending}")
             write_report(plan, study, exported)
+            if exported is not None:
+                final_record = read_final_record(plan.folder)
+                write_model_card(plan, exported.metrics, final_record, claim(plan, study, exported))
+                write_next_space(plan.folder, plan.space, study, final_record["winner"]["params"])
             tracker.done(ending, exported)
     return _outcome(plan, study, ending, None, exported, tracker)
 
