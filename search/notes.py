@@ -99,6 +99,12 @@ class Notes:
                 ended = sum(exported.metrics["trials"].values())
                 run.note(entry(ended, run.end, {"test_weighted_f1": exported.test["weighted_f1"]}))
 
+    def lighten(self) -> None:
+        """MLflow is away, and nobody knows how long: keep no more than what is nowhere else."""
+        with self.lock:
+            for run in self.runs.values():
+                run.lighten()
+
     def missing(self) -> list[int]:
         """The runs of which MLflow may not hold everything."""
         with self.lock:

@@ -52,8 +52,9 @@ class Run:
     status: str = "RUNNING"
     end: int | None = None
     artifacts: list[tuple[Path, str]] = field(default_factory=list)  #: file, folder in MLflow
-    load: Callable[[], Loaded] | None = None  #: reads what earlier processes left: parameters, entries
+    load: Callable[[], Loaded] | None = None  #: reads from the run folder what is not noted here
     last: dict[str, int] = field(default_factory=dict)  #: metric -> last step of what `load` reads
+    shelf: Callable[[], Loaded] | None = None  #: reads all that there is of a trial that has ended
     noted: int = 1  #: changes so far
     sent: int = 0  #: changes that MLflow knows
 
@@ -72,6 +73,11 @@ class Run:
         if self.load is not None:
             params, entries = self.load()
             self.params, self.entries, self.load = params | self.params, entries + self.entries, None
+
+    def lighten(self) -> None:
+        """Forget the notes on a trial that has ended: its folder holds them, too."""
+        if self.shelf is not None:
+            self.load, self.shelf, self.params, self.entries = self.shelf, None, {}, []
 
     def copy(self) -> Run:
         """As it is now."""
@@ -140,9 +146,8 @@ def study_run(frame: Frame, study: optuna.Study) -> Run:
 def trial_run(frame: Frame, trial: FrozenTrial) -> Run:
     """A trial's run, with all that the record and the trial's folder hold of it."""
     run = Run(trial.number, f"trial {trial.number}", milliseconds(trial.datetime_start), {})
-    run.load = partial(_load_trial, record.folder_of(frame.folder, trial.number), trial)
-    run.last = {METRIC: trial.last_step} if trial.last_step is not None else {}
     stand(run, frame, trial)
+    run.load, run.shelf = partial(_load_trial, record.folder_of(frame.folder, trial.number), trial), None
     return run
 
 
@@ -153,6 +158,9 @@ def stand(run: Run, frame: Frame, trial: FrozenTrial) -> None:
     run.status = STATUS.get(state, "RUNNING")
     attributes = {name: str(value) for name, value in trial.user_attrs.items()}
     run.tags = {"trial": str(trial.number), "state": state, **frame.origin(run.end), **attributes}
+    run.last = {METRIC: trial.last_step} if trial.last_step is not None else {}
+    if trial.state.is_finished():
+        run.shelf = partial(_load_trial, record.folder_of(frame.folder, trial.number), trial)
     run.noted += 1
 
 

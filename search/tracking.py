@@ -134,6 +134,7 @@ class Tracker(Notes):
             self._trouble = ""
         except Exception as error:
             self._trouble = in_words(error)
+            self.lighten()
         return not self._trouble
 
     def _work(self) -> None:

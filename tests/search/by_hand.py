@@ -72,7 +72,7 @@ class ByHand:
         write_text(folder / "config.toml", config.to_toml())
         lines = curve.read_curve(folder)
         for epoch in range(len(lines) + 1, epochs + 1):
-            score = 0.1 * epoch + 0.01 * given["number"]
+            score = 0.1 * epoch + 0.01 * (3 * given["number"] % 7)  # the best is not the last
             lines.append(
                 {
                     "epoch": epoch,

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 from rigsl.errors import UserError
 from search import curve, lock, record, system_metrics, tracking
+from search.mlflow_writer import Writer
 from search.sync import sync
 from search.system_metrics import Sampler, read_system
 from search.tracking import Tracker
@@ -50,10 +51,13 @@ def interrupted(made: ByHand, tracker: Tracker) -> None:
     tracker.interrupted()
 
 
-def wait_for_trouble(tracker: Tracker) -> None:
-    """Until the first visit of MLflow has failed; its import takes seconds."""
-    while tracker.problem is None:
+def until(true: Callable[[], object]) -> None:
+    """Wait for something that another thread brings about."""
+    for _ in range(3000):
+        if true():
+            return
         time.sleep(0.02)
+    raise AssertionError("it never came true")
 
 
 class Ending(Exception):
@@ -93,7 +97,7 @@ def test_what_a_killed_study_could_not_send_is_sent_later_and_only_once(home: Pa
     away = ByHand(home, "http://127.0.0.1:9")
     with contextlib.suppress(Ending), Tracker(away.plan, away.study) as tracker:
         away.play([tracker], 4, last="running")
-        wait_for_trouble(tracker)
+        until(lambda: tracker.problem)
         raise Ending
     assert "127.0.0.1:9 refuses the connection" in tracker.problem
     assert tracker.problem.endswith("not sent: the study's run and trials 0, 1, 2, 3")
@@ -158,6 +162,23 @@ def snapshot(uri: str, times: bool = False) -> dict:
     return found
 
 
+def test_a_server_that_comes_back_gets_what_it_missed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, uri = ByHand(home, f"sqlite:///{home}/mlflow.db"), f"sqlite:///{home}/mlflow.db"
+    find = Writer.find
+    with Tracker(made.plan, made.study) as tracker:
+        with monkeypatch.context() as away:
+            away.setattr(Writer, "find", lambda writer, **_: find(None))
+            made.play([tracker], 3, last="failed")
+            until(lambda: tracker.problem)
+            assert not any(run.entries for number, run in tracker.runs.items() if number >= 0), (
+                "memory is kept"
+            )
+        made.play([tracker], 2)
+        interrupted(made, tracker)
+    assert tracker.problem is None
+    assert_held(uri, made.folder)
+
+
 def test_a_study_that_runs_is_not_synced(home: Path) -> None:
     made = ByHand(home, f"sqlite:///{home}/mlflow.db")
     with lock.held(made.folder / record.LOCK), pytest.raises(UserError, match="being run by another process"):
@@ -202,7 +223,7 @@ def test_a_server_in_trouble_is_named_and_costs_nothing(
     made = ByHand(home, server)
     with Tracker(made.plan, made.study) as tracker:
         made.play([tracker], 2)
-        wait_for_trouble(tracker)
+        until(lambda: tracker.problem)
     assert f"{server} {said}; not sent: the study's run and trials 0, 1" == tracker.problem
     assert sync(made.folder, f"sqlite:///{home}/mlflow.db").problem is None
 
@@ -229,8 +250,7 @@ def test_a_run_whose_answer_was_lost_is_not_made_twice(home: Path, monkeypatch: 
     made = ByHand(home, uri)
     with Tracker(made.plan, made.study) as tracker:
         made.play([tracker], 2)
-        while len(asked) < 4:
-            time.sleep(0.02)
+        until(lambda: len(asked) == 4)
         interrupted(made, tracker)
     assert asked == ["one", "trial 0", "trial 1", "trial 1"]
     assert tracker.problem is None
@@ -244,12 +264,16 @@ def test_a_run_that_the_user_deleted_keeps_nothing_back(home: Path) -> None:
     made = ByHand(home, uri)
     with Tracker(made.plan, made.study) as tracker:
         made.play([tracker], 1, last="running")
-        while not runs_at(uri)["trial"]:
-            time.sleep(0.05)
+        until(lambda: runs_at(uri)["trial"])
         MlflowClient(uri).delete_run(runs_at(uri)["trial"][0].info.run_id)
-        tracker.epoch(0, {"epoch": 7, "train_loss": 1.0})
+        made.play([tracker], 3)
+        interrupted(made, tracker)
     assert "deleted" in tracker.problem
     assert tracker.problem.endswith("not sent: trial 0")
+    assert {one.info.run_name for one in runs_at(uri)["trial"]} == {"trial 1", "trial 2"}
+    assert runs_at(uri)["study"][0].info.status == "KILLED"
+    assert sync(made.folder).problem is None
+    assert_held(uri, made.folder)
 
 
 def test_two_studies_write_to_one_sqlite_file(home: Path) -> None:
