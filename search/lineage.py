@@ -70,8 +70,7 @@ def reason(study: optuna.Study, number: int, epoch: int) -> str:
     child = replacement(study.get_trials(deepcopy=False), number)
     if child is None:
         return f"stopped by the scheduler after epoch {epoch}"
-    at = child.user_attrs[PARENT_EPOCH]
-    return f"stopped after epoch {epoch}: trial {child.number}, made from a better one at epoch {at}, follows"
+    return f"stopped after epoch {epoch}; trial {child.number} takes its place"
 
 
 def snapshot(trials: Path, where: Origin) -> Path:

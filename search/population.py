@@ -12,8 +12,7 @@ is, so that any number of workers serves, and none of them ever waits for anothe
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +27,9 @@ from rigsl.errors import UserError
 from search import lineage, record
 from search.explore import explore, explored
 from search.lineage import Origin
+from search.room import excess
+from search.snapshots import Snapshots
 from search.space import Schedule, Space
-from search.trainable import SNAPSHOTS
 
 if TYPE_CHECKING:
     from search.plan import Plan
@@ -67,6 +67,7 @@ class Population:
         epochs: of a whole trial.
         trials: the folder of the trials' folders; None: there are none, and every state is taken to be there.
         most: trials that the budget allows; None: any number.
+        excess: how much a configuration exceeds a worker's memory; a child does not.
     """
 
     def __init__(
@@ -79,10 +80,11 @@ class Population:
         epochs: int,
         trials: Path | None,
         most: int | None = None,
+        excess: Callable[[RIGSLConfig], float] = lambda config: 0.0,
     ) -> None:
         self.study, self.space, self.schedule = study, space, schedule
-        self.seed, self.epochs, self.trials, self.most = seed, epochs, trials, most
-        self._held = self._found()
+        self.seed, self.epochs, self.most, self.excess = seed, epochs, most, excess
+        self.snapshots = Snapshots(trials)
 
     def stops(self, number: int, epoch: int, score: float) -> bool:
         """Whether trial `number`, whose best score is `score` after `epoch`, has to make room for a child.
@@ -110,41 +112,24 @@ class Population:
 
     def reached(self, number: int, epoch: int) -> None:
         """Trial `number` has `epoch` in the record: its state may be one to keep, in place of another."""
-        where = Origin(number, epoch)
-        if self.trials is None or epoch % self.schedule.interval:
-            return
-        if lineage.snapshot(self.trials, where).is_file():
-            self._held.add(where)
+        if epoch % self.schedule.interval == 0 and self.snapshots.look(Origin(number, epoch)):
             self.tidy()
 
     def tidy(self) -> None:
         """Drop the states from which no child will begin."""
-        if self.trials is None:
-            return
         everyone = self.study.get_trials(deepcopy=False)
-        unfinished = [trial for trial in everyone if not trial.state.is_finished()]
-        needed = {lineage.origin(trial) for trial in unfinished}
-        fresh = {trial.number: trial for trial in unfinished}
-        for epoch in {where.epoch for where in self._held}:
+        unfinished = {trial.number: trial for trial in everyone if not trial.state.is_finished()}
+        needed = {lineage.origin(trial) for trial in unfinished.values()}
+        for epoch in {where.epoch for where in self.snapshots.held}:
             needed |= {Origin(number, epoch) for number in self._parents(self._scores(epoch), epoch)}
-        for where in self._held - needed:
-            owner = fresh.get(where.parent)
+        for where in self.snapshots.held - needed:
+            owner = unfinished.get(where.parent)
             if owner is None or where.epoch in owner.intermediate_values:  # else its score is on the way
-                lineage.snapshot(self.trials, where).unlink(missing_ok=True)
-                self._held.discard(where)
+                self.snapshots.drop(where)
 
     def clear(self) -> None:
         """Drop all states: the study is over."""
-        self._held = self._found()
-        for where in self._held:
-            assert self.trials is not None
-            lineage.snapshot(self.trials, where).unlink(missing_ok=True)
-        self._held = set()
-
-    def _found(self) -> set[Origin]:
-        """The states that lie in the trials' folders."""
-        paths = [] if self.trials is None else self.trials.glob(f"*/{SNAPSHOTS}")
-        return {Origin(int(path.parent.name), int(re.sub(r"\D", "", path.name))) for path in paths}
+        self.snapshots.clear()
 
     def _is_due(self, trial: FrozenTrial, epoch: int) -> bool:
         """Whether `trial` is judged at `epoch`: at one that it trained itself, and once over all resumes."""
@@ -176,7 +161,7 @@ class Population:
         """The best at `epoch` whose state is there: as many as the quantile of a population."""
         most = max(1, round(self.schedule.quantile * self.schedule.population))
         ranked = sorted(scores, key=lambda number: (-scores[number], number))
-        held = [one for one in ranked if self.trials is None or Origin(one, epoch) in self._held]
+        held = [one for one in ranked if self.snapshots.has(Origin(one, epoch))]
         return held[:most]
 
     def _child(self, start: Origin, rng: np.random.Generator) -> dict[str, Any] | None:
@@ -190,10 +175,11 @@ class Population:
             if params in taken:
                 continue
             try:
-                if lineage.same_structure(structure, self._config(params)):
-                    return params
+                config = self._config(params)
             except UserError:  # values that do not go together
                 continue
+            if lineage.same_structure(structure, config) and self.excess(config) <= 0:
+                return params
         return None
 
     def _config(self, params: dict[str, Any]) -> RIGSLConfig:
@@ -205,9 +191,15 @@ def make_population(plan: Plan, study: optuna.Study) -> Population | None:
     if plan.schedule.name != "pbt":
         return None
     return Population(
-        study, plan.space, plan.schedule,
-        seed=plan.seed, epochs=plan.epochs, trials=plan.folder / "trials", most=plan.budget.trials,
-    )  # fmt: skip
+        study,
+        plan.space,
+        plan.schedule,
+        seed=plan.seed,
+        epochs=plan.epochs,
+        trials=plan.folder / "trials",
+        most=plan.budget.trials,
+        excess=excess(plan.corpus, plan.workers.device, plan.workers.memory),
+    )
 
 
 class PopulationScheduler(FIFOScheduler):  # type: ignore[misc]

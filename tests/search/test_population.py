@@ -340,6 +340,8 @@ def test_a_weak_trial_makes_room_for_a_child_of_a_strong_one(life: Life) -> None
     assert child.user_attrs == {"parent": child.user_attrs["parent"], "parent_epoch": 2, "replaces": 3}
     assert child.user_attrs["parent"] in (1, 2)
     assert life.study.trials[3].state == TrialState.PRUNED
+    assert lineage.reason(life.study, 3, 2) == "stopped after epoch 2; trial 4 takes its place"
+    assert lineage.reason(life.study, 2, 2) == "stopped by the scheduler after epoch 2"
     given = life.begin()
     assert given["number"] == child.number == 4
     assert given["parent"] == (child.user_attrs["parent"], 2)
@@ -418,6 +420,12 @@ def test_a_failed_trial_is_nobodys_parent(life: Life) -> None:
     life.tell(4, 2, 0.2)
     assert life.tell(3, 2, 0.1)
     assert {trial.user_attrs["parent"] for trial in life.waiting()} <= {0, 2}
+
+
+def test_nobody_is_stopped_for_a_child_that_no_worker_could_carry(life: Life) -> None:
+    life.population.excess = lambda config: 0.1
+    assert not life.tell(3, 2, 0.1)
+    assert not life.waiting()
 
 
 def test_siblings_differ(space: Space) -> None:
