@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 import time
 import uuid
@@ -157,9 +158,7 @@ def _ask(entries: Sequence[Mapping[str, Any]], task: Callable[..., Any], *argume
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    remote = ray.remote(num_cpus=0, max_calls=1)(
-        task
-    )  # the process ends after its answer, and frees all it holds
+    remote = ray.remote(num_cpus=0)(task)
     asked = {
         entry["NodeID"]: remote.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(entry["NodeID"], soft=False)
@@ -180,8 +179,6 @@ def _ask(entries: Sequence[Mapping[str, Any]], task: Callable[..., Any], *argume
 
 def _look(probe: str) -> str:
     """On a node: what is wrong with the folder of the file `probe`; empty: nothing."""
-    import search.trainable  # noqa: F401  # a node that lacks a package says so before the search starts
-
     path, end = Path(probe), time.monotonic() + VISIBLE
     while not path.is_file():
         if time.monotonic() > end:
@@ -193,6 +190,8 @@ def _look(probe: str) -> str:
         other.unlink()
     except OSError as error:
         return f"cannot write to {path.parent} ({error.strerror})"
+    import search.trainable  # noqa: F401  # a node that lacks a package says so before the search starts
+
     return ""
 
 
@@ -225,6 +224,8 @@ def _name(entry: Mapping[str, Any]) -> str:
 
 
 def _in_words(error: BaseException) -> str:
-    """An error of Ray's, which may have many lines, as the end of a sentence."""
-    words = " ".join(str(error).split()) or type(error).__name__
+    """An error of Ray's as the end of a sentence: its last line with an error's name, or all its words."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    named = [line for line in lines if re.match(r"\w*Error: ", line)]
+    words = named[-1] if named else " ".join(" ".join(lines).split()) or type(error).__name__
     return words[:300]

@@ -128,7 +128,6 @@ def plan_workers(
     share: float,
     nodes: Sequence[Node] | None = None,
     trial_bytes: Callable[[str], int] | None = None,
-    cluster: bool = False,
 ) -> Workers:
     """Workers for the wishes of the user (None: no wish) on these machines.
 

@@ -25,6 +25,7 @@ from rigsl.data.corpus import Corpus
 from rigsl.training import EpochReport, Training, TrainingDiverged
 from search import curve
 from search.curve import append_epoch, read_curve, write_curve
+from search.machine import usable_share
 
 STATE, MODEL, ERROR, CONFIG = "state.pt", "model", "error.txt", "config.toml"
 #: The states from which other trials can begin; see `snapshot_name`.
@@ -58,7 +59,10 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self.corpus, self.options = corpus, options
         torch.set_num_threads(options.threads)
         if options.device == "cuda" and 0 < options.gpu_fraction < 1:
-            torch.cuda.set_per_process_memory_fraction(options.gpu_fraction)
+            total = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(usable_share(options.gpu_fraction, total))
+        # Ray shows a worker its own GPUs only, and numbers them as the machine does.
+        self._gpu = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES", "")} if options.gpu_fraction else {}
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -68,6 +72,9 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """One epoch as a flat report; a failure is a report, too, and the last one."""
+        return self._attempt() | self._gpu
+
+    def _attempt(self) -> dict[str, Any]:
         try:
             return self._epoch()
         except TrainingDiverged as error:
@@ -86,7 +93,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         if self.options.device == "cuda":
             torch.cuda.empty_cache()
         self._config = from_mapping(config["config"], f"trial {config['number']}")
-        self._folder = self.options.trials / f"{config['number']:04d}"
+        self._folder = self.options.trials / config.get("folder", f"{config['number']:04d}")
         self._parent: tuple[int, int] | None = config.get("parent")  # number, epoch: see search/lineage.py
 
     def _epoch(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from pathlib import Path
 
 HEAD = "127.0.0.2"
 
@@ -28,7 +29,7 @@ class RayNodes:
 
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp(prefix="nodes-", dir="/tmp")  # Ray's sockets want a short name
-        os.mkdir(f"{self.folder}/ray")
+        Path(self.folder, "ray").mkdir()
         # Not this environment's own Python, which may know the project from a .pth file.
         python = getattr(sys, "_base_executable", sys.executable)
         environment = {"PATH": os.environ["PATH"], "HOME": self.folder, "RAY_TMPDIR": self.folder}
@@ -46,7 +47,12 @@ class RayNodes:
     def start(self, host: str, *, cpus: int = 2, gpus: int = 0) -> None:
         """One more node, at another address of this machine."""
         assert self._process.stdin is not None
-        node = {"node_ip_address": host, "num_cpus": cpus, "num_gpus": gpus, "object_store_memory": 80_000_000}
+        node = {
+            "node_ip_address": host,
+            "num_cpus": cpus,
+            "num_gpus": gpus,
+            "object_store_memory": 80_000_000,
+        }
         print(json.dumps(node), file=self._process.stdin, flush=True)
         self._answer()
 
@@ -73,7 +79,7 @@ class RayNodes:
             self._process.kill()
         for _ in range(50):
             shutil.rmtree(self.folder, ignore_errors=True)
-            if not os.path.exists(self.folder):
+            if not Path(self.folder).exists():
                 return
             time.sleep(0.1)
 
