@@ -1,14 +1,16 @@
-"""Whole studies with population based training on real Ray: children, a kill in between, the winner again."""
+"""A whole study with population based training on real Ray, interrupted and resumed, and its winner again."""
 
 import dataclasses
 import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial
 
 from search import final_stage, lineage, race, record, runtime
 from search.export import METRICS
@@ -24,6 +26,7 @@ from tests.corpora import toy_corpus
 from .corpus import write_home
 from .mirror import assert_mirrored
 
+#: The weaker half of a population is replaced after two epochs of six and after four.
 SCHEDULER = """[scheduler]
 name = "pbt"
 interval = 2
@@ -43,102 +46,47 @@ denoise_dropout = 0.1
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_of_the_module() -> Iterator[None]:
-    with runtime.running(Workers(2, "cpu"), 10_000_000):
-        yield
+@dataclass(frozen=True)
+class Lived:
+    """A study that was interrupted, and went on."""
+
+    home: Path
+    interrupted: list[FrozenTrial]  #: its trials then
+    outcome: Outcome
+    trials: dict[int, FrozenTrial]
+    children: list[FrozenTrial]
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What can be learned in six epochs; the weaker half of a population is replaced after two and four."""
-    folder = write_home(tmp_path / "home", epochs=6)
-    toy_corpus(dialogues=40).save(folder / "data" / "meld_open.safetensors")
-    text = (folder / "space.toml").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+    home = write_home(tmp_path_factory.mktemp("population") / "home", epochs=6)
+    toy_corpus(dialogues=40).save(home / "data" / "meld_open.safetensors")
+    text = (home / "space.toml").read_text(encoding="utf-8")
     begin, end = text.index("[scheduler]"), text.index("[budget.cpu]")
-    text = (
-        (text[:begin] + SCHEDULER + text[end:])
-        .replace("[fixed]\n", FIXED)
-        .replace("low = 1e-4", "low = 3e-3")
-    )
-    (folder / "space.toml").write_text(text, encoding="utf-8")
-    monkeypatch.chdir(folder)
-    return folder
+    text = (text[:begin] + SCHEDULER + text[end:]).replace("[fixed]\n", FIXED)
+    (home / "space.toml").write_text(text.replace("low = 1e-4", "low = 3e-3"), encoding="utf-8")
+    wishes = {"space": home / "space.toml", "tracking_uri": f"sqlite:///{home}/mlflow.db"}
+    with pytest.MonkeyPatch.context() as patch, runtime.running(Workers(2, "cpu"), 10_000_000):
+        patch.chdir(home)
+        patch.setattr(record, "winner", best_child)
+        patch.setattr(final_stage, "top", top_child)
+        first = run(
+            plan_for(home, 2, sampler="random", seed=1, trials=10, **wishes), listeners=[Interrupter()]
+        )
+        assert first.interrupted == signal.SIGTERM
+        before = record.read_record(first.plan.folder).trials
+        outcome = run(plan_for(home, 1, resume=first.plan.name))
+        trials = record.begun(record.read_record(outcome.plan.folder))
+        children = [trial for trial in trials if lineage.origin(trial)]
+        yield Lived(home, before, outcome, {trial.number: trial for trial in trials}, children)
 
 
-def plan_for(home: Path, **wishes) -> Plan:
+def plan_for(home: Path, workers: int, **wishes) -> Plan:
     plan = prepare(Wishes(data_dir=home / "data", **wishes))
-    return dataclasses.replace(plan, workers=Workers(2, "cpu"))
+    return dataclasses.replace(plan, workers=Workers(workers, "cpu"))
 
 
-def new_plan(home: Path, **wishes) -> Plan:
-    uri = f"sqlite:///{home}/mlflow.db"
-    return plan_for(home, space=home / "space.toml", sampler="random", seed=1, tracking_uri=uri, **wishes)
-
-
-def assert_true(outcome: Outcome) -> list[optuna.trial.FrozenTrial]:
-    """Every trial is in a true state, every child begins where its parent was; the children."""
-    study = record.read_record(outcome.plan.folder)
-    trials = record.begun(study)
-    everyone = {trial.number: trial for trial in study.trials}
-    children = [trial for trial in trials if lineage.origin(trial)]
-    for trial in trials:
-        assert trial.state.name in ("COMPLETE", "PRUNED")
-        epochs = sorted(trial.intermediate_values)
-        assert epochs == list(range(1, len(epochs) + 1))
-        assert trial.state.name == "PRUNED" or len(epochs) == 6
-    for child in children:
-        start, replaced = lineage.origin(child), everyone[child.user_attrs[lineage.REPLACES]]
-        parent = everyone[start.parent]
-        for epoch in range(1, start.epoch + 1):
-            assert child.intermediate_values[epoch] == parent.intermediate_values[epoch]
-        assert child.params["num_L"] == parent.params["num_L"]
-        assert child.params != parent.params
-        assert replaced.state.name == "PRUNED"
-        assert max(replaced.intermediate_values) == start.epoch
-        assert parent.intermediate_values[start.epoch] > replaced.intermediate_values[start.epoch]
-        assert f"after epoch {start.epoch}" in replaced.user_attrs[record.REASON]
-    folder = outcome.plan.folder / "trials"
-    assert not [*folder.glob(f"*/{SNAPSHOTS}"), *folder.glob(f"*/{STATE}")]
-    assert_mirrored(Path.cwd(), outcome)
-    return children
-
-
-def test_a_population_from_start_to_export_and_again(
-    home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    best_of_all = record.winner
-
-    def best_child(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
-        """Which trial wins is a matter of luck; here it is one whose last epochs are its own."""
-        children = [
-            trial
-            for trial in record.finished(study)
-            if lineage.origin(trial) and trial.user_attrs["best_epoch"] > lineage.origin(trial).epoch
-        ]
-        return max(children, key=record.score, default=best_of_all(study))
-
-    def first(study: optuna.Study, configs, count: int) -> list[race.Finalist]:
-        child = best_child(study)
-        return [one for one in race.top(study, configs, 10**9) if one.trial == child.number]
-
-    monkeypatch.setattr(record, "winner", best_child)
-    monkeypatch.setattr(final_stage, "top", first)
-    outcome = run(new_plan(home, trials=10))
-    children = assert_true(outcome)
-    assert len(children) >= 2
-    best = outcome.plan.folder / "best"
-    recorded = json.loads((best / METRICS).read_text(encoding="utf-8"))
-    assert recorded["trial"] in [child.number for child in children]
-    stages = recorded["lineage"]
-    assert stages[-1]["until_epoch"] in (2, 4)
-    assert stages[-1]["trial"] == lineage.origin(best_child(record.read_record(outcome.plan.folder))).parent
-    assert "other values up to epoch" in (best / "official_command.txt").read_text(encoding="utf-8")
-    assert rerun(best, data_dir=home / "data").equal
-
-
-class Interruption:
+class Interrupter:
     """Interrupts the study as soon as a child has an epoch of its own."""
 
     def __init__(self) -> None:
@@ -157,16 +105,63 @@ class Interruption:
         pass
 
 
-def test_an_interrupted_population_goes_on(home: Path) -> None:
-    first = run(new_plan(home, trials=8), listeners=[Interruption()])
-    assert first.interrupted == signal.SIGTERM
-    before = record.read_record(first.plan.folder).trials
-    assert [trial for trial in before if lineage.origin(trial) and not trial.state.is_finished()]
-    after = run(plan_for(home, resume=first.plan.name))
-    assert assert_true(after)
-    trials = record.read_record(after.plan.folder).trials
-    for old, new in zip(before, trials, strict=False):
+winner = record.winner
+
+
+def best_child(study: optuna.Study) -> FrozenTrial | None:
+    """Which trial wins is a matter of luck; here it is one whose best epoch is its own."""
+    children = [trial for trial in record.finished(study) if lineage.origin(trial)]
+    improved = [one for one in children if one.user_attrs["best_epoch"] > lineage.origin(one).epoch]
+    return max(improved, key=record.score, default=winner(study))
+
+
+def top_child(study: optuna.Study, configs, count: int) -> list[race.Finalist]:
+    return [one for one in race.top(study, configs, 10**9) if one.trial == best_child(study).number]
+
+
+def test_every_trial_ends_in_a_true_state(lived: Lived) -> None:
+    assert len(lived.trials) == 10
+    for trial in lived.trials.values():
+        epochs = sorted(trial.intermediate_values)
+        assert epochs == list(range(1, len(epochs) + 1))
+        assert trial.state.name == ("COMPLETE" if len(epochs) == 6 else "PRUNED")
+    assert_mirrored(lived.home, lived.outcome)
+
+
+def test_a_child_begins_where_its_parent_was_in_place_of_a_weaker_trial(lived: Lived) -> None:
+    assert len(lived.children) >= 2
+    for child in lived.children:
+        start, replaced = lineage.origin(child), lived.trials[child.user_attrs[lineage.REPLACES]]
+        parent = lived.trials[start.parent]
+        for epoch in range(1, start.epoch + 1):
+            assert child.intermediate_values[epoch] == parent.intermediate_values[epoch]
+        assert child.params["num_L"] == parent.params["num_L"]
+        assert child.params != parent.params
+        assert replaced.state.name == "PRUNED"
+        assert max(replaced.intermediate_values) == start.epoch
+        assert parent.intermediate_values[start.epoch] > replaced.intermediate_values[start.epoch]
+        assert f"after epoch {start.epoch}" in replaced.user_attrs[record.REASON]
+
+
+def test_an_interrupted_population_goes_on(lived: Lived) -> None:
+    assert [trial for trial in lived.interrupted if lineage.origin(trial) and not trial.state.is_finished()]
+    for old in lived.interrupted:
+        new = lived.trials[old.number]
         assert {**old.system_attrs.get("fixed_params", {}), **old.params} == new.params
         assert old.intermediate_values.items() <= new.intermediate_values.items()
         assert old.user_attrs.get(lineage.PARENT) == new.user_attrs.get(lineage.PARENT)
-    assert len(record.begun(record.read_record(after.plan.folder))) == 8
+
+
+def test_no_state_is_left_at_the_end(lived: Lived) -> None:
+    trials = lived.outcome.plan.folder / "trials"
+    assert not [*trials.glob(f"*/{SNAPSHOTS}"), *trials.glob(f"*/{STATE}")]
+
+
+def test_a_winner_with_a_lineage_is_trained_again_bit_for_bit(lived: Lived) -> None:
+    best = lived.outcome.plan.folder / "best"
+    recorded = json.loads((best / METRICS).read_text(encoding="utf-8"))
+    start = lineage.origin(lived.trials[recorded["trial"]])
+    last = recorded["lineage"][-1]
+    assert (last["trial"], last["until_epoch"]) == start
+    assert "other values up to epoch" in (best / "official_command.txt").read_text(encoding="utf-8")
+    assert rerun(best, data_dir=lived.home / "data").equal
