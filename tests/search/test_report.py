@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
+
+from search import record
+from search.parameter import Parameter
+from search.report import claim, importance, rebuild, write_report
 from search.report.classes import row_shares
 from search.report.clock import search_seconds
 from search.report.edges import at_edges, beyond
 from search.report.trials import grouped
 from search.report.view import as_scored, good
-
-from search import record
-from search.parameter import Parameter
-from search.report import claim, importance, rebuild, write_report
 
 from .corpus import make_corpus
 from .run_folders import BEGIN, make_export, make_final, make_plan, make_study, watch
