@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 
 from search import record
 from search.export import Exported
+from search.final_test import FINAL, read_final_record
 from search.runs import (
     PARENT,
     STATUS,
@@ -95,9 +96,12 @@ class Notes:
             if exported is not None:
                 folder = exported.folder
                 run.artifacts += [(path, folder.name) for path in sorted(folder.iterdir()) if path.is_file()]
+                if (self.frame.folder / FINAL).is_file():
+                    run.artifacts.append((self.frame.folder / FINAL, ""))
                 run.tags["best_trial"] = str(exported.metrics["trial"])
                 ended = sum(exported.metrics["trials"].values())
-                run.note(entry(ended, run.end, {"test_weighted_f1": exported.test["weighted_f1"]}))
+                scores = _scores(exported) | _means(read_final_record(self.frame.folder))
+                run.note(entry(ended, run.end, scores))
 
     def lighten(self) -> None:
         """MLflow is away, and nobody knows how long: keep no more than what is nowhere else."""
@@ -115,3 +119,18 @@ class Notes:
             run = self.runs[trial.number] = trial_run(self.frame, trial)
             run.load = None  # all that will be known of it is noted
         return self.runs[trial.number]
+
+
+def _scores(exported: Exported) -> dict[str, float]:
+    """``validation_weighted_f1``, ``test_accuracy`` and so on, of the exported checkpoint."""
+    parts = {"validation": exported.validation, "test": exported.test}
+    names = ("weighted_f1", "macro_f1", "accuracy")
+    return {f"{split}_{name}": float(scores[name]) for split, scores in parts.items() for name in names}
+
+
+def _means(final: Mapping[str, Any]) -> dict[str, float]:
+    """``winner_test_mean`` and so on: weighted F1 over the tested seeds."""
+    sides = {who: final.get("test", {}).get(who) for who in ("winner", "baseline")}
+    known = {who: side["weighted_f1"] for who, side in sides.items() if side is not None}
+    found = {f"{who}_test_{name}": scores[name] for who, scores in known.items() for name in ("mean", "std")}
+    return {name: value for name, value in found.items() if value is not None}

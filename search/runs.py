@@ -24,6 +24,7 @@ from rigsl.config import from_toml, read_toml
 from search import record
 from search.budget import read_budget
 from search.curve import METRIC, read_curve
+from search.final_options import read_final
 from search.plan import SPACE
 from search.space import read_space
 from search.system_metrics import PREFIX, last_second, read_system
@@ -33,7 +34,7 @@ PARENT = -1
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "KILLED"}
 #: Options of a study that a resume may change: MLflow refuses a parameter with another value.
-CHANGEABLE = ("budget", "tracking_uri", "storage", "record", "start_from")
+CHANGEABLE = ("budget", "final", "tracking_uri", "storage", "record", "start_from")
 #: Step, time in ms since 1970, metric -> finite value.
 Entry = tuple[int, int, dict[str, float]]
 Loaded = tuple[dict[str, str], list[Entry]]
@@ -122,12 +123,14 @@ def read_frame(folder: Path, name: str) -> Frame:
 def study_run(frame: Frame, study: optuna.Study) -> Run:
     """The study's own run: its options, the curve of its trials' ends, what its machine did."""
     options = frame.options
+    final = read_final(options.get("final", {}), record.STUDY)
     tags = {
         "dataset": options["dataset"],
         "features": options["features"],
-        "protocol": "validation",
+        "protocol": final.protocol,
         "state": "running",
         "budget": read_budget(options["budget"], record.STUDY).describe(),
+        "final": final.describe(),
         **frame.origin(),
     }
     params = {name: str(value) for name, value in options.items() if name not in CHANGEABLE}

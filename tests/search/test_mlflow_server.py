@@ -98,7 +98,14 @@ def test_a_server_that_hangs_and_dies_is_sent_everything_later(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     for name in ("EVERY", "AGAIN"):
         monkeypatch.setattr(tracking, name, 0.2)
-    wishes = Wishes(space=home / "space.toml", data_dir=home / "data", trials=8, tracking_uri=server.uri)
+    wishes = Wishes(
+        space=home / "space.toml",
+        data_dir=home / "data",
+        trials=8,
+        finalists=0,
+        test_seeds=0,
+        tracking_uri=server.uri,
+    )
     plan = dataclasses.replace(prepare(wishes), workers=Workers(2, "cpu"), schedule=Schedule("none"))
     saboteur = Saboteur(server)
     outcome = run(plan, listeners=[saboteur])
