@@ -63,10 +63,16 @@ def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> 
     Raises:
         UserError: there is no cluster at `address`, or it cannot be used; see `cluster.join`.
     """
-    import ray
-
     # Ray starts one worker after the other where the searcher is not its own; ours asks for no more than fit.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers.count)
+    with _every_loss_is_one(), _ray(workers, corpus_bytes, address):
+        yield
+
+
+@contextlib.contextmanager
+def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[None]:
+    import ray
+
     if ray.is_initialized():
         yield
         return
@@ -93,6 +99,30 @@ def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> 
     finally:
         ray.shutdown()
         _remove(folder)
+
+
+@contextlib.contextmanager
+def _every_loss_is_one() -> Iterator[None]:
+    """Let Ray Tune see a lost worker in every error that is not the trial's own.
+
+    Of a worker that Ray's memory monitor killed it hears by an error that it does not know, and ends the
+    whole search: "Caught unexpected exception" (air/execution/_internal/actor_manager.py).
+    """
+    from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.exceptions import RayActorError, RayTaskError
+
+    failed = RayActorManager._actor_task_failed
+
+    def lost(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=str(exception))
+        failed(manager, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = lost
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = failed
 
 
 @contextlib.contextmanager
