@@ -140,8 +140,8 @@ def _pair(first: Side, second: Side) -> Pair:
 
 #: Columns of the studies' table: the first three hold words.
 HEAD = (
-    "study", "corpus", "backbone", "trials", "validation", "test", "95 % interval", "baseline", "difference",
-    "its 95 % interval",
+    "study", "corpus", "backbone", "trials", "validation", "test", "opened", "95 % interval", "baseline",
+    "difference",
 )  # fmt: skip
 #: Columns of the pairs' table: the first and the last hold words.
 PAIRS_HEAD = (
@@ -169,20 +169,23 @@ def _study_row(side: Side) -> tuple[str, ...]:
     m, tested = side.material, side.tested
     test = m.final.test or {}
     baseline, difference = test.get("baseline"), (test.get("difference") or {}).get("bootstrap")
-    gap = None if difference is None else difference["interval"]
-    again = f" ({m.again})" if m.again else ""
     return (
         side.label,
         m.corpus,
         side.backbone,
         str(len(record.finished(m.study))),
         percent(validation_score(m)),
-        (DASH if tested is None else spread(tested["weighted_f1"])) + again,
+        DASH if tested is None else spread(tested["weighted_f1"]),
+        DASH if tested is None else times(m.opened),
         DASH if tested is None else span(tested["interval"]),
         DASH if baseline is None else spread(baseline["weighted_f1"]),
-        DASH if gap is None else points(gap["value"]),
-        span(gap, signed=True),
+        DASH if difference is None else points(difference["interval"]["value"]),
     )
+
+
+def times(opened: int) -> str:
+    """How often test was opened, as it stands beside a test score."""
+    return f"{opened} times (!)" if opened > 1 else "once"
 
 
 def validation_score(m: Material) -> float | None:

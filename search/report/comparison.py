@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from search import record
 from search.budget import minutes_in_words
-from search.compare import HEAD, NOTE, PAIRS_HEAD, Comparison, Side, pair_rows, study_rows
+from search.compare import HEAD, NOTE, PAIRS_HEAD, Comparison, Side, pair_rows, study_rows, times
 from search.report.charts import chart
 from search.report.history import F1, points
 from search.report.markup import drawn, note, paragraph, section, table, text
@@ -59,7 +59,7 @@ def _intervals(sides: Sequence[Side]) -> str:
                 error["arrayminus"] = [100 * (mean - interval["low"])]
             figure.add_scatter(
                 x=[100 * mean],
-                y=[side.label if name == "winner" else f"{side.label}, baseline"],
+                y=[side.label if name == "winner" else f"{side.label}<br>baseline"],
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 11},
                 error_x=error,
@@ -173,7 +173,7 @@ def _setups(sides: Sequence[Side]) -> str:
             ("trials", ", ".join(f"{count} {state}" for state, count in counts.items() if count)),
             ("time of the search", minutes_in_words(record.seconds(m.study) / 60)),
             ("GPU hours", f"{record.gpu_seconds(m.study) / 3600:.2f}"),
-            ("test opened", f"{m.opened} times" if m.opened != 1 else "once"),
+            ("test opened", times(m.opened) if m.opened else "never"),
             ("commit", listed(commits) if commits else DASH),
         ):
             rows.setdefault(name, []).append(value)

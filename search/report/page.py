@@ -46,9 +46,10 @@ _LINKS = {
 def page(m: Material, found: Importances | None) -> str:
     """The whole page; `found`: what `importance.measure` says of the study."""
     made = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
+    title = f"RIGSL on {m.corpus}: {m.name}"
     order = found.order if found is not None else list(m.space.parameters)
     parts = [
-        f"<header><h1>{text(m.name)}</h1>{paragraph(claim(m), 'claim')}{_warning(m)}{_links()}</header>",
+        f"<header><h1>{text(title)}</h1>{paragraph(claim(m), 'claim')}{_warning(m)}{_links()}</header>",
         result(m),
         finalists(m),
         classes(m),
@@ -63,7 +64,7 @@ def page(m: Material, found: Importances | None) -> str:
         setup(m),
         f"<footer>{note(f'Made {made} from the record of the study.')}</footer>",
     ]
-    return document(f"{m.name}: {m.corpus}", parts)
+    return document(title, parts)
 
 
 def document(title: str, parts: Sequence[str]) -> str:
