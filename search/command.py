@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,11 +19,15 @@ from search import record
 from search.budget import minutes_in_words, read_minutes
 from search.corpora import features_in_words
 from search.environment import program
+from search.final_test import read_final_record
 from search.plan import Plan
 from search.prepare import prepare
 from search.resume import study_folder
 from search.status import print_status, print_studies
 from search.wishes import Wishes, read_share
+
+if TYPE_CHECKING:
+    from search.study import Outcome
 
 #: Options that do something other than a search -> the options that mean something beside them.
 MODES = {
@@ -85,17 +90,22 @@ def _search(plan: Plan, data_dir: Path | None, console: Console) -> int:
     if outcome.exported is None:
         console.print("no trial finished an epoch; see the reasons in " + str(shown / "report.html"))
         return 1
-    _print_scores(outcome.exported, console)
+    _print_scores(outcome, console)
     uri = plan.tracking_uri
     if uri.startswith("http"):
         runs = [("runs", uri.rstrip("/") + outcome.tracking_page)]
     else:
         page = f"http://127.0.0.1:5000{outcome.tracking_page}"
         runs = [("runs", f"{mlflow} ui --backend-store-uri {uri}"), ("", page)]
+    registered = outcome.registered
+    if registered is not None and registered.problem:
+        console.print(f"warning: {registered.problem}")
+    model = [("model", registered.uri)] if registered is not None and registered.version else []
     for what, how in (
         ("report", str(shown / "report.html")),
         ("result", f"{shown / 'best'} (official_command.txt: the same for the official train.py)"),
         *runs,
+        *model,
         ("again", f"{python} run_search.py --rerun {shown / 'best'}{data}"),
         ("go on", f"{resume} --time-budget 30m"),
     ):
@@ -120,6 +130,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
         "search": f"{plan.sampler}, {plan.schedule.name}, seed {plan.seed}",
         "workers": plan.workers.describe(),
         "budget": plan.budget.describe() + ends,
+        "final": plan.final.describe(),
     }
     for name, text in rows.items():
         console.print(f"{name:8s}{text}")
@@ -134,14 +145,40 @@ def _used(plan: Plan) -> float:
     return 0.0
 
 
-def _print_scores(exported: Any, console: Console) -> None:
-    table = Table(title=f"trial {exported.metrics['trial']}", title_justify="left")
-    table.add_column("")
-    for name in ("validation", "test"):
-        table.add_column(name, justify="right")
-    for name, title in (("weighted_f1", "weighted F1"), ("macro_f1", "macro F1"), ("accuracy", "accuracy")):
-        table.add_row(title, *(f"{100 * part[name]:.2f} %" for part in (exported.validation, exported.test)))
+def _print_scores(outcome: Outcome, console: Console) -> None:
+    """Winner against baseline over their seeds, and the checkpoint that is kept; in one table."""
+    exported, final = outcome.exported, read_final_record(outcome.plan.folder)
+    assert exported is not None
+    test, name = final["test"], f"trial {exported.metrics['trial']}"
+    table = Table("weighted F1", title=f"{name} won", title_justify="left")
+    for column in ("validation", "test", "95 % interval"):
+        table.add_column(column, justify="right")
+    for who, label in (("winner", name), ("baseline", "baseline")):
+        if (side := test[who]) is not None and len(test["seeds"]) > 1:
+            scores, interval = side["weighted_f1"], side["interval"]
+            spread = f"{100 * scores['mean']:.2f} ± {100 * scores['std']:.2f} %"
+            reach = f"{100 * interval['low']:.2f} to {100 * interval['high']:.2f}" if interval else ""
+            validation = 100 * statistics.mean(test["validation"][who])
+            table.add_row(f"{label}, {len(scores['values'])} seeds", f"{validation:.2f} %", spread, reach)
+    kept = (100 * part["weighted_f1"] for part in (exported.validation, exported.test))
+    table.add_row(
+        f"the checkpoint in best/ (seed {exported.metrics['seed']})", *(f"{one:.2f} %" for one in kept), ""
+    )
     console.print(table)
+    if difference := (test["difference"] or {}).get("bootstrap"):
+        gap, low, high = (100 * difference["interval"][name] for name in ("value", "low", "high"))
+        console.print(
+            f"winner less baseline on test: {gap:+.2f} points (95 %: {low:+.2f} to {high:+.2f}; "
+            f"paired bootstrap, p = {difference['p']:.3f})"
+        )
+    if (paper := final.get("paper")) and paper["winner"]:
+        console.print(
+            f"best test epoch (selected on test, optimistic): {100 * paper['winner']['mean']:.2f} %"
+        )
+    if len(final["openings"]) > 1:
+        console.print(
+            f"warning: test was opened {len(final['openings'])} times by this study; see final.json"
+        )
     counts = ", ".join(f"{count} {name}" for name, count in exported.metrics["trials"].items())
     console.print(f"trials: {counts}; {exported.metrics['ending']}")
 

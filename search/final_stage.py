@@ -19,7 +19,14 @@ import optuna
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
 from search import lineage, record, statistics
-from search.final_test import Models, note_opening, open_test, read_final_record, write_final_record
+from search.final_test import (
+    Models,
+    note_opening,
+    open_test,
+    read_final_record,
+    was_tested,
+    write_final_record,
+)
 from search.jobs import Ends, Job, JobSearcher, JobWatcher, Listed, Queue, Results, Then
 from search.lineage import Stage
 from search.plan import Plan
@@ -104,10 +111,11 @@ class Final:
         )
         return None if self.interrupted() else chosen
 
-    def clean(self) -> None:
-        """Drop the trainings of this stage: what is kept of them is in ``best/`` and ``final.json``."""
+    def clean(self, chosen: Chosen | None) -> None:
+        """Drop the weights that are not kept: what is known of them is in ``final.json``."""
         for path in self.folder.glob(f"*/{MODEL}"):
-            shutil.rmtree(path, ignore_errors=True)
+            if chosen is None or path != chosen.model:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _winner(self, race: Race) -> Finalist:
         """Who won; the search's best where there was no final, or nobody came through it."""
@@ -143,10 +151,32 @@ class Final:
         sides = {f"trial {winner.trial}": winner.config}
         if (baseline := self._baseline()) is not None:
             sides["the baseline"] = baseline
-        if seeds:
-            self.said(f"training for the test: {' and '.join(sides)} with {len(seeds)} new seeds each")
         jobs = [self._job(label, config, seed) for seed in seeds for label, config in sides.items()]
-        return Listed({job.name: job for job in jobs}.values())  # the winner can be the baseline
+        known = {job.name: job for job in jobs}  # the winner can be the baseline
+        lost = self._lost(winner)
+        for job in lost:
+            self.results.drop(job)
+        left = [
+            job for job in {**known, **{job.name: job for job in lost}}.values() if not self.results.get(job)
+        ]
+        if left:
+            self.said(f"training for the test: {' and '.join(sides)} with {len(seeds)} new seeds each")
+        return Listed(left)
+
+    def _lost(self, winner: Finalist) -> list[Job]:
+        """Trainings whose weights are needed and gone: an earlier end of the study has dropped them."""
+        chosen, models = self._trained(winner)
+        needed = {chosen.model} if was_tested(self.plan.folder, models) else set[Path]()
+        if not needed:
+            needed = {path for one in models for path in one.folders.values()}
+        configs = {one.who: one.folders for one in models}
+        found = []
+        for who, folders in configs.items():
+            config = winner.config if who == "winner" else self._baseline()
+            for seed, path in folders.items():
+                if path in needed and config is not None and not path.is_dir():
+                    found.append(self._job(who, config, seed))
+        return found
 
     def _trained(self, winner: Finalist) -> tuple[Chosen, list[Models]]:
         """The model that is kept, the winner's best on validation, and all that are tested."""

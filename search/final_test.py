@@ -45,20 +45,26 @@ def open_test(
     Returns:
         Who -> predictions.
     """
-    asked = {
-        one.who: sorted(str(path.relative_to(folder)) for path in one.folders.values()) for one in models
-    }
-    before = read_final_record(folder)
-    if before.get("tested") == asked and (folder / PREDICTIONS).is_file():
+    if was_tested(folder, models):
         return read_predictions(folder)
     parts = [
         f"{len(one.folders)} {'training' if len(one.folders) == 1 else 'trainings'} of {one.label}"
         for one in models
     ]
-    note_opening(folder, " and ".join(parts), "validation", tested=asked)
+    note_opening(folder, " and ".join(parts), "validation", tested=_names(folder, models))
     found = {one.who: recorded(corpus, "test", _evaluations(one, corpus, workers)) for one in models}
     _write_predictions(folder, found)
     return found
+
+
+def was_tested(folder: Path, models: Sequence[Models]) -> bool:
+    """Whether the predictions that the study keeps are those of `models`."""
+    tested = read_final_record(folder).get("tested")
+    return tested == _names(folder, models) and (folder / PREDICTIONS).is_file()
+
+
+def _names(folder: Path, models: Sequence[Models]) -> dict[str, list[str]]:
+    return {one.who: sorted(str(path.relative_to(folder)) for path in one.folders.values()) for one in models}
 
 
 def note_opening(folder: Path, what: str, protocol: str, **more: Any) -> None:

@@ -103,6 +103,10 @@ class Results:
         """How `job` ended; None: it has not."""
         return self._ended.get(job.name)
 
+    def drop(self, job: Job) -> None:
+        """Forget how `job` ended: it is trained again."""
+        self._ended.pop(job.name, None)
+
     def add(self, job: Job, result: Result) -> None:
         """Keep how `job` ended, and drop the state from which it could have gone on."""
         self._ended[job.name] = result

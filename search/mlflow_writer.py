@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rigsl.data.corpus import Corpus
 from search.mlflow_store import connect
 from search.runs import PARENT, Run
+from search.served_model import Registration, register_best
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -110,6 +113,11 @@ class Writer:
         for path, folder in run.artifacts:
             self._mlflow.log_artifact(held.run_id, str(path), folder or None)
             self.sent["files"] += 1
+
+    def register(self, folder: Path, corpus: Corpus, tags: Mapping[str, str]) -> Registration:
+        """Register the checkpoint in `folder` as the model of the study's run."""
+        self.deadline = math.inf
+        return register_best(self._mlflow, self._held[PARENT].run_id, folder, corpus, self.dataset, tags)
 
     def forget(self, number: int) -> None:
         """Nothing more will be written to a run that has ended: keep no more than its id."""

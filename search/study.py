@@ -34,6 +34,7 @@ from search.report import claim, write_report
 from search.room import excess
 from search.scheduler import make_scheduler, recorded_curves
 from search.searcher import StudySearcher
+from search.served_model import Registration
 from search.stopper import StudyStopper
 from search.tracking import Tracker
 from search.warm_start import begin
@@ -51,6 +52,7 @@ class Outcome:
     exported: Exported | None  #: None: interrupted, or no trial finished an epoch
     tracking_problem: str | None = None
     tracking_page: str = ""  #: of MLflow, below its address
+    registered: Registration | None = None  #: the model in MLflow's registry
 
 
 def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
@@ -87,7 +89,7 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
                 return _outcome(plan, study, ending, interruption.signal, None, tracker)
             keeper.ended()
             exported = None if chosen is None else export(plan, study, chosen, ending)
-            final.clean()
+            final.clean(chosen)
             study.set_user_attr(record.STANDING, f"finished: {ending}")
             write_report(plan, study, exported)
             if exported is not None:
@@ -95,7 +97,8 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
                 write_model_card(plan, exported.metrics, final_record, claim(plan, study, exported))
                 write_next_space(plan.folder, plan.space, study, final_record["winner"]["params"])
             tracker.done(ending, exported)
-    return _outcome(plan, study, ending, None, exported, tracker)
+    registered = None if exported is None else tracker.register(exported, plan.corpus)
+    return _outcome(plan, study, ending, None, exported, tracker, registered)
 
 
 def _outcome(
@@ -105,8 +108,10 @@ def _outcome(
     signal: int | None,
     exported: Exported | None,
     tracker: Tracker,
+    registered: Registration | None = None,
 ) -> Outcome:
-    return Outcome(plan, ending, signal, record.counts(study), exported, tracker.problem, tracker.page)
+    counts = record.counts(study)
+    return Outcome(plan, ending, signal, counts, exported, tracker.problem, tracker.page, registered)
 
 
 @contextlib.contextmanager

@@ -18,11 +18,14 @@ from typing import Protocol
 
 import optuna
 
+from rigsl.data.corpus import Corpus
 from search import record
+from search.export import Exported
 from search.mlflow_store import in_words, is_refusal, set_manners
 from search.mlflow_writer import Writer
 from search.notes import Notes
 from search.runs import PARENT, read_frame
+from search.served_model import Registration
 from search.storage import without_password
 from search.system_metrics import Sampler
 
@@ -136,6 +139,17 @@ class Tracker(Notes):
             self._trouble = in_words(error)
             self.lighten()
         return not self._trouble
+
+    def register(self, exported: Exported, corpus: Corpus) -> Registration | None:
+        """Put the exported model into MLflow's registry; None where MLflow is not up to date.
+
+        To be called when nothing else is sent any more.
+        """
+        if self._trouble or not self._writer.knows(PARENT):
+            return None
+        metrics = exported.metrics
+        tags = {"study": metrics["study"], "trial": str(metrics["trial"]), "seed": str(metrics["seed"])}
+        return self._writer.register(exported.folder, corpus, tags)
 
     def _work(self) -> None:
         """The thread: visit MLflow until the study ends and everything is there."""
