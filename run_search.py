@@ -18,6 +18,7 @@ examples:
   python run_search.py --status                           what all studies are doing
   python run_search.py --resume meld-open-20260101-120000 --time-budget 20m
   python run_search.py --rerun runs/meld-open-20260101-120000/best
+  python run_search.py --compare first-study second-study
 """
 
 
@@ -107,6 +108,10 @@ def parser() -> Parser:
     )
     kept.add_argument(
         "--status", nargs="?", const="", metavar="NAME", help="print how a study stands; without NAME: all"
+    )
+    kept.add_argument("--report", metavar="NAME", help="write a study's report.html again")
+    kept.add_argument(
+        "--compare", nargs="+", metavar="NAME", help="studies side by side, with the same statistics"
     )
     kept.add_argument("--sync", metavar="NAME", help="send MLflow what it could not be sent during a study")
     kept.add_argument(

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MODES = {
     "rerun": {"data_dir"},
     "status": {"storage"},
+    "report": {"storage"},
+    "compare": set[str](),
     "sync": {"storage", "tracking_uri"},
 }
 #: Options that always have a value.
@@ -55,6 +57,10 @@ def run_command(options: dict[str, Any]) -> int:
         raise UserError(f"--{mode}: cannot be combined with --{min(extra).replace('_', '-')}")
     if mode == "rerun":
         return _rerun(options["rerun"], wishes.data_dir, console)
+    if mode == "report":
+        return _report(study_folder(wishes.runs_dir, options["report"], "report"), wishes.storage, console)
+    if mode == "compare":
+        return _compare(wishes.runs_dir, options["compare"], console)
     if mode == "sync":
         return _sync(study_folder(wishes.runs_dir, options["sync"], "sync"), wishes, console)
     if options["status"]:
@@ -181,6 +187,23 @@ def _print_scores(outcome: Outcome, console: Console) -> None:
         )
     counts = ", ".join(f"{count} {name}" for name, count in exported.metrics["trials"].items())
     console.print(f"trials: {counts}; {exported.metrics['ending']}")
+
+
+def _report(folder: Path, storage: str | None, console: Console) -> int:
+    from search.report import rebuild
+
+    console.print(f"report  {_shown(rebuild(folder, storage))}")
+    return 0
+
+
+def _compare(runs: Path, names: Sequence[str], console: Console) -> int:
+    from search.compare import compare
+
+    folders = [study_folder(runs, name, "compare") for name in names]
+    stem = "-".join(folder.name for folder in folders)[:100]
+    out = compare(folders, runs.resolve() / f"compare-{stem}.html", console)
+    console.print(f"report  {_shown(out)}")
+    return 0
 
 
 def _sync(folder: Path, wishes: Wishes, console: Console) -> int:

@@ -150,6 +150,10 @@ def test_two_searches_at_once_do_not_disturb_each_other(home: Path) -> None:
         (["--resume", "nothing"], "--resume nothing"),
         (["--status", "nothing"], "--status nothing"),
         (["--sync", "nothing"], "--sync nothing"),
+        (["--report", "nothing"], "--report nothing"),
+        (["--compare", "nothing", "else"], "--compare nothing"),
+        (["--test-seeds", "-1"], "--test-seeds"),
+        (["--protocol", "mine"], "--protocol"),
         (["--rerun", "nothing"], "--rerun nothing"),
         (["--tracking-uri", "./mlruns"], "--tracking-uri"),
         (["--epochs", "0"], "epochs"),
@@ -174,7 +178,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
     before = sorted(home.rglob("*"))
     options = ["--data-dir", "data"] if {"--space", "--dataset"} & set(arguments) else list(OPTIONS)
     options = ["--data-dir", "data"] if {"--resume", "--rerun"} & set(arguments) else options
-    options = [] if {"--status", "--sync"} & set(arguments) else options
+    options = [] if {"--status", "--sync", "--report", "--compare"} & set(arguments) else options
     assert run_search.main([*options, *arguments]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
