@@ -12,6 +12,7 @@ from search.cluster import read_nodes
 from search.final_options import NAMES, FinalOptions
 from search.machine import Workers, plan_workers
 from search.plan import Plan
+from search.population import check_population
 from search.room import largest
 from search.runtime import ROOT
 from search.space import SCHEDULERS, Schedule, Space
@@ -86,6 +87,8 @@ def check_fit(plan: Plan) -> None:
             raise UserError(
                 f"{space.path}: modals = '{letters}', but {corpus.name} has no '{missing[0]}', only '{there}'"
             )
+    if plan.schedule.name == "pbt":
+        check_population(space, plan.schedule, plan.epochs)
     if corpus.labels.max() < 0 or not all(corpus.dialogues(split).size for split in ("train", "dev", "test")):
         raise UserError(f"corpus {corpus.name}: needs labelled dialogues in train, dev and test")
 

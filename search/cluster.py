@@ -79,38 +79,38 @@ def joined(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def read_nodes(address: str) -> tuple[Node, ...]:
+def read_nodes(address: str, runs_dir: Path) -> tuple[Node, ...]:
     """What the machines of the cluster at `address` have; nothing stays connected.
 
+    Every node that can carry a trial must see `runs_dir`, write there, and import what a trial imports.
+
     Raises:
-        UserError: as `join`, or a node with a GPU cannot tell its memory.
+        UserError: as `join`, or a node cannot run a trial; names the node.
     """
     with joined(address):
         entries = _alive()
+        _check_folder(runs_dir, [entry for entry in entries if entry["Resources"].get("CPU")])
         with_gpu = [entry for entry in entries if entry["Resources"].get("GPU")]
         memory = _ask(with_gpu, _gpu_memory)
         return tuple(_node(entry, memory.get(entry["NodeID"], 0)) for entry in entries)
 
 
-def check_folder(folder: Path) -> None:
-    """Every node that can carry a trial sees `folder`, may write there, and has what a trial imports.
-
-    Called while the cluster is joined.
-
-    Raises:
-        UserError: it is not so; names the node.
-    """
-    probe = folder / f".probe-{uuid.uuid4().hex}"
-    probe.write_text(probe.name, encoding="utf-8")
-    entries = [entry for entry in _alive() if entry["Resources"].get("CPU")]
+def _check_folder(runs_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    there = runs_dir.absolute()
+    while not there.is_dir():  # made by the first study; what it will lie in must be shared, then
+        there = there.parent
+    probe = there / f".probe-{uuid.uuid4().hex}"
     try:
+        probe.touch()
         answers = _ask(entries, _look, str(probe))
+    except OSError as error:
+        raise UserError(f"--runs-dir {runs_dir}: {there} cannot be written ({error.strerror})") from None
     finally:
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     for entry in entries:
         if trouble := answers[entry["NodeID"]]:
             raise UserError(
-                f"--runs-dir {folder.parent}: node {_name(entry)} {trouble}; take one that all nodes share"
+                f"--runs-dir {runs_dir}: node {_name(entry)} {trouble}; take a folder that all nodes share"
             )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.trial import FrozenTrial
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
@@ -268,12 +269,14 @@ class Final:
         return [one.score for one in scores if one is not None and one.score is not None]
 
     def _configs(self) -> Mapping[int, RIGSLConfig]:
-        space, plan = self.plan.space, self.plan
-        return {
-            trial.number: space.config(trial.params, plan.seed, epochs=plan.epochs)
-            for trial in record.finished(self.study)
-            if record.score(trial) is not None
-        }
+        scored = [trial for trial in record.finished(self.study) if record.score(trial) is not None]
+        return {trial.number: self._config(trial) for trial in scored}
+
+    def _config(self, trial: FrozenTrial) -> RIGSLConfig:
+        """The configuration of a trial's best epoch: a child may owe its score to its parent."""
+        if lineage.origin(trial) is None:
+            return self.plan.space.config(trial.params, self.plan.seed, epochs=self.plan.epochs)
+        return lineage.stages(self.study, self.plan.folder / "trials", trial)[-1].config
 
     def _baseline(self) -> RIGSLConfig | None:
         """The first start point: the published configuration."""

@@ -123,7 +123,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         elif ended == "by itself":
             self._end(live, TrialState.COMPLETE, "", float(result[METRIC]))
         else:
-            self._end(live, TrialState.PRUNED, f"stopped by the scheduler after epoch {live.epoch}")
+            reason = lineage.reason(self.study, live.trial.number, live.epoch)
+            self._end(live, TrialState.PRUNED, reason)
 
     def end_running(self, reason: str) -> None:
         """Tell the trials that the end of the study cut off: stopped early, for this `reason`.
@@ -174,7 +175,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def _is_known(self, trial: optuna.Trial, digest: str) -> bool:
         """Whether an earlier trial had this configuration; then `trial` is told what is known."""
         for other in record.begun(self.study):
-            if other.number == trial.number or other.user_attrs.get(record.HASH) != digest:
+            # What a child was trained to does not follow from its configuration alone.
+            same = other.user_attrs.get(record.HASH) == digest and lineage.origin(other) is None
+            if other.number == trial.number or not same:
                 continue
             trial.set_user_attr(record.NOT_RUN, f"same configuration as trial {other.number}")
             for step, value in other.intermediate_values.items():

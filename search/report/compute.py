@@ -14,7 +14,7 @@ from search.report.charts import chart
 from search.report.markup import drawn, heading, pairs, section
 from search.report.material import Material
 from search.report.style import BLUE, GREEN, ORANGE, PURPLE, SOFT
-from search.report.words import DASH
+from search.report.words import DASH, counted
 from search.system_metrics import PREFIX, Line, read_system
 
 #: Most points of a line.
@@ -48,7 +48,7 @@ def _used(m: Material, lines: Sequence[Line]) -> list[tuple[str, str]]:
     )
     rows = [
         ("time of the search", minutes_in_words(record.seconds(m.study) / 60)),
-        ("core hours of trials", f"{trained * threads / 3600:.2f} ({threads} a trial)"),
+        ("core hours of trials", f"{trained * threads / 3600:.2f} ({counted(threads, 'core')} a trial)"),
         ("GPU hours of trials", f"{record.gpu_seconds(m.study) / 3600:.2f}"),
         ("epochs trained", f"{epochs}; {saved} more were not, as weak trials were stopped"),
     ]

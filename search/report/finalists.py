@@ -17,6 +17,8 @@ def finalists(m: Material) -> str:
     title = "Finalists: one lucky training does not win"
     if not found or not found["candidates"]:
         said = "There were no finalists: the winner is the best single training of the search."
+        if m.winner is None:
+            said = "There was nothing to train again."
         return section("finalists", title, note(said))
     return section(
         "finalists", title, _said(found), _table(found), drawn(lambda: _picture(found)), _after(found)

@@ -87,7 +87,8 @@ def _steps(found: Sequence[Point], places: Sequence[float], title: str) -> go.Fi
         line={"color": ORANGE, "shape": "hv", "width": 2.5},
         hoverinfo="skip",
     )
-    figure.update_xaxes(title_text=title, rangemode="tozero")
+    whole = len(found) <= 10 and list(places) == list(range(1, len(found) + 1))
+    figure.update_xaxes(title_text=title, rangemode="tozero", dtick=1 if whole else None)
     figure.update_yaxes(title_text=F1)
     return figure
 

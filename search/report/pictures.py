@@ -134,6 +134,7 @@ def _importance(found: Importances, axes: Axes) -> None:
             bar.set_alpha(opacity)
         axes.barh([0], [0], color=colour, label=name)
     axes.set_yticks(range(len(order)), order)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
-    axes.set(xlabel="share (%); faint: no longer than chance makes a bar")
+    axes.set(xlabel="share (%); faint: chance gives as much")
     axes.legend(frameon=False, loc="lower right")

@@ -85,5 +85,6 @@ def _timeline(m: Material, height: int) -> str:
         trace.update(name=name, marker={"color": STATES[name][0]}, width=0.8)
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title_text="time of day")
-    figure.update_yaxes(title_text="trial", rangemode="tozero")
+    trials = as_ended(m.study).get_trials(deepcopy=False)
+    figure.update_yaxes(title_text="trial", dtick=1 if len(trials) <= 10 else None)
     return chart(figure, "when each trial ran", height=height)

@@ -544,6 +544,14 @@ def test_a_child_is_no_repetition_of_a_trial_with_its_values(life: Life) -> None
     assert life.study.trials[given["number"]].state == TrialState.RUNNING
 
 
+def test_a_fresh_proposal_with_the_values_of_a_child_is_no_repetition_of_it(life: Life) -> None:
+    life.tell(3, 2, 0.1)
+    child = life.begin()
+    life.study.enqueue_trial(life.study.trials[child["number"]].params)
+    fresh = life.begin()
+    assert fresh == {"number": 5, "config": child["config"]}
+
+
 def test_a_worker_goes_on_where_the_parent_was(corpus, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("search.trainable.SAVING_SHARE", 0)  # save after every epoch, however short
     worker = TrialWorker.__new__(TrialWorker)  # Ray's own constructor wants a cluster; it only calls setup

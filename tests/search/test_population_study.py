@@ -140,7 +140,8 @@ def test_a_child_begins_where_its_parent_was_in_place_of_a_weaker_trial(lived: L
         assert replaced.state.name == "PRUNED"
         assert max(replaced.intermediate_values) == start.epoch
         assert parent.intermediate_values[start.epoch] > replaced.intermediate_values[start.epoch]
-        assert f"after epoch {start.epoch}" in replaced.user_attrs[record.REASON]
+        reason = f"stopped after epoch {start.epoch}; trial {child.number} takes its place"
+        assert replaced.user_attrs[record.REASON] == reason
 
 
 def test_an_interrupted_population_goes_on(lived: Lived) -> None:

@@ -143,6 +143,7 @@ def test_few_trials_give_an_honest_page(tmp_path: Path, states: str, sentence: s
     assert ("No trial has a score." in text) == (scored == 0)
     assert ("This needs 2 trials with a score" in text) == (scored < 2)
     assert ("No trial has ended." in text) == (states == "")
+    assert ("There was nothing to train again." in text) == (scored == 0)
     assert "Not drawn" not in text
     assert {path.name for path in (tmp_path / "one").glob("*.png")} == {"history.png"}
 
