@@ -14,6 +14,7 @@ import pytest
 
 from rigsl.errors import UserError
 from search import curve, lock, record, system_metrics, tracking
+from search import sync as syncing
 from search.mlflow_writer import Writer
 from search.sync import sync
 from search.system_metrics import Sampler, read_system
@@ -103,9 +104,9 @@ def test_what_a_killed_study_could_not_send_is_sent_later_and_only_once(home: Pa
     assert tracker.problem.endswith("not sent: the study's run and trials 0, 1, 2, 3")
     with (away.folder / system_metrics.SYSTEM).open("a") as file:
         file.write('{"time": 17')
-    uri, said = f"sqlite:///{home}/mlflow.db", []
-    sent = sync(away.folder, uri, told=said.append)
-    assert (sent.problem, sent.runs, said) == (
+    uri, told = f"sqlite:///{home}/mlflow.db", []
+    sent = sync(away.folder, uri, told=told.append)
+    assert (sent.problem, sent.runs, told) == (
         None,
         5,
         ["0 of 4 trials are up to date", "4 of 4 trials are up to date"],
@@ -138,6 +139,29 @@ def test_epochs_without_a_time_end_with_their_trial(home: Path) -> None:
     end = int(1000 * made.study.trials[0].datetime_complete.timestamp())
     history = MlflowClient(uri).get_metric_history(runs_at(uri)["trial"][0].info.run_id, "train_loss")
     assert [(one.step, one.timestamp) for one in history] == [(1, end - 500), (2, end - 250), (3, end)]
+
+
+def test_the_command_line_says_what_was_sent(
+    home: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import run_search
+
+    monkeypatch.setattr(syncing, "PAUSE", 0.0)
+    made, uri = ByHand(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
+    made.play([], 2)
+    assert run_search.main(["--sync", "one"]) == 1
+    assert "127.0.0.1:9 refuses the connection; not sent: the study's run and trials 0, 1" in said(capsys)
+    assert run_search.main(["--sync", "one", "--tracking-uri", uri]) == 0
+    assert "2 of 2 trials are up to date" in said(capsys)
+    assert_held(uri, made.folder)
+    with lock.held(made.folder / record.LOCK):
+        assert run_search.main(["--sync", "one", "--tracking-uri", uri]) == 2
+    assert "being run by another process" in said(capsys)
+
+
+def said(capsys: pytest.CaptureFixture) -> str:
+    """All that was printed since the last call."""
+    return "".join(capsys.readouterr())
 
 
 def snapshot(uri: str, times: bool = False) -> dict:
