@@ -1,7 +1,6 @@
 """A cluster of real Ray nodes that was started elsewhere; some are lost in mid-search."""
 
 import contextlib
-import dataclasses
 import os
 import socket
 import subprocess
@@ -18,7 +17,7 @@ import ray
 from rigsl.errors import UserError
 from search import carrying, cluster, record
 from search.curve import read_curve
-from search.machine import Workers, plan_workers
+from search.machine import plan_workers
 from search.prepare import prepare
 from search.searcher import StudySearcher
 from search.study import run
@@ -124,9 +123,10 @@ def test_a_cluster_that_cannot_be_used_is_refused(nodes: RayNodes, monkeypatch: 
     assert not ray.is_initialized()
 
 
-def test_the_nodes_decide_how_many_workers_there_are(nodes: RayNodes) -> None:
-    found = cluster.read_nodes(nodes.address)
+def test_the_nodes_decide_how_many_workers_there_are(nodes: RayNodes, tmp_path: Path) -> None:
+    found = cluster.read_nodes(nodes.address, tmp_path / "runs")
     assert not ray.is_initialized()
+    assert list(tmp_path.iterdir()) == [], "nothing is written before a search starts"
     assert {node.name.split("(")[1]: node.cores for node in found} == {
         f"{HEAD})": 0,
         **{f"{host})": 2 for host in NODES},
@@ -147,25 +147,30 @@ def test_a_folder_that_a_node_does_not_see_is_refused(
     nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "VISIBLE", 0.1)
-    monkeypatch.chdir(tmp_path)  # Ray lets workers import from the driver's folder
     runs = os.open(tmp_path, os.O_RDONLY)
     try:
-        with cluster.joined(nodes.address):
-            cluster.check_folder(tmp_path)
-            # The same folder under a name that only this process can follow.
-            with pytest.raises(UserError, match=r"node .* \(127.0.0.[34]\) does not see /proc/self/fd"):
-                cluster.check_folder(Path(f"/proc/self/fd/{runs}"))
-            # This module is not among the packages that travel with a job.
-            with pytest.raises(
-                UserError, match="cannot run a trial: ModuleNotFoundError: No module named 'tests'"
-            ):
-                cluster._ask(cluster._alive(), absent)
+        # A folder under a name that only this process can follow.
+        with pytest.raises(UserError, match=r"node .* \(127.0.0.[34]\) does not see /proc/self/fd"):
+            cluster.read_nodes(nodes.address, Path(f"/proc/self/fd/{runs}/runs"))
     finally:
         os.close(runs)
+    with pytest.raises(UserError, match="--runs-dir /proc/runs: /proc cannot be written"):
+        cluster.read_nodes(nodes.address, Path("/proc/runs"))
+    assert not ray.is_initialized()
     assert list(tmp_path.iterdir()) == []
 
 
-def absent() -> None:
+def test_a_node_that_lacks_a_package_is_named(
+    nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Ray lets workers import from the driver's folder
+    monkeypatch.setattr(cluster, "_look", absent)  # this module is not among the packages that travel
+    expected = r"node .* \(127.0.0.[34]\) cannot run a trial: ModuleNotFoundError: No module named 'tests'"
+    with pytest.raises(UserError, match=expected):
+        cluster.read_nodes(nodes.address, tmp_path)
+
+
+def absent(probe: str) -> None:
     """A task that no node can import."""
 
 
@@ -193,9 +198,10 @@ def test_a_lost_node_costs_no_trial(nodes: RayNodes, tmp_path: Path, monkeypatch
     plan = prepare(
         Wishes(
             trials=6,
+            workers=3,
+            ray_address=nodes.address,
             study="s",
             scheduler="none",
-            device="cpu",
             space=home / "space.toml",
             data_dir=home / "data",
             tracking_uri=f"sqlite:///{home}/mlflow.db",
@@ -203,7 +209,7 @@ def test_a_lost_node_costs_no_trial(nodes: RayNodes, tmp_path: Path, monkeypatch
             test_seeds=0,
         )
     )
-    plan = dataclasses.replace(plan, workers=Workers(3, "cpu", nodes=2), ray_address=nodes.address)
+    assert plan.workers.describe() == "3 on CPU of 2 nodes, 1 thread each"
     cut, hear = PowerCut(nodes, plan.folder / "trials"), StudySearcher.on_trial_result
 
     def on_trial_result(searcher: StudySearcher, trial_id: str, result: dict) -> None:
