@@ -71,7 +71,7 @@ def workers(wishes: Wishes, space: Space, corpus: Corpus) -> Workers:
         cpus=wishes.cpus_per_trial,
         gpus=wishes.gpus_per_trial,
         share=0.25 if space.features == "open" else 0.5,
-        nodes=None if wishes.ray_address is None else read_nodes(wishes.ray_address),
+        nodes=None if wishes.ray_address is None else read_nodes(wishes.ray_address, wishes.runs_dir),
         trial_bytes=lambda device: largest(space, corpus, device),
     )
 

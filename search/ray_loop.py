@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from rigsl.data.corpus import Corpus
 from search import runtime
+from search.carrying import Carrying
 from search.plan import Plan
 from search.trainable import TrialWorker, WorkerOptions
 
@@ -39,6 +40,8 @@ def run_on_ray(
         more: further `WorkerOptions`.
     """
     workers, scratch = plan.workers, plan.folder / ".ray"
+    address = plan.ray_address
+    lookouts = [Carrying(address, workers.cpus, workers.gpus)] if address is not None else []
     options = WorkerOptions(
         trials=trials, device=workers.device, threads=workers.cpus, gpu_fraction=workers.gpus, **more
     )
@@ -59,6 +62,7 @@ def run_on_ray(
                 storage_path=str(scratch),
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
+                callbacks=lookouts,
                 verbose=0,
             )
     finally:
