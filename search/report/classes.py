@@ -77,13 +77,14 @@ def _table(m: Material, test: Json) -> str:
 
 
 def _picture(m: Material, test: Json) -> str:
-    figure = go.Figure()
+    figure, most = go.Figure(), 1.0
     for name, title, colour, symbol in zip(
         ("winner", "baseline"), titles(m), (BLUE, ORANGE), ("circle", "square"), strict=True
     ):
         if test[name] is None:
             continue
         known = {one: found for one, found in test[name]["f1"].items() if found is not None}
+        most = max([most, *(100 * (found["mean"] + (found["std"] or 0)) for found in known.values())])
         figure.add_scatter(
             x=[100 * found["mean"] for found in known.values()],
             y=list(known),
@@ -98,7 +99,7 @@ def _picture(m: Material, test: Json) -> str:
             marker={"color": colour, "symbol": symbol, "size": 10},
         )
     figure.update_layout(scattermode="group", scattergap=0.6)
-    figure.update_xaxes(title_text="F1 (%)", rangemode="tozero")
+    figure.update_xaxes(title_text="F1 (%)", range=[0, min(100, 1.05 * most)])
     figure.update_yaxes(autorange="reversed", type="category")
     height = 120 + 34 * len(test["winner"]["f1"])
     return chart(figure, "F1 of every class on test", height=height)

@@ -41,16 +41,20 @@ def _after(found: Json) -> str:
     if found["optimism"] is None:
         return ""
     gap = 100 * found["optimism"]
-    if gap > 0:
-        return note(
-            f"Regression to the mean: the search scores of these configurations stand {gap:.2f} points above "
-            "their means over fresh seeds. A search picks the highest scores, and with them the luckiest: "
-            "they are no estimate of what a configuration gives."
-        )
-    return note(
-        f"The search scores of these configurations stand {abs(gap):.2f} points below their means over fresh "
-        "seeds: here the search, whose trials may end early, was not too optimistic."
+    said = (
+        f"Regression to the mean: on average the search scores stand {gap:.2f} points above the means over "
+        "fresh seeds. A search picks the highest scores, and with them the luckiest: they are no estimate of "
+        "what a configuration gives."
     )
+    if gap <= 0:
+        said = f"On average the search scores stand {-gap:.2f} points below the means over fresh seeds."
+    short = sum(not one["complete"] for one in found["candidates"])
+    if short:
+        said += (
+            f" {short} of the {len(found['candidates'])} were cut short in the search, so that their search "
+            "scores are lower than those of whole trainings would be."
+        )
+    return note(said)
 
 
 def _table(found: Json) -> str:
@@ -66,13 +70,15 @@ def _table(found: Json) -> str:
                 _mean(one),
                 points(gap),
                 *(percent(score) for score in scores),
-                f"{one['state']}: {one['reason']}" if one["reason"] else one["state"],
+                one["state"],
             )
         )
     seeds = [f"seed {seed}" for seed in found["seeds"]]
     head = ("", "configuration", "search score", "mean ± st. error", "too high by", *seeds, "")
     first = next((i for i, one in enumerate(found["candidates"]) if one["state"] == "winner"), None)
-    return table(head, rows, words=(1, len(head) - 1), marked=first)
+    ended = [f"trial {one['trial']}: {one['reason']}" for one in found["candidates"] if one["reason"]]
+    why = note(f"Why some were not trained with every seed: {'; '.join(ended)}.") if ended else ""
+    return table(head, rows, words=(1, len(head) - 1), marked=first) + why
 
 
 def _mean(one: Json) -> str:
