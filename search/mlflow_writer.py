@@ -7,15 +7,17 @@ may be sent twice.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rigsl.data.corpus import Corpus
+from rigsl.files import sha256
 from search.mlflow_store import connect
 from search.runs import PARENT, Run
 from search.served_model import Registration, register_best
@@ -29,6 +31,8 @@ BATCH = 800
 PAGE = 500
 #: Tags by which a study's runs are found again.
 KEY, CHILD = "study_key", "mlflow.parentRunId"
+#: Tag: SHA-256 of the names and contents of a run's files.
+FILES = "files_sha256"
 
 
 @dataclass
@@ -110,9 +114,8 @@ class Writer:
             else:
                 self._mlflow.set_terminated(held.run_id, run.status, run.end)
             held.status, held.end = run.status, run.end
-        for path, folder in run.artifacts:
-            self._mlflow.log_artifact(held.run_id, str(path), folder or None)
-            self.sent["files"] += 1
+        if run.artifacts:
+            self._send(run.artifacts, held)
 
     def register(self, folder: Path, corpus: Corpus, tags: Mapping[str, str]) -> Registration:
         """Register the checkpoint in `folder` as the model of the study's run."""
@@ -155,6 +158,18 @@ class Writer:
             held.steps |= {metric.key: metric.step for metric in batch}
             self.sent["metrics"] += len(batch)
             tags, params = {}, {}
+
+    def _send(self, artifacts: Sequence[tuple[Path, str]], held: Held) -> None:
+        """The files, unless exactly these are there: a tag says so as soon as the last one is."""
+        told = "".join(f"{folder}/{path.name} {sha256(path)}" for path, folder in artifacts)
+        digest = hashlib.sha256(told.encode()).hexdigest()
+        if held.tags.get(FILES) == digest:
+            return
+        for path, folder in artifacts:
+            self._mlflow.log_artifact(held.run_id, str(path), folder or None)
+            self.sent["files"] += 1
+        self._mlflow.set_tag(held.run_id, FILES, digest, synchronous=True)
+        held.tags[FILES] = digest
 
     def _create(self, run: Run) -> Held:
         """Make the run; until the answer is there, nobody knows whether it exists."""

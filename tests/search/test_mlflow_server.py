@@ -123,6 +123,6 @@ def test_a_server_that_hangs_and_dies_is_sent_everything_later(
     assert sync(plan.folder).problem is None
     assert_held(server.uri, plan.folder)
     again = sync(plan.folder)
-    assert (again.problem, again.runs, again.metrics) == (None, 0, 0)
+    assert (again.problem, again.runs, again.metrics, again.files) == (None, 0, 0, 0)
     assert_held(server.uri, plan.folder)
     assert record.seconds(record.read_record(plan.folder)) > 0

@@ -123,6 +123,7 @@ def test_what_a_killed_study_could_not_send_is_sent_later_and_only_once(home: Pa
     assert_held(uri, made.folder)
     other = f"sqlite:///{home}/other.db"
     assert sync(made.folder, other).files == 2
+    assert sync(made.folder, other).files == 0
     assert_held(other, made.folder)
     assert snapshot(other, times=True) == snapshot(uri, times=True), "sent late, it is the same"
 
