@@ -1,0 +1,262 @@
+"""How far the memory estimate is from what a training takes: ``python -m benchmarks.memory``.
+
+Estimated against measured bytes of tensors at the peak of a training (built, and two epochs with their
+validations, so that the best weights are there while the second one trains). On a GPU CUDA's allocator
+measures, on the CPU PyTorch's profiler, which hears of every allocation and release. The column "process"
+says by how much a process of its own grew; on a GPU, what the allocator took from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import ProfilerActivity, profile
+
+from rigsl.config import RIGSLConfig
+from rigsl.data.batches import BatchSource
+from rigsl.data.corpus import Corpus
+from rigsl.data.source import load_corpus
+from rigsl.memory import Shapes, estimate_peak_bytes
+from rigsl.presets import preset
+from rigsl.training import Training
+from search.space import read_space
+
+ROOT = Path(__file__).resolve().parents[1]
+SPACE = ROOT / "spaces" / "meld_open.toml"
+EPOCHS = 2
+MIB = 2**20
+#: On the CPU a process grows by at most so many times the estimate, and so many bytes.
+LOSS, OWN = 1.6, 100 * MIB
+SMALL = RIGSLConfig(
+    modals="ld",
+    hidden_dim=64,
+    num_L=1,
+    num_K=1,
+    nodeformer_heads=2,
+    nb_features_dim=32,
+    gumbel_k=4,
+    batch_size=8,
+)
+
+
+def synthetic_corpus(
+    lengths: Sequence[int] | NDArray[np.int64],
+    widths: dict[str, int],
+    *,
+    validation: int,
+    views: int = 1,
+    speakers: int = 2,
+) -> Corpus:
+    """Random features in dialogues of the given lengths, the last of which are for validation."""
+    rng = np.random.default_rng(0)
+    count = int(np.sum(lengths))
+    turn = np.concatenate([np.arange(length) for length in lengths])
+    shapes = {
+        letter: (count, views, width) if letter == "l" else (count, width) for letter, width in widths.items()
+    }
+    return Corpus(
+        name="synthetic",
+        features={name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()},
+        labels=rng.integers(0, 6, count),
+        speakers=turn % speakers,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        splits=np.array([0] * (len(lengths) - validation) + [1] * validation, dtype=np.uint8),
+        dialogue_ids=tuple(str(index) for index in range(len(lengths))),
+        classes=tuple("abcdef"),
+        text_default="mean",
+        text=np.frombuffer(b"x" * count, dtype=np.uint8),
+        text_offsets=np.arange(count + 1),
+        provenance={},
+    )
+
+
+def _lengths(count: int, mean: float, longest: int) -> NDArray[np.int64]:
+    """Lengths of dialogues, skewed as those of MELD and IEMOCAP are; one of them is the longest."""
+    drawn = np.random.default_rng(1).gamma(4.0, mean / 4.0, count).round().clip(1, longest).astype(np.int64)
+    drawn[count // 3] = longest
+    return drawn
+
+
+def iemocap_like() -> Corpus:
+    """A fifth of IEMOCAP in its own widths and lengths."""
+    widths = {"l": 1024, "a": 1582, "v": 342}
+    return synthetic_corpus(_lengths(28, 49, 110), widths, validation=4, views=4)
+
+
+def meld_like() -> Corpus:
+    """A tenth of MELD in the widths of its official features and its own lengths."""
+    widths = {"l": 1024, "a": 300, "v": 342}
+    return synthetic_corpus(_lengths(112, 9.6, 33), widths, validation=12, views=4, speakers=4)
+
+
+def open_meld() -> Corpus:
+    """MELD with the open features: every fourth training dialogue, and dev."""
+    corpus = load_corpus("MELD", "open")
+    kept = np.concatenate([corpus.dialogues("train")[::4], corpus.dialogues("dev")])
+    rows = corpus.rows(kept)
+    return Corpus(
+        name=corpus.name,
+        features={letter: values[rows] for letter, values in corpus.features.items()},
+        labels=corpus.labels[rows],
+        speakers=corpus.speakers[rows],
+        offsets=np.concatenate([[0], np.cumsum(corpus.lengths[kept])]),
+        splits=corpus.splits[kept],
+        dialogue_ids=tuple(corpus.dialogue_ids[index] for index in kept),
+        classes=corpus.classes,
+        text_default=corpus.text_default,
+        text=np.frombuffer(b"x" * len(rows), dtype=np.uint8),
+        text_offsets=np.arange(len(rows) + 1),
+        provenance={},
+    )
+
+
+def one_long_dialogue() -> Corpus:
+    """Short dialogues, and one of 300 utterances."""
+    return synthetic_corpus([20] * 10 + [300] + [20] * 5, {"l": 64, "d": 20}, validation=5)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A configuration on a corpus."""
+
+    name: str
+    config: RIGSLConfig
+    corpus: Callable[[], Corpus]
+
+
+def cases() -> Iterator[Case]:
+    """Published configurations, start points of a search, all backbones, and extremes."""
+    iemocap, meld = preset("official/iemocap").config, preset("official/meld").config
+    yield Case("official/iemocap", iemocap, iemocap_like)
+    yield Case("official/meld", meld, meld_like)
+    space = read_space(SPACE)
+    for number, start in enumerate(space.starts, 1):
+        yield Case(f"open MELD, start {number}", space.config(start, seed=0), open_meld)
+    deep = SMALL.replace(modals="lav", hidden_dim=128, num_L=4, num_K=2, ema=0.99)
+    for backbone in ("GCN", "GAT", "MMGCN"):
+        yield Case(backbone, deep.replace(backbone=backbone), iemocap_like)
+    yield Case("bfloat16", meld.replace(precision="bf16", num_K=1, hidden_dim=256), meld_like)
+    wide = SMALL.replace(hidden_dim=768, batch_size=1, ema=0.9)
+    yield Case("weights outweigh all", wide, one_long_dialogue)
+    yield Case("one long dialogue", SMALL.replace(hidden_dim=32, num_K=3, gumbel_k=64), one_long_dialogue)
+    extremes: dict[str, dict[str, Any]] = {
+        "official quirks, LSTM": {"official_quirks": True, "base_model": "LSTM"},
+        "sparsemax, one modality": {"sparsifier": "sparsemax", "modals": "l", "num_L": 6},
+        "validation outweighs all": {"batch_size": 1, "use_gumbel": False, "use_cgs": False},
+        "without IGR, deep": {"use_igr": False, "use_residue": True, "num_L": 12},
+        "jumping knowledge": {"use_jk_nodeformer": True, "num_K": 6, "norm": "LN"},
+    }
+    for name, changes in extremes.items():
+        yield Case(name, SMALL.replace(**changes), open_meld)
+
+
+def train(config: RIGSLConfig, corpus: Corpus, device: str) -> None:
+    """A training as the estimate means it."""
+    training = Training(config, corpus, device=device)
+    for _ in range(EPOCHS):
+        training.step()
+
+
+def measured_peak(config: RIGSLConfig, corpus: Corpus, device: str = "cpu") -> int:
+    """Most bytes of tensors alive at one time in a training, as an allocator says."""
+    if device == "cpu":
+        return _profiled_peak(lambda: train(config, corpus, device))
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    train(config, corpus, device)
+    return torch.cuda.max_memory_allocated(device)
+
+
+def _profiled_peak(work: Callable[[], None]) -> int:
+    gather = BatchSource._gather
+
+    def own(source: BatchSource, letter: str, rows: NDArray[np.int64]) -> torch.Tensor:
+        return gather(source, letter, rows).clone()  # the profiler does not hear of numpy's memory
+
+    activities = [ProfilerActivity.CPU]
+    with (
+        patch.object(BatchSource, "_gather", own),
+        profile(activities=activities, profile_memory=True, acc_events=False) as profiled,
+    ):
+        work()
+    total = peak = 0
+    for event in profiled.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            total += event.nbytes()
+            peak = max(peak, total)
+    return peak
+
+
+def process_growth(case: Case) -> int:
+    """Bytes that the resident memory of this process grows by at most: to be asked once in a process."""
+    corpus = case.corpus()
+    train(SMALL.replace(hidden_dim=4), one_long_dialogue(), "cpu")  # what is loaded at first use
+    before = _resident("VmRSS")
+    train(case.config, corpus, "cpu")
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> int:
+    """A line of /proc/self/status in bytes. (ru_maxrss is no use: a child inherits its parent's.)"""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split(f"{name}:")[1].split()[0]) * 1024
+
+
+def _taken(case: Case, device: str) -> int:
+    """What the process took from the machine for this case."""
+    if device != "cpu":
+        return torch.cuda.max_memory_reserved(device)
+    command = [sys.executable, "-m", "benchmarks.memory", "--growth-of", case.name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
+
+
+def report(device: str, chosen: Sequence[Case]) -> None:
+    """Measure and print."""
+    table = Table(title=f"Peak memory of a training on {device}, MiB")
+    table.add_column("configuration", no_wrap=True)
+    for column in ("estimated", "measured", "ratio", "process"):
+        table.add_column(column, justify="right")
+    errors, above = [], 0
+    for case in chosen:
+        corpus = case.corpus()
+        estimated = estimate_peak_bytes(case.config, Shapes.of(corpus), device=device)
+        measured = measured_peak(case.config, corpus, device)
+        taken = _taken(case, device)
+        errors.append(abs(estimated / measured - 1))
+        above += taken > LOSS * estimated + OWN
+        numbers = [f"{value / MIB:,.0f}" for value in (estimated, measured, taken)]
+        table.add_row(case.name, *numbers[:2], f"{estimated / measured:.3f}", numbers[2])
+    Console().print(table)
+    print(f"worst |ratio - 1|: {max(errors):.3f}")
+    print(f"process above {LOSS} x estimated + {OWN // MIB} MiB: {above} of {len(errors)}")
+
+
+def main() -> None:
+    """Print the table, or one process's growth."""
+    parser = argparse.ArgumentParser(description="Peak memory of trainings: estimated against measured.")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--growth-of", help="print what one case makes this process grow by, on the CPU")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.growth_of:
+        print(process_growth(next(case for case in cases() if case.name == args.growth_of)))
+    else:
+        report(args.device, [case for case in cases() if args.only in case.name])
+
+
+if __name__ == "__main__":
+    main()
