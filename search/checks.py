@@ -14,6 +14,7 @@ from search.machine import Workers, plan_workers
 from search.plan import Plan
 from search.population import check_population
 from search.room import largest
+from search.sampler import make_sampler
 from search.runtime import ROOT
 from search.space import SCHEDULERS, Schedule, Space
 from search.wishes import Wishes
@@ -87,6 +88,7 @@ def check_fit(plan: Plan) -> None:
             raise UserError(
                 f"{space.path}: modals = '{letters}', but {corpus.name} has no '{missing[0]}', only '{there}'"
             )
+    make_sampler(plan.sampler, plan.seed, 0, space)  # refuses a space that it cannot model
     if plan.schedule.name == "pbt":
         check_population(space, plan.schedule, plan.epochs)
     if corpus.labels.max() < 0 or not all(corpus.dialogues(split).size for split in ("train", "dev", "test")):

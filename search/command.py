@@ -85,9 +85,10 @@ def _search(plan: Plan, data_dir: Path | None, console: Console) -> int:
     outcome = run(plan)
     plan = outcome.plan
     shown = _shown(plan.folder)
-    if outcome.tracking_problem:
-        console.print(f"warning: MLflow is not up to date: {outcome.tracking_problem}")
     python, mlflow = program("python"), program("mlflow")
+    if outcome.tracking_problem:
+        console.print(f"warning: MLflow is not up to date: {outcome.tracking_problem}; send it later with:")
+        console.print(f"  {python} run_search.py --sync {plan.name}{_runs_dir(plan)}")
     data = "" if data_dir is None else f" --data-dir {data_dir}"
     resume = f"{python} run_search.py --resume {plan.name}{_runs_dir(plan)}{data}"
     if outcome.interrupted is not None:

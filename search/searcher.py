@@ -143,7 +143,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def _seed(self) -> None:
         number = sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
-        self.study.sampler = make_sampler(self.sampler, self.seed, number)
+        self.study.sampler = make_sampler(self.sampler, self.seed, number, self.space)
 
     def _hand_out(
         self, trial_id: str, trial: optuna.Trial, resumed: FrozenTrial | None

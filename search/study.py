@@ -20,7 +20,7 @@ from search.budget import Spent, exhausted
 from search.curve import METRIC
 from search.events import Listener
 from search.export import Exported, export
-from search.final_stage import Final
+from search.final_stage import Chosen, Final
 from search.final_test import read_final_record
 from search.interruption import Interruption
 from search.keeper import Clock, Keeper
@@ -74,7 +74,8 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
         clock = Clock(record.seconds(study), record.gpu_seconds(study), plan.workers.gpus)
         progress = Progress(plan, study, clock.seconds)
         population = make_population(plan, study)
-        with Tracker(plan, study) as tracker, progress:
+        exported = None
+        with Tracker(plan, study, progress.note) as tracker, progress:
             keeper = Keeper(study, plan.folder, clock, population)
             stopper = StudyStopper(plan, study, clock, interruption, progress.ending)
             heard: list[Listener] = [keeper, stopper, tracker, progress, *listeners]
@@ -86,19 +87,26 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
             if interruption.signal is not None:
                 study.set_user_attr(record.STANDING, "interrupted")
                 tracker.interrupted()
-                return _outcome(plan, study, ending, interruption.signal, None, tracker)
-            keeper.ended()
-            exported = None if chosen is None else export(plan, study, chosen, ending)
-            final.clean(chosen)
-            study.set_user_attr(record.STANDING, f"finished: {ending}")
-            write_report(plan, study, exported)
-            if exported is not None:
-                final_record = read_final_record(plan.folder)
-                write_model_card(plan, exported.metrics, final_record, claim(plan, study, exported))
-                write_next_space(plan.folder, plan.space, study, final_record["winner"]["params"])
-            tracker.done(ending, exported)
+            else:
+                keeper.ended()
+                exported = _finish(plan, study, chosen, ending)
+                final.clean(chosen)
+                tracker.done(ending, exported)
+    # Only now MLflow has taken what it takes.
     registered = None if exported is None else tracker.register(exported, plan.corpus)
-    return _outcome(plan, study, ending, None, exported, tracker, registered)
+    return _outcome(plan, study, ending, interruption.signal, exported, tracker, registered)
+
+
+def _finish(plan: Plan, study: optuna.Study, chosen: Chosen | None, ending: str) -> Exported | None:
+    """Write what the user keeps: ``best/`` and the report."""
+    exported = None if chosen is None else export(plan, study, chosen, ending)
+    study.set_user_attr(record.STANDING, f"finished: {ending}")
+    write_report(plan, study, exported)
+    if exported is not None:
+        found = read_final_record(plan.folder)
+        write_model_card(plan, exported.metrics, found, claim(plan, study, exported))
+        write_next_space(plan.folder, plan.space, study, found["winner"]["params"])
+    return exported
 
 
 def _outcome(
@@ -108,7 +116,7 @@ def _outcome(
     signal: int | None,
     exported: Exported | None,
     tracker: Tracker,
-    registered: Registration | None = None,
+    registered: Registration | None,
 ) -> Outcome:
     counts = record.counts(study)
     return Outcome(plan, ending, signal, counts, exported, tracker.problem, tracker.page, registered)

@@ -139,7 +139,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         assert self._training is not None
         if report.improved:
             save_checkpoint(self._folder / MODEL, self._training.best_model())
-        self._curve.append({"epoch": report.epoch, **report.metrics()})
+        self._curve.append({"epoch": report.epoch, "time": round(time.time(), 3), **report.metrics()})
         append_epoch(self._folder, self._curve[-1])
         every = self.options.snapshot_every
         snapshot = every > 0 and report.epoch % every == 0 and not report.done
