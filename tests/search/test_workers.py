@@ -7,9 +7,10 @@ import random
 import signal
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -20,15 +21,15 @@ from rigsl.errors import UserError
 from search import machine, record, runtime
 from search.curve import read_curve
 from search.machine import CONTEXT, PROCESS, Node, Workers, plan_workers
-from search.plan import Plan
 from search.prepare import prepare
 from search.searcher import StudySearcher
 from search.study import run
-from search.trainable import MODEL, TrialWorker, WorkerOptions
+from search.trainable import TrialWorker
 from search.wishes import Wishes
 
-from .corpus import make_corpus, write_home
+from .corpus import write_home
 from .mirror import mlflow_runs
+from .one_worker import make_worker, train
 
 GB = 10**9
 
@@ -131,120 +132,120 @@ def ray_of_the_module() -> Iterator[None]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_of_the_module: None) -> Path:
-    folder = write_home(tmp_path / "home", epochs=20)
+    folder = write_home(tmp_path / "home", epochs=40)
     monkeypatch.chdir(folder)
     return folder
 
 
-def plan_for(home: Path, workers: Workers, **wishes: object) -> Plan:
-    given = {
-        "space": home / "space.toml",
-        "data_dir": home / "data",
-        "tracking_uri": f"sqlite:///{home}/mlflow.db",
-        "device": "cpu",
-        "scheduler": "none",
-        "finalists": 0,
-        "test_seeds": 0,
-    }
-    return dataclasses.replace(prepare(Wishes(**(given | wishes))), workers=workers)
+class Killer:
+    """Follows every report of a worker; kills the worker of one trial twice.
 
+    It waits until all places are used, first, and at the end until they are used again, and then interrupts
+    the study.
+    """
 
-class Watcher:
-    """Hears every report of a worker, with the worker's process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        hear, watcher = StudySearcher.on_trial_result, self
-
-        def on_trial_result(searcher: StudySearcher, trial_id: str, result: dict) -> None:
-            hear(searcher, trial_id, result)
-            watcher.heard(searcher.live[trial_id].trial.number, result)
-
-        monkeypatch.setattr(StudySearcher, "on_trial_result", on_trial_result)
+    def __init__(self, trials: Path, places: int) -> None:
+        self.trials, self.places = trials, places
+        self.victim = -1
+        self.killed: list[int] = []  #: processes
+        self.first_lines: list[dict] = []  #: of the victim's curve, at both times
+        self.before: dict[int, str] = {}  #: processes and their GPUs until the first was killed
+        self.after: dict[int, str] = {}  #: and since the second was
 
     def heard(self, number: int, result: dict) -> None:
-        raise NotImplementedError
+        process = result["pid"]
+        if not self.killed:
+            self.before[process] = result["gpu"]
+            if len(self.before) == self.places and 5 <= result["epoch"] <= 30:
+                self.victim = number
+                self._kill(process)
+        elif len(self.killed) == 1:
+            if number == self.victim and process not in self.killed:
+                self._kill(process)
+        else:
+            self.after[process] = result["gpu"]
+            if len(self.after) == self.places:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def told(self, future: object) -> object:
+        """What Ray Tune hears: of the second kill as if it had been Ray's memory monitor."""
+        import ray
+
+        try:
+            return ray.get(future)
+        except ray.exceptions.RayActorError:
+            if len(self.killed) < 2:
+                raise
+            raise ray.exceptions.OutOfMemoryError("the node is running low on memory") from None
+
+    def _kill(self, process: int) -> None:
+        self.first_lines.append(read_curve(self.trials / f"{self.victim:04d}")[0])
+        self.killed.append(process)
+        os.kill(process, signal.SIGKILL)
 
 
-def test_a_worker_that_is_lost_twice_fails_its_trial_and_is_replaced(
+def test_half_a_gpu_a_trial_and_a_worker_that_is_lost_twice(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ray
     from ray.air.execution._internal import event_manager
 
-    class Killer(Watcher):
-        """Kills the worker of trial 1 twice, then waits until two workers report again.
+    plan = prepare(
+        Wishes(
+            trials=5000,
+            study="s",
+            device="cpu",
+            scheduler="none",
+            space=home / "space.toml",
+            data_dir=home / "data",
+            tracking_uri=f"sqlite:///{home}/mlflow.db",
+        )
+    )
+    plan = dataclasses.replace(plan, workers=Workers(4, "cpu", gpus=0.5, gpu_total=2))
+    killer, hear = Killer(plan.folder / "trials", 4), StudySearcher.on_trial_result
 
-        The first time as the system does, the second time as Ray's memory monitor, which says so.
-        """
+    def on_trial_result(searcher: StudySearcher, trial_id: str, result: dict) -> None:
+        hear(searcher, trial_id, result)
+        killer.heard(searcher.live[trial_id].trial.number, result)
 
-        killed: list[int]
-        lines: list[dict]  #: first lines of the trial's curve
-        later: set[int]
-
-        def heard(self, number: int, result: dict) -> None:
-            if number == 1:
-                if result["pid"] not in self.killed and result["epoch"] >= 8 and len(self.killed) < 2:
-                    self.lines.append(read_curve(plan.folder / "trials" / "0001")[0])
-                    self.killed.append(result["pid"])
-                    os.kill(result["pid"], signal.SIGKILL)
-            elif len(self.killed) == 2:
-                self.later.add(result["pid"])
-                if len(self.later) == 2:
-                    os.kill(os.getpid(), signal.SIGTERM)
-
-    class Told:
-        """In place of `ray`, where Ray Tune hears of its workers."""
-
-        def get(self, future: object) -> object:
-            try:
-                return ray.get(future)
-            except ray.exceptions.RayActorError:
-                if len(killer.killed) < 2:
-                    raise
-                raise ray.exceptions.OutOfMemoryError("the node is running low on memory") from None
-
-    monkeypatch.setattr(event_manager, "ray", Told())
-    killer = Killer(monkeypatch)
-    killer.killed, killer.lines, killer.later = [], [], set()
-    plan = plan_for(home, Workers(2, "cpu"), trials=400, study="s")
-    outcome = run(plan)
+    monkeypatch.setattr(StudySearcher, "on_trial_result", on_trial_result)
+    monkeypatch.setattr(event_manager, "ray", SimpleNamespace(get=killer.told))
+    assert run(plan).interrupted == signal.SIGTERM
+    # Four trials at a time on two GPUs, and again after two workers were lost.
+    assert sorted(killer.before.values()) == sorted(killer.after.values()) == ["0", "0", "1", "1"]
     assert len(set(killer.killed)) == 2
-    assert len(killer.later) == 2, "both places are used again"
-    assert outcome.interrupted == signal.SIGTERM
+    assert not {*killer.killed} & {*killer.after}
     trials = record.begun(record.read_record(plan.folder))
-    failed = [trial for trial in trials if trial.state.name == "FAIL"]
-    assert [trial.number for trial in failed] == [1]
-    assert failed[0].user_attrs[record.REASON].startswith("worker lost twice")
-    assert killer.lines[0] == killer.lines[1], "it went on, and did not compute its first epoch again"
-    known = sorted(failed[0].intermediate_values)
-    assert known == list(range(1, known[-1] + 1))
-    for trial in trials:
-        if trial.state.name == "COMPLETE":
-            lines = read_curve(plan.folder / "trials" / f"{trial.number:04d}")
-            assert [line["epoch"] for line in lines] == list(range(1, 21))
-
-
-def test_half_a_gpu_a_trial_runs_twice_as_many_trials_as_gpus(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Places(Watcher):
-        """Which process reported on which GPU."""
-
-        def heard(self, number: int, result: dict) -> None:
-            gpus[result["gpu"]].add(result["pid"])
-
-    gpus: dict[str, set[int]] = defaultdict(set)
-    Places(monkeypatch)
-    outcome = run(plan_for(home, Workers(4, "cpu", gpus=0.5, gpu_total=2), trials=4))
-    assert {gpu: len(processes) for gpu, processes in gpus.items()} == {"0": 2, "1": 2}
-    trials = record.begun(record.read_record(outcome.plan.folder))
-    assert sorted(trial.user_attrs["gpu"] for trial in trials) == ["0", "0", "1", "1"]
-    tags = [one.data.tags for one in mlflow_runs(home)["trial"]]
-    assert sorted(one["gpu"] for one in tags) == ["0", "0", "1", "1"]
-    assert {one["host"].split(" (")[0] for one in tags} == {os.uname().nodename}
+    (failed,) = [trial for trial in trials if trial.state.name == "FAIL"]
+    assert failed.number == killer.victim
+    assert failed.user_attrs[record.REASON].startswith("worker lost twice")
+    assert killer.first_lines[0] == killer.first_lines[1], "it went on from where it was, once"
+    assert sorted(failed.intermediate_values) == list(range(1, len(failed.intermediate_values) + 1))
+    complete = {str(trial.number): trial for trial in trials if trial.state.name == "COMPLETE"}
+    assert complete
+    for trial in complete.values():
+        lines = read_curve(plan.folder / "trials" / f"{trial.number:04d}")
+        assert [line["epoch"] for line in lines] == sorted(trial.intermediate_values) == list(range(1, 41))
+    for tags in (one.data.tags for one in mlflow_runs(home)["trial"]):
+        if tags["trial"] in complete:
+            assert tags["gpu"] in ("0", "1")
+            assert tags["host"].startswith(f"{os.uname().nodename} (")
 
 
 # Workers that forget.
+
+
+class UsedWorker(NamedTuple):
+    worker: TrialWorker
+    folder: Path
+    states: list[tuple[dict, dict]]
+
+
+#: Trials that use what a process could remember.
+DIRTY = [
+    {"hidden_dim": 12, "precision": "bf16", "dropout": 0.5, "use_gumbel": True, "gumbel_k": 4},
+    {"deterministic": True, "ema": 0.5, "backbone": "GCN"},
+    {"backbone": "GAT", "seed": 7, "batch_size": 3},
+]
 
 
 def process_state() -> dict[str, object]:
@@ -265,80 +266,45 @@ def process_state() -> dict[str, object]:
     }
 
 
-def make_worker(folder: Path, corpus: object = None) -> TrialWorker:
-    worker = TrialWorker.__new__(TrialWorker)  # Ray's own constructor wants a cluster; it only calls setup
-    options = WorkerOptions(trials=folder / "trials", device="cpu", threads=1)
-    worker.setup({"number": 0, "config": CONFIG}, corpus or make_corpus(), options)
-    return worker
-
-
-CONFIG = {
-    "modals": "ld",
-    "hidden_dim": 8,
-    "num_K": 1,
-    "nodeformer_heads": 2,
-    "nb_features_dim": 8,
-    "epochs": 3,
-}
-#: Trials that use what a process could remember.
-DIRTY = [
-    {"hidden_dim": 12, "precision": "bf16", "dropout": 0.5, "use_gumbel": True, "gumbel_k": 4},
-    {"deterministic": True, "ema": 0.5, "backbone": "GCN"},
-    {"backbone": "MMGCN", "seed": 7, "batch_size": 3},
-]
-
-
-def train(worker: TrialWorker, folder: Path, number: int, config: dict) -> dict:
-    """Every number of a trial: its reports and its weights."""
-    from safetensors.torch import load_file
-
-    worker.reset_config({"number": number, "config": CONFIG | config})
-    reports = [worker.step()]
-    while not reports[-1]["done"]:
-        reports.append(worker.step())
-    numbers = [{name: value for name, value in one.items() if "seconds" not in name} for one in reports]
-    path = folder / "trials" / f"{number:04d}" / MODEL / "model.safetensors"
-    weights = (
-        {name: tensor.double().sum().item() for name, tensor in load_file(path).items()}
-        if path.exists()
-        else {}
-    )
-    return {"reports": numbers, "weights": weights}
-
-
-def test_a_trial_leaves_its_process_as_it_found_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = make_worker(tmp_path)
-    train(worker, tmp_path, 0, {})  # the first one starts what torch starts once
-    for number, config in enumerate(DIRTY, 1):
-        before = process_state()
-        assert train(worker, tmp_path, number, config)["reports"][-1]["ended"] == "by itself"
-        assert process_state() == before, config
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> UsedWorker:
+    """A worker after trials of all kinds, and the process before and after each of them."""
+    folder = tmp_path_factory.mktemp("used")
+    worker, states = make_worker(folder), []
+    train(worker, folder, 0, {})  # the first one starts what torch starts once
 
     def fail(*_: object) -> None:
         raise RuntimeError("in the middle of an epoch")
 
-    monkeypatch.setattr("rigsl.training.task_loss", fail)
-    for number, config in enumerate(DIRTY, 11):
-        before = process_state()
-        assert train(worker, tmp_path, number, config)["reports"][-1]["ended"] == "failed"
-        assert process_state() == before, config
+    with pytest.MonkeyPatch.context() as patch:
+        for number, config in enumerate([*DIRTY, *DIRTY], 1):
+            if number > len(DIRTY):
+                patch.setattr("rigsl.training.task_loss", fail)
+            before = process_state()
+            ended = train(worker, folder, number, config)["reports"][-1]["ended"]
+            assert ended == ("failed" if number > len(DIRTY) else "by itself")
+            states.append((before, process_state()))
+    return UsedWorker(worker, folder, states)
 
 
-def test_a_reused_worker_gives_the_bits_of_a_fresh_process(tmp_path: Path) -> None:
-    worker = make_worker(tmp_path)
-    for number, config in enumerate(DIRTY, 1):
-        train(worker, tmp_path, number, config)
+def test_a_trial_leaves_its_process_as_it_found_it(used: UsedWorker) -> None:
+    assert len(used.states) == 2 * len(DIRTY)
+    for before, after in used.states:
+        assert before == after
+
+
+def test_a_reused_worker_gives_the_bits_of_a_fresh_process(used: UsedWorker, tmp_path: Path) -> None:
     wish = {"dropout": 0.3, "use_gumbel": True, "gumbel_k": 2, "num_L": 2}
-    reused = train(worker, tmp_path, 9, wish)
+    reused = train(used.worker, used.folder, 90, wish)
     assert len(reused["weights"]) > 10
     code = (
-        "import json, sys, torch; from pathlib import Path; from tests.search import test_workers as tests; "
+        "import json, sys, torch; from pathlib import Path; from tests.search import one_worker as one; "
         "folder, wish = Path(sys.argv[1]), json.loads(sys.argv[2]); "
-        "found = tests.train(tests.make_worker(folder), folder, 9, wish); "
+        "found = one.train(one.make_worker(folder), folder, 90, wish); "
         "print(json.dumps([torch.get_num_threads(), found]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "fresh"), json.dumps(wish)],
+        [sys.executable, "-c", code, str(tmp_path), json.dumps(wish)],
         cwd=runtime.ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "2"},  # a user's own setting does not change the numbers
         capture_output=True,
