@@ -14,8 +14,8 @@ from search.machine import Workers, plan_workers
 from search.plan import Plan
 from search.population import check_population
 from search.room import largest
-from search.sampler import make_sampler
 from search.runtime import ROOT
+from search.sampler import make_sampler
 from search.space import SCHEDULERS, Schedule, Space
 from search.wishes import Wishes
 

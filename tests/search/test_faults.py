@@ -1,0 +1,125 @@
+"""Twenty kills at random moments: the driver and its workers, again and again, until the study is over."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from search import record
+from search.runtime import ROOT
+
+from .corpus import write_home
+
+KILLS, TRIALS, EPOCHS = 20, 30, 12
+NEW = ("--space", "space.toml", "--trials", str(TRIALS), "--study", "s", "--scheduler", "none")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return write_home(tmp_path / "home", epochs=EPOCHS)
+
+
+def start(home: Path, *arguments: str) -> subprocess.Popen:
+    with (home / "output.txt").open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "run_search.py"), "--data-dir", "data", *arguments],
+            cwd=home, stdout=file, stderr=file, start_new_session=True,
+        )  # fmt: skip
+
+
+def trials(home: Path, copy: Path) -> list:
+    """The record as it lies there after a kill, read from a copy: reading must not repair it."""
+    journal = home / "runs" / "s" / record.JOURNAL
+    if not journal.exists():
+        return []
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    whole, _, _ = journal.read_bytes().rpartition(b"\n")
+    (copy / record.JOURNAL).write_bytes(whole + b"\n")
+    try:
+        return record.read_record(copy).trials
+    except (KeyError, ValueError):  # killed before the study was in it
+        return []
+
+
+def workers(driver: int) -> list[psutil.Process]:
+    """The processes in which the driver's trials run."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(driver).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "TrialWorker" in " ".join(child.cmdline()):
+                    found.append(child)
+    return found
+
+
+def wait_for_workers(driver: subprocess.Popen) -> None:
+    end = time.monotonic() + 60
+    while not workers(driver.pid) and driver.poll() is None and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def kill_worker(driver: int, chance: random.Random) -> bool:
+    """SIGKILL for one of the driver's workers; whether there was one."""
+    found = workers(driver)
+    if found:
+        chance.choice(found).kill()
+    return bool(found)
+
+
+def told(trial) -> tuple:
+    return trial.state, trial.params, trial.values, trial.intermediate_values, trial.datetime_complete
+
+
+def check_kept(before: list, after: list) -> None:
+    """No finished trial of `before` is lost or changed, and no running one lost an epoch."""
+    assert len(after) >= len(before)
+    for old, new in zip(before, after, strict=False):
+        if old.state.is_finished():
+            assert told(old) == told(new)
+        assert old.params.items() <= new.params.items()
+        assert old.intermediate_values.items() <= new.intermediate_values.items()
+
+
+def test_no_kill_costs_a_finished_trial(home: Path, tmp_path: Path) -> None:
+    chance, kills, before = random.Random(20), 0, []
+    process = start(home, *NEW)
+    while kills < KILLS:
+        if chance.random() < 0.3:
+            time.sleep(chance.uniform(0.5, 6))  # a kill while everything starts
+        else:
+            wait_for_workers(process)
+            for _ in range(chance.randint(1, 3)):
+                time.sleep(chance.uniform(0, 2))
+                kills += kill_worker(process.pid, chance)
+            time.sleep(chance.uniform(0, 2))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait(30)
+        after = trials(home, tmp_path / "copy")
+        check_kept(before, after)
+        before = after
+        if len([one for one in after if one.state.is_finished()]) >= TRIALS - 2:
+            break
+        process = start(home, *(("--resume", "s") if (home / "runs" / "s").exists() else NEW))
+    assert kills >= KILLS, f"only {kills} kills: the study was over; give it more trials"
+    process = start(home, "--resume", "s")
+    assert process.wait(200) == 0, (home / "output.txt").read_text(encoding="utf-8")
+    study = record.read_record(home / "runs" / "s")
+    check_kept(before, study.trials)
+    assert len(study.trials) == TRIALS
+    for trial in study.trials:
+        assert trial.state.is_finished()
+        assert trial.state.name == "COMPLETE" or trial.user_attrs[record.REASON]
+        assert sorted(trial.intermediate_values) == list(range(1, len(trial.intermediate_values) + 1))
+    assert len({trial.user_attrs[record.HASH] for trial in study.trials}) == TRIALS, "a trial was repeated"
+    assert record.counts(study)["complete"] > TRIALS / 2
