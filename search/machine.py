@@ -163,8 +163,12 @@ def plan_workers(
             f"{option}: {where} has no GPU that can be used; leave the option out to run on the CPU"
         )
     most = max((node.cores for node in machines), default=0)
+    if not most:
+        raise UserError(
+            "--ray-address: no node of that cluster has a core for trials; start one with ray start"
+        )
     if (cpus or 1) > most:
-        raise UserError(f"--cpus-per-trial {cpus or 1}: {where} has only {most} cores{_together(nodes)}")
+        raise UserError(f"--cpus-per-trial {cpus}: {where} has only {most} cores{_together(nodes)}")
     if device == "cpu" or not found:
         return _on_cpu(machines, where, count, cpus or 1)
     if gpus == "auto":

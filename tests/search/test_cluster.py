@@ -198,6 +198,7 @@ def test_a_lost_node_costs_no_trial(nodes: RayNodes, tmp_path: Path, monkeypatch
     plan = prepare(
         Wishes(
             trials=6,
+            minutes=5,
             workers=3,
             ray_address=nodes.address,
             study="s",

@@ -92,6 +92,8 @@ def test_no_trial_lies_across_gpus_or_machines() -> None:
     assert count(cpus=2).count == 4 + 1
     assert (count(device="cpu").count, count(device="cpu").nodes) == (43, 3)
     assert count(device="cpu", cpus=4).count == 2 + 8
+    with pytest.raises(UserError, match="no node of that cluster has a core for trials"):
+        count(nodes=[Node("head", 0)])
     with pytest.raises(UserError, match="the cluster has no machine with so many GPUs"):
         count(gpus=3.0)
     with pytest.raises(UserError, match=r"--gpus-per-trial 1\.5: is not auto, a share between 0 and 1"):
@@ -192,6 +194,7 @@ def test_half_a_gpu_a_trial_and_a_worker_that_is_lost_twice(
     plan = prepare(
         Wishes(
             trials=5000,
+            minutes=5,
             study="s",
             device="cpu",
             scheduler="none",
