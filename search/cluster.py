@@ -79,22 +79,17 @@ def joined(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def read_nodes(address: str, runs_dir: Path | None = None) -> tuple[Node, ...]:
+def read_nodes(address: str, runs_dir: Path) -> tuple[Node, ...]:
     """What the machines of the cluster at `address` have; nothing stays connected.
 
     Every node that can carry a trial must see `runs_dir`, write there, and import what a trial imports.
-
-    Args:
-        address: as of `join`.
-        runs_dir: where studies lie; None: not looked at.
 
     Raises:
         UserError: as `join`, or a node cannot run a trial; names the node.
     """
     with joined(address):
         entries = _alive()
-        if runs_dir is not None:
-            _check_folder(runs_dir, [entry for entry in entries if entry["Resources"].get("CPU")])
+        _check_folder(runs_dir, [entry for entry in entries if entry["Resources"].get("CPU")])
         with_gpu = [entry for entry in entries if entry["Resources"].get("GPU")]
         memory = _ask(with_gpu, _gpu_memory)
         return tuple(_node(entry, memory.get(entry["NodeID"], 0)) for entry in entries)
