@@ -55,6 +55,8 @@ class Keeper:
         self.study, self.folder, self.clock, self.population = study, folder, clock, population
         self._written = 0.0
         self._running: set[int] = set()
+        self._best: int | None = None  #: whose model is kept
+        self._tidy = False  #: whether only the ends from now on can leave anything
 
     def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
         """One more that holds its share of a GPU."""
@@ -74,11 +76,17 @@ class Keeper:
         self.clock.running(len(self._running))
         self.write_clock()
         best = record.winner(self.study)
-        for other in record.finished(self.study):
-            folder = record.folder_of(self.folder, other.number)
+        number = None if best is None else best.number
+        # All that ended at the first end, as an earlier process may have left something; then only the news.
+        ended = (
+            {trial.number, self._best} if self._tidy else {one.number for one in record.finished(self.study)}
+        )
+        for other in ended - {None}:
+            folder = record.folder_of(self.folder, other)
             (folder / STATE).unlink(missing_ok=True)
-            if best is not None and other.number != best.number:
+            if number is not None and other != number:
                 shutil.rmtree(folder / MODEL, ignore_errors=True)
+        self._best, self._tidy = number, True
         if self.population is not None:
             self.population.tidy()
 

@@ -112,7 +112,7 @@ def _as_complete(trial: FrozenTrial, score: float) -> FrozenTrial:
         return trial
     shown = copy.copy(trial)
     shown.state, shown.values = TrialState.COMPLETE, [score]
-    shown._system_attrs = {
+    shown.system_attrs = {
         key: value for key, value in trial.system_attrs.items() if not key.startswith("constraints")
     }
     return shown

@@ -28,13 +28,14 @@ from search.space import Space
 from search.widen import distribution
 
 SAMPLERS = ("tpe", "gp", "cmaes", "random", "qmc", "auto")
-#: Ended trials that a sampler sees. More make proposals slower and no better; a Gaussian process costs their
+#: Ended trials that a sampler sees: more make a proposal slower and no better. A Gaussian process costs their
 #: cube.
 SEEN, SEEN_BY_GP = 500, 250
-#: From this trial on, auto takes CMA-ES in the place of the Gaussian process.
-LONG = 250
-STARTUP = 10
-#: Where CmaEsSampler notes with a trial that it proposed it.
+#: So many trials auto leaves to the Gaussian process.
+SHORT = 60
+#: CMA-ES begins around the best of so many trials that others proposed.
+ENOUGH = 10
+#: Where CmaEsSampler notes with a trial that it comes from it.
 GENERATION = "cmawm:generation"
 
 Distributions = dict[str, BaseDistribution]
@@ -44,25 +45,25 @@ class Part(NamedTuple):
     """Parameters that one sampler draws together."""
 
     distributions: Distributions
-    sampler: Callable[[optuna.Study], BaseSampler]  #: given what it will see
+    sampler: Callable[[optuna.Study], BaseSampler]  #: made for what it sees
 
 
 class PartsSampler(BaseSampler):
-    """Draws every part of a space with its own sampler, from `observe`d trials; what is left, at random."""
+    """Draws each part of a space with a sampler of its own, which sees `most` trials; the rest at random."""
 
     def __init__(self, parts: Iterable[Part], most: int, seed: int) -> None:
         self._parts, self._most, self._rest = tuple(parts), most, RandomSampler(seed=seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
-        """All parameters of all parts."""
+        """All parameters; those that do not exist in `trial` are drawn and not used."""
         return {name: found for part in self._parts for name, found in part.distributions.items()}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
     ) -> dict[str, Any]:
-        """Values from every part's own sampler."""
-        params: dict[str, Any] = {}
+        """Every part's values; none where its sampler has seen too little."""
         seen = observe(study, self._most)
+        params: dict[str, Any] = {}
         for part in self._parts:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -73,7 +74,7 @@ class PartsSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """At random: a range of one value, or what no part holds."""
+        """A random value of what no part has drawn."""
         return self._rest.sample_independent(study, trial, param_name, param_distribution)
 
 
@@ -85,61 +86,70 @@ def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler
     Sobol sequence with the study, the state of CMA-ES with the trials.
 
     Raises:
-        UserError: `space` has nothing that the sampler could model.
+        UserError: `space` has too few numbers for cmaes.
     """
     own = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
     if name == "auto":
         name = choose(space, number)
-    groups = _groups(space)
     if name == "random":
         return RandomSampler(seed=own)
-    if name == "qmc":  # the sequence's place is in the record; its scrambling must be the same all along
-        together = {key: found for group in groups for key, found in group.items()}
+    first, *conditional = _groups(space)
+    if name == "qmc":  # of the whole study, its scrambling is the same all along
+        together = {key: found for group in (first, *conditional) for key, found in group.items()}
         return PartsSampler([Part(together, lambda seen: QMCSampler(scramble=True, seed=seed))], 0, own)
     if name == "gp":
-        modelled = Part(groups[0], lambda seen: GPSampler(seed=own))
-        return PartsSampler([modelled, *_tpe(groups[1:], own)], SEEN_BY_GP, own)
+        modelled = Part(first, lambda seen: GPSampler(seed=own))
+        return PartsSampler([modelled, *_tpe(conditional, own)], SEEN_BY_GP, own)
     if name == "cmaes":
-        numbers, choices = _halves(groups[0])
+        numbers, choices = _halves(first)
         if len(numbers) < 2:
             raise UserError(
                 f"{space.path}: cmaes needs two numbers without a condition; take another sampler"
             )
         modelled = Part(numbers, lambda seen: _cmaes(seen, numbers, own))
-        return PartsSampler([modelled, *_tpe([choices, *groups[1:]], own)], SEEN, own)
+        return PartsSampler([modelled, *_tpe([choices, *conditional], own)], SEEN, own)
+    groups = [first, *conditional]
+    if name == "apart":
+        groups = [{key: found} for group in groups for key, found in group.items()]
     return PartsSampler(_tpe(groups, own), SEEN, own)
 
 
 def choose(space: Space, number: int) -> str:
-    """What auto takes for trial `number`, by rules like those of Optuna's AutoSampler.
+    """What auto takes for trial `number` of a study: gp, then cmaes; or tpe and apart by turns.
 
-    Where there are choices or conditions, tpe, which models both. On plain numbers a Gaussian process, as
-    long as its cubic cost is small beside a training, then CMA-ES.
+    As in Optuna's AutoSampler (hub.optuna.org/samplers/auto_sampler), a Gaussian process makes the most of
+    few trials and CMA-ES follows it, begun around its best. But the process pays also beside choices and
+    conditions, which AutoSampler leaves to TPE, and CMA-ES pays earlier than after 250 trials: so it is in
+    benchmarks/simulator.py on problems of 6 to 21 parameters. Where choices prevail, CMA-ES has little to do
+    and TPE goes on, every other time for each parameter by itself ("apart"): in many dimensions its joint
+    estimate keeps close to the few best trials.
     """
-    groups = _groups(space)
-    if len(groups) > 1 or _halves(groups[0])[1]:
-        return "tpe"
-    return "gp" if number < LONG else "cmaes"
+    if number < SHORT:
+        return "gp"
+    numbers, choices = _halves(_groups(space)[0])
+    if len(numbers) >= max(2, len(choices)):
+        return "cmaes"
+    return "apart" if number % 2 else "tpe"
 
 
 def _groups(space: Space) -> list[Distributions]:
-    """The parameters by the conditions under which they exist; those without one first."""
-    conditions: dict[str, frozenset[tuple[str, tuple[Any, ...]]]] = {}
+    """The parameters by the conditions under which they exist; first those that always do."""
+    needs: dict[str, frozenset[tuple[str, tuple[Any, ...]]]] = {}
     groups: dict[frozenset[tuple[str, tuple[Any, ...]]], Distributions] = {frozenset(): {}}
     for name, parameter in space.parameters.items():
-        own = parameter.when or {}
-        conditions[name] = frozenset(own.items()).union(*(conditions[other] for other in own))
+        when = parameter.when or {}
+        needs[name] = frozenset(when.items()).union(*(needs[other] for other in when))
         if not (found := distribution(parameter)).single():
-            groups.setdefault(conditions[name], {})[name] = found
+            groups.setdefault(needs[name], {})[name] = found
     return list(groups.values())
 
 
 def _halves(group: Distributions) -> tuple[Distributions, Distributions]:
     """Numbers and choices."""
-    choices = {name for name, found in group.items() if isinstance(found, CategoricalDistribution)}
+    numbers = {name for name, found in group.items() if not isinstance(found, CategoricalDistribution)}
     return (
-        {name: found for name, found in group.items() if name not in choices},
-        {name: found for name, found in group.items() if name in choices},
+        {name: found for name, found in group.items() if name in numbers},
+        {name: found for name, found in group.items() if name not in numbers},
     )
 
 
@@ -149,19 +159,16 @@ def _tpe(groups: Iterable[Distributions], seed: int) -> list[Part]:
 
 
 def _cmaes(seen: optuna.Study, numbers: Distributions, seed: int) -> CmaEsSampler:
-    """CMA-ES; it begins around the best of earlier trials, where there are enough that it did not propose.
-
-    Else around the middle of the ranges. Its state is in the trials that it proposed (warm start: Nomura et
-    al., AAAI 2021).
+    """CMA-ES, begun around the best of `ENOUGH` or more trials that others proposed (warm start: Nomura et
+    al., AAAI 2021), else in the middle of the ranges. It goes on with the state that it left with a trial.
     """
-    complete = seen.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     source = [
         create_trial(
             value=trial.value,
             params={name: trial.params[name] for name in numbers},
             distributions=numbers,
         )
-        for trial in complete
-        if GENERATION not in trial.system_attrs and numbers.keys() <= trial.params.keys()
+        for trial in seen.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if GENERATION not in trial.system_attrs
     ]
-    return CmaEsSampler(seed=seed, with_margin=True, source_trials=source if len(source) >= STARTUP else None)
+    return CmaEsSampler(seed=seed, with_margin=True, source_trials=source if len(source) >= ENOUGH else None)

@@ -80,6 +80,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self.live: dict[str, Live] = {}
         self.space_exhausted = False
         self._interrupted = deque(record.running(study))
+        begun = record.begun(study)
+        self._begun = len(begun)
+        #: content hash -> trial that was trained so from its first epoch
+        self._known = {
+            trial.user_attrs[record.HASH]: trial.number
+            for trial in reversed(begun)
+            if record.HASH in trial.user_attrs and lineage.origin(trial) is None
+        }
         space.enqueue_starts(study)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -90,7 +98,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             resumed = self._interrupted.popleft()
             return self._hand_out(trial_id, optuna.Trial(self.study, resumed._trial_id), resumed)
         for _ in range(REPEATS):
-            if not may_start(self.budget, len(record.begun(self.study))):
+            if not may_start(self.budget, self._begun):
                 return str(Searcher.FINISHED)
             self._seed()
             if config := self._hand_out(trial_id, self.study.ask(), None):
@@ -165,6 +173,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if resumed is None and start is None and self._is_known(trial, digest):
             return None
         trial.set_user_attr(record.HASH, digest)
+        self._begun += resumed is None
+        if start is None:  # what a child was trained to does not follow from its configuration alone
+            self._known.setdefault(digest, trial.number)
         live = Live(trial, config.to_dict(), epoch=(resumed.last_step or 0) if resumed else 0)
         self.live[trial_id] = live
         for listener in self.listeners:
@@ -174,18 +185,15 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def _is_known(self, trial: optuna.Trial, digest: str) -> bool:
         """Whether an earlier trial had this configuration; then `trial` is told what is known."""
-        for other in record.begun(self.study):
-            # What a child was trained to does not follow from its configuration alone.
-            same = other.user_attrs.get(record.HASH) == digest and lineage.origin(other) is None
-            if other.number == trial.number or not same:
-                continue
-            trial.set_user_attr(record.NOT_RUN, f"same configuration as trial {other.number}")
-            for step, value in other.intermediate_values.items():
-                trial.report(value, step)
-            state = other.state if other.state.is_finished() else TrialState.FAIL
-            self.study.tell(trial, other.value if state == TrialState.COMPLETE else None, state=state)
-            return True
-        return False
+        if digest not in self._known:
+            return False
+        other = self.study.get_trials(deepcopy=False)[self._known[digest]]
+        trial.set_user_attr(record.NOT_RUN, f"same configuration as trial {other.number}")
+        for step, value in other.intermediate_values.items():
+            trial.report(value, step)
+        state = other.state if other.state.is_finished() else TrialState.FAIL
+        self.study.tell(trial, other.value if state == TrialState.COMPLETE else None, state=state)
+        return True
 
     def _note(self, live: Live, result: Mapping[str, Any]) -> None:
         """Write an epoch to the record, once: a trial that was resumed reports its last epoch again."""
