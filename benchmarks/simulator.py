@@ -1,4 +1,4 @@
-"""A study in simulated time: real proposals and real scheduling, trials from curves that are known beforehand.
+"""A study in simulated time: real proposals and real scheduling, trials from curves that are known.
 
 An event is the end of an epoch on one of n simulated workers. What happens then is what happens under Ray
 Tune, in the same order of calls, but a second costs nothing: hundreds of studies run in the time of one.
