@@ -84,7 +84,8 @@ def test_every_proposal_lies_in_the_space_and_nobody_warns(
             tell(study, space, trial, stopped=number % 3 == 2)
     optuna.logging.disable_propagation()
     optuna.logging.set_verbosity(told)
-    assert caplog.records == []
+    # greenlet makes gp faster and is no must.
+    assert [one for one in caplog.records if "greenlet" not in one.getMessage()] == []
 
 
 def generations(study: optuna.Study) -> list[int]:
