@@ -14,7 +14,7 @@ search: $(VENV)/.run  ## search MELD with the bundled features: make search ARGS
 	$(PY) run_search.py --dataset MELD $(ARGS)
 
 test: $(VENV)/.test  ## run the test-suite: make test ARGS="-k sampler"
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(PY) -m ruff check .

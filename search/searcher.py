@@ -96,6 +96,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             return None
         if self._interrupted:
             resumed = self._interrupted.popleft()
+            # A kill may have come between two of its parameters.
+            self.study.sampler = make_sampler(self.sampler, self.seed, resumed.number, self.space)
             return self._hand_out(trial_id, optuna.Trial(self.study, resumed._trial_id), resumed)
         for _ in range(REPEATS):
             if not may_start(self.budget, self._begun):

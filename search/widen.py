@@ -59,6 +59,9 @@ def widened(study: optuna.Study, space: Space, name: str) -> optuna.Study:
     for trial in study.get_trials(deepcopy=False):
         new = copy.deepcopy(trial)
         new.distributions = {name: distribution(space.parameters[name]) for name in trial.params}
+        # CMA-ES counts in shares of the old ranges; it begins anew around the best trials.
+        ours = trial.system_attrs.items()
+        new.system_attrs = {key: one for key, one in ours if not key.startswith(("cmawm:", "x_for_tell"))}
         made.add_trial(new)
     return made
 

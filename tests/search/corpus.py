@@ -58,6 +58,10 @@ reduction = 2
 
 [budget.cpu]
 trials = 6
+
+[final]
+finalists = 0
+test_seeds = 0
 """
 
 

@@ -33,10 +33,6 @@ interval = 2
 population = 4
 quantile = 0.5
 
-[final]
-finalists = 0
-test_seeds = 0
-
 """
 FIXED = """[fixed]
 batch_size = 4
