@@ -77,11 +77,10 @@ class Keeper:
         self.write_clock()
         best = record.winner(self.study)
         number = None if best is None else best.number
-        # All that ended at the first end, as an earlier process may have left something; then only the news.
-        ended = (
-            {trial.number, self._best} if self._tidy else {one.number for one in record.finished(self.study)}
-        )
-        for other in ended - {None}:
+        ended = [trial.number] if self._best is None else [trial.number, self._best]
+        if not self._tidy:  # an earlier process may have left something
+            ended = [one.number for one in record.finished(self.study)]
+        for other in ended:
             folder = record.folder_of(self.folder, other)
             (folder / STATE).unlink(missing_ok=True)
             if number is not None and other != number:
