@@ -123,6 +123,4 @@ def test_the_corpus_is_read_only(worker: TrialWorker) -> None:
 
 
 def _numbers(report: dict) -> dict:
-    return {
-        name: value for name, value in report.items() if "seconds" not in name and name != "metrics/time"
-    }
+    return {name: value for name, value in report.items() if "seconds" not in name and name != "metrics/time"}
