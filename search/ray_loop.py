@@ -45,6 +45,7 @@ def run_on_ray(
     options = WorkerOptions(
         trials=trials, device=workers.device, threads=workers.cpus, gpu_fraction=workers.gpus, **more
     )
+    before = _actors()
     try:
         with runtime.patient_workers():
             # Not tune.Tuner, which pickles the searcher, and with it the open record, for a restore.
@@ -66,21 +67,30 @@ def run_on_ray(
                 verbose=0,
             )
     finally:
-        _wait_for_workers()
+        _wait_for_workers(before)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _wait_for_workers() -> None:
-    """Wait until the workers are gone, each after the epoch that it was in: then their files are final."""
+def _actors() -> set[str]:
+    """The actors of this process that can still write; a cluster that is gone has none."""
     import ray
     from ray._private.state import actors
 
-    job = ray.get_runtime_context().get_job_id()
+    try:
+        job, found = ray.get_runtime_context().get_job_id(), actors()
+    except Exception:  # Ray has many for this
+        return set()
+    return {name for name, one in found.items() if one["JobID"] == job and one["State"] == "ALIVE"}
+
+
+def _wait_for_workers(before: set[str]) -> None:
+    """Wait until the workers are gone, each after the epoch that it was in: then their files are final.
+
+    Args:
+        before: actors that are none of them.
+    """
     end = time.monotonic() + LONGEST_EPOCH
-    while time.monotonic() < end:
-        mine = [one for one in actors().values() if one["JobID"] == job and one["State"] != "DEAD"]
-        if not any(TrialWorker.__name__ in one["ActorClassName"] for one in mine):
-            return
+    while _actors() - before and time.monotonic() < end:
         time.sleep(0.05)
 
 
