@@ -219,9 +219,13 @@ def test_a_lost_node_costs_no_trial(nodes: RayNodes, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(StudySearcher, "on_trial_result", on_trial_result)
     outcome = run(plan)
-    assert outcome.counts == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}
-    (left,) = {*NODES} - {cut.killed}
     trials = record.begun(record.read_record(plan.folder))
+    reasons = [trial.user_attrs.get(record.REASON) for trial in trials]
+    assert outcome.counts == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}, (
+        outcome.ending,
+        reasons,
+    )
+    (left,) = {*NODES} - {cut.killed}
     assert Counter(trial.user_attrs[record.HASH] for trial in trials).most_common(1)[0][1] == 1
     for trial in trials:
         lines = read_curve(plan.folder / "trials" / f"{trial.number:04d}")
