@@ -103,26 +103,41 @@ def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[N
 
 @contextlib.contextmanager
 def _every_loss_is_one() -> Iterator[None]:
-    """Let Ray Tune see a lost worker in every error that is not the trial's own.
+    """Let Ray Tune see one lost worker wherever one is lost.
 
     Of a worker that Ray's memory monitor killed it hears by an error that it does not know, and ends the
-    whole search: "Caught unexpected exception" (air/execution/_internal/actor_manager.py).
+    whole search: "Caught unexpected exception" (air/execution/_internal/actor_manager.py). A worker that dies
+    while it is handed to its next trial counts twice, so that this trial fails at once, and is waited for
+    for ever where that trial is to be tried again (tune/execution/tune_controller.py).
     """
     from ray.air.execution._internal.actor_manager import RayActorManager
     from ray.exceptions import RayActorError, RayTaskError
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
 
-    failed = RayActorManager._actor_task_failed
+    task_failed, actor_failed = RayActorManager._actor_task_failed, TuneController._actor_failed
 
     def lost(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
         if not isinstance(exception, RayActorError | RayTaskError):
             exception = RayActorError(error_msg=str(exception))
-        failed(manager, tracked_actor_task, exception)
+        task_failed(manager, tracked_actor_task, exception)
+
+    def lost_between_trials(controller: Any, tracked_actor: Any, exception: Exception) -> None:
+        trial = controller._actor_to_trial[tracked_actor]
+        if trial in controller._resetting_trials:
+            # As of a worker that had begun: the failure of its task, told next, is the one that counts.
+            controller._resetting_trials.remove(trial)
+            controller._unstage_trial_with_resources(trial)
+            controller._set_trial_status(trial, Trial.RUNNING)
+        actor_failed(controller, tracked_actor, exception)
 
     RayActorManager._actor_task_failed = lost
+    TuneController._actor_failed = lost_between_trials
     try:
         yield
     finally:
-        RayActorManager._actor_task_failed = failed
+        RayActorManager._actor_task_failed = task_failed
+        TuneController._actor_failed = actor_failed
 
 
 @contextlib.contextmanager

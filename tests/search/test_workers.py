@@ -140,7 +140,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_of_the_module: Non
 
 
 class Killer:
-    """Follows every report of a worker; kills the worker of one trial twice.
+    """Follows every report of a worker; kills the worker of one trial twice, and one between two trials.
 
     It waits until all places are used, first, and at the end until they are used again, and then interrupts
     the study.
@@ -152,7 +152,7 @@ class Killer:
         self.killed: list[int] = []  #: processes
         self.first_lines: list[dict] = []  #: of the victim's curve, at both times
         self.before: dict[int, str] = {}  #: processes and their GPUs until the first was killed
-        self.after: dict[int, str] = {}  #: and since the second was
+        self.after: dict[int, str] = {}  #: and since the last was
 
     def heard(self, number: int, result: dict) -> None:
         process = result["pid"]
@@ -160,14 +160,18 @@ class Killer:
             self.before[process] = result["gpu"]
             if len(self.before) == self.places and 5 <= result["epoch"] <= 30:
                 self.victim = number
-                self._kill(process)
+                self._kill_victim(process)
         elif len(self.killed) == 1:
             if number == self.victim and process not in self.killed:
-                self._kill(process)
-        else:
+                self._kill_victim(process)
+        elif len(self.killed) == 3:
             self.after[process] = result["gpu"]
             if len(self.after) == self.places:
                 os.kill(os.getpid(), signal.SIGTERM)
+
+    def ended(self, result: dict) -> None:
+        if len(self.killed) == 2 and result["pid"] not in self.killed:
+            self._kill(result["pid"])
 
     def told(self, future: object) -> object:
         """What Ray Tune hears: of the second kill as if it had been Ray's memory monitor."""
@@ -176,12 +180,15 @@ class Killer:
         try:
             return ray.get(future)
         except ray.exceptions.RayActorError:
-            if len(self.killed) < 2:
+            if len(self.killed) != 2:
                 raise
             raise ray.exceptions.OutOfMemoryError("the node is running low on memory") from None
 
-    def _kill(self, process: int) -> None:
+    def _kill_victim(self, process: int) -> None:
         self.first_lines.append(read_curve(self.trials / f"{self.victim:04d}")[0])
+        self._kill(process)
+
+    def _kill(self, process: int) -> None:
         self.killed.append(process)
         os.kill(process, signal.SIGKILL)
 
@@ -205,17 +212,26 @@ def test_half_a_gpu_a_trial_and_a_worker_that_is_lost_twice(
     )
     plan = dataclasses.replace(plan, workers=Workers(4, "cpu", gpus=0.5, gpu_total=2))
     killer, hear = Killer(plan.folder / "trials", 4), StudySearcher.on_trial_result
+    end = StudySearcher.on_trial_complete
 
     def on_trial_result(searcher: StudySearcher, trial_id: str, result: dict) -> None:
         hear(searcher, trial_id, result)
         killer.heard(searcher.live[trial_id].trial.number, result)
 
+    def on_trial_complete(
+        searcher: StudySearcher, trial_id: str, result: dict | None = None, error=False
+    ) -> None:
+        end(searcher, trial_id, result, error)
+        if result is not None:
+            killer.ended(result)
+
     monkeypatch.setattr(StudySearcher, "on_trial_result", on_trial_result)
+    monkeypatch.setattr(StudySearcher, "on_trial_complete", on_trial_complete)
     monkeypatch.setattr(event_manager, "ray", SimpleNamespace(get=killer.told))
     assert run(plan).interrupted == signal.SIGTERM
-    # Four trials at a time on two GPUs, and again after two workers were lost.
+    # Four trials at a time on two GPUs, and again after three workers were lost.
     assert sorted(killer.before.values()) == sorted(killer.after.values()) == ["0", "0", "1", "1"]
-    assert len(set(killer.killed)) == 2
+    assert len(set(killer.killed)) == 3
     assert not {*killer.killed} & {*killer.after}
     trials = record.begun(record.read_record(plan.folder))
     (failed,) = [trial for trial in trials if trial.state.name == "FAIL"]
