@@ -123,8 +123,11 @@ def test_a_cluster_that_cannot_be_used_is_refused(nodes: RayNodes, monkeypatch: 
     assert not ray.is_initialized()
 
 
-def test_the_nodes_decide_how_many_workers_there_are(nodes: RayNodes, tmp_path: Path) -> None:
-    found = cluster.read_nodes(nodes.address, tmp_path / "runs")
+def test_the_nodes_decide_how_many_workers_there_are(
+    nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    found = cluster.read_nodes("auto", tmp_path / "runs")
     assert not ray.is_initialized()
     assert list(tmp_path.iterdir()) == [], "nothing is written before a search starts"
     assert {node.name.split("(")[1]: node.cores for node in found} == {
