@@ -176,7 +176,7 @@ def _print_scores(outcome: Outcome, console: Console) -> None:
         gap, low, high = (100 * difference["interval"][name] for name in ("value", "low", "high"))
         console.print(
             f"winner less baseline on test: {gap:+.2f} points (95 %: {low:+.2f} to {high:+.2f}; "
-            f"paired bootstrap, p = {difference['p']:.3f})"
+            f"paired bootstrap, {_p(difference['p'])})"
         )
     if (paper := final.get("paper")) and paper["winner"]:
         console.print(
@@ -188,6 +188,10 @@ def _print_scores(outcome: Outcome, console: Console) -> None:
         )
     counts = ", ".join(f"{count} {name}" for name, count in exported.metrics["trials"].items())
     console.print(f"trials: {counts}; {exported.metrics['ending']}")
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _report(folder: Path, storage: str | None, console: Console) -> int:
