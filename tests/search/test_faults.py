@@ -18,7 +18,7 @@ from search.runtime import ROOT
 
 from .corpus import write_home
 
-KILLS, TRIALS, EPOCHS = 20, 30, 12
+KILLS, TRIALS, EPOCHS = 20, 40, 60
 NEW = ("--space", "space.toml", "--trials", str(TRIALS), "--study", "s", "--scheduler", "none")
 
 
@@ -113,7 +113,7 @@ def test_no_kill_costs_a_finished_trial(home: Path, tmp_path: Path) -> None:
         process = start(home, *(("--resume", "s") if (home / "runs" / "s").exists() else NEW))
     assert kills >= KILLS, f"only {kills} kills: the study was over; give it more trials"
     process = start(home, "--resume", "s")
-    assert process.wait(200) == 0, (home / "output.txt").read_text(encoding="utf-8")
+    assert process.wait(400) == 0, (home / "output.txt").read_text(encoding="utf-8")
     study = record.read_record(home / "runs" / "s")
     check_kept(before, study.trials)
     assert len(study.trials) == TRIALS
