@@ -15,7 +15,7 @@ import psutil
 from rigsl.errors import UserError
 
 #: Seconds that the children of a killed process may take to go down.
-ORPHANS = 30.0
+ORPHANS = 90.0
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def test_no_kill_costs_a_finished_trial(home: Path, tmp_path: Path) -> None:
                 kills += kill_worker(process.pid, chance)
             time.sleep(chance.uniform(0, 2))
         if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
             kills += 1
         process.wait(30)
         after = trials(home, tmp_path / "copy")
