@@ -4,7 +4,7 @@
   parameters that exist together; running trials count as bad ones, so that parallel proposals differ.
 - gp: a Gaussian process with log expected improvement, over all parameters without a condition.
 - cmaes: CMA-ES with margin (Hamano et al., GECCO 2022), over all numbers without a condition.
-- random, qmc: independent draws; a scrambled Sobol sequence over all parameters.
+- random, qmc: independent draws; a scrambled Sobol sequence over all parameters (search/quasi_random.py).
 - auto: chosen for the space and the trial, see `choose`.
 
 What gp and cmaes cannot model is left to tpe: conditional parameters, and choices beside cmaes.
@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from rigsl.errors import UserError
 from search.observed import observe
+from search.quasi_random import QuasiRandomSampler
 from search.space import Space
 from search.widen import distribution
 
@@ -82,8 +83,8 @@ def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler
     """The sampler that proposes trial `number`: a new one for every trial, seeded by study and trial.
 
     So, with one worker, a resumed study proposes what it would have proposed without the interruption, and
-    never the same random points again. What a sampler has to remember is in the record: the place in the
-    Sobol sequence with the study, the state of CMA-ES with the trials.
+    never the same random points again. What a sampler has to remember is in the record: the state of
+    CMA-ES, with the trials.
 
     Raises:
         UserError: `space` has too few numbers for cmaes.
@@ -96,7 +97,7 @@ def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler
     first, *conditional = _groups(space)
     if name == "qmc":  # of the whole study, its scrambling is the same all along
         together = {key: found for group in (first, *conditional) for key, found in group.items()}
-        return PartsSampler([Part(together, lambda seen: QMCSampler(scramble=True, seed=seed))], 0, own)
+        return QuasiRandomSampler(together, seed)
     if name == "gp":
         modelled = Part(first, lambda seen: GPSampler(seed=own))
         return PartsSampler([modelled, *_tpe(conditional, own)], SEEN_BY_GP, own)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.memory import measured_peak, synthetic_corpus
+from benchmarks.corpora import synthetic_corpus
+from benchmarks.memory import measured_peak
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from rigsl.memory import Shapes, estimate_peak_bytes
