@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.corpora import iemocap_dialogues, meld_dialogues, one_long_dialogue, open_meld
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import BatchSource
 from rigsl.data.corpus import Corpus
-from rigsl.data.source import load_corpus
 from rigsl.memory import Shapes, estimate_peak_bytes
 from rigsl.presets import preset
 from rigsl.training import Training
@@ -52,82 +53,6 @@ SMALL = RIGSLConfig(
 )
 
 
-def synthetic_corpus(
-    lengths: Sequence[int] | NDArray[np.int64],
-    widths: dict[str, int],
-    *,
-    validation: int,
-    views: int = 1,
-    speakers: int = 2,
-) -> Corpus:
-    """Random features in dialogues of the given lengths, the last of which are for validation."""
-    rng = np.random.default_rng(0)
-    count = int(np.sum(lengths))
-    turn = np.concatenate([np.arange(length) for length in lengths])
-    shapes = {
-        letter: (count, views, width) if letter == "l" else (count, width) for letter, width in widths.items()
-    }
-    return Corpus(
-        name="synthetic",
-        features={name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()},
-        labels=rng.integers(0, 6, count),
-        speakers=turn % speakers,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        splits=np.array([0] * (len(lengths) - validation) + [1] * validation, dtype=np.uint8),
-        dialogue_ids=tuple(str(index) for index in range(len(lengths))),
-        classes=tuple("abcdef"),
-        text_default="mean",
-        text=np.frombuffer(b"x" * count, dtype=np.uint8),
-        text_offsets=np.arange(count + 1),
-        provenance={},
-    )
-
-
-def _lengths(count: int, mean: float, longest: int) -> NDArray[np.int64]:
-    """Lengths of dialogues, skewed as those of MELD and IEMOCAP are; one of them is the longest."""
-    drawn = np.random.default_rng(1).gamma(4.0, mean / 4.0, count).round().clip(1, longest).astype(np.int64)
-    drawn[count // 3] = longest
-    return drawn
-
-
-def iemocap_like() -> Corpus:
-    """A fifth of IEMOCAP in its own widths and lengths."""
-    widths = {"l": 1024, "a": 1582, "v": 342}
-    return synthetic_corpus(_lengths(28, 49, 110), widths, validation=4, views=4)
-
-
-def meld_like() -> Corpus:
-    """A tenth of MELD in the widths of its official features and its own lengths."""
-    widths = {"l": 1024, "a": 300, "v": 342}
-    return synthetic_corpus(_lengths(112, 9.6, 33), widths, validation=12, views=4, speakers=4)
-
-
-def open_meld() -> Corpus:
-    """MELD with the open features: every fourth training dialogue, and dev."""
-    corpus = load_corpus("MELD", "open")
-    kept = np.concatenate([corpus.dialogues("train")[::4], corpus.dialogues("dev")])
-    rows = corpus.rows(kept)
-    return Corpus(
-        name=corpus.name,
-        features={letter: values[rows] for letter, values in corpus.features.items()},
-        labels=corpus.labels[rows],
-        speakers=corpus.speakers[rows],
-        offsets=np.concatenate([[0], np.cumsum(corpus.lengths[kept])]),
-        splits=corpus.splits[kept],
-        dialogue_ids=tuple(corpus.dialogue_ids[index] for index in kept),
-        classes=corpus.classes,
-        text_default=corpus.text_default,
-        text=np.frombuffer(b"x" * len(rows), dtype=np.uint8),
-        text_offsets=np.arange(len(rows) + 1),
-        provenance={},
-    )
-
-
-def one_long_dialogue() -> Corpus:
-    """Short dialogues, and one of 300 utterances."""
-    return synthetic_corpus([20] * 10 + [300] + [20] * 5, {"l": 64, "d": 20}, validation=5)
-
-
 @dataclass(frozen=True)
 class Case:
     """A configuration on a corpus."""
@@ -140,6 +65,8 @@ class Case:
 def cases() -> Iterator[Case]:
     """Published configurations, start points of a search, all backbones, and extremes."""
     iemocap, meld = preset("official/iemocap").config, preset("official/meld").config
+    iemocap_like = partial(iemocap_dialogues, 28, validation=4)
+    meld_like = partial(meld_dialogues, 112, validation=12)
     yield Case("official/iemocap", iemocap, iemocap_like)
     yield Case("official/meld", meld, meld_like)
     space = read_space(SPACE)
@@ -173,14 +100,15 @@ def train(config: RIGSLConfig, corpus: Corpus, device: str) -> None:
 def measured_peak(config: RIGSLConfig, corpus: Corpus, device: str = "cpu") -> int:
     """Most bytes of tensors alive at one time in a training, as an allocator says."""
     if device == "cpu":
-        return _profiled_peak(lambda: train(config, corpus, device))
+        return profiled_peak(lambda: train(config, corpus, device))
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     train(config, corpus, device)
     return torch.cuda.max_memory_allocated(device)
 
 
-def _profiled_peak(work: Callable[[], None]) -> int:
+def profiled_peak(work: Callable[[], object]) -> int:
+    """Most bytes of tensors alive at one time in `work`, beside those from before it."""
     gather = BatchSource._gather
 
     def own(source: BatchSource, letter: str, rows: NDArray[np.int64]) -> torch.Tensor:

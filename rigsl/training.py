@@ -273,25 +273,14 @@ class Training:
 
     def _train_epoch(self) -> dict[str, float]:
         """One pass over the training dialogues; means over the batches."""
-        config, model = self.config, self.model.train()
-        model.start_epoch(self.epoch)
+        config = self.config
+        self.model.train().start_epoch(self.epoch)
         order = torch.Generator().manual_seed(_seed(config.seed, self.epoch + 1))
         factor = link_factor(config, self.epoch)
         sums: Tensor | None = None
         batches = 0
         for dialogues in shuffled_batches(self.corpus.lengths, self._train, config.batch_size, order):
-            batch = self._source.batch(dialogues)
-            with _precision(config, self.device):
-                out = model(batch)
-            task = task_loss(out.log_prob, batch.label, self._weights, config.focal_gamma)
-            loss = task + config.penalty_weight_coff * out.penalty - factor * out.link_loss
-            self._optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            self._optimiser.step()
-            if self._mean is not None:
-                self._mean.update_parameters(model)
-            # Kept on the device: reading a number would wait for the device after every batch.
-            parts = torch.stack([loss, task, out.penalty, out.link_loss, *out.kept]).detach()
+            parts = self.train_on(dialogues, factor)
             sums = parts if sums is None else sums + parts
             batches += 1
         assert sums is not None
@@ -299,6 +288,31 @@ class Training:
         if not all(map(math.isfinite, means)):
             raise TrainingDiverged(f"the loss is not finite in epoch {self.epoch + 1}")
         return dict(zip(MEANS, means, strict=True))
+
+    def train_on(self, dialogues: NDArray[np.int64], factor: float) -> Tensor:
+        """One step of the optimiser on a batch of dialogues; an epoch is many of them.
+
+        Args:
+            factor: weight of the link loss.
+
+        Returns:
+            What MEANS names, left on the device. [7]
+        """
+        config = self.config
+        batch = self._source.batch(dialogues)
+        with _precision(config, self.device):
+            out = self.model(batch)
+        task = task_loss(out.log_prob, batch.label, self._weights, config.focal_gamma)
+        loss = task + config.penalty_weight_coff * out.penalty
+        if factor:  # without it, no gradient goes through the link loss
+            loss = loss - factor * out.link_loss
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimiser.step()
+        if self._mean is not None:
+            self._mean.update_parameters(self.model)
+        # Kept on the device: reading a number would wait for the device after every batch.
+        return torch.stack([loss, task, out.penalty, out.link_loss, *out.kept]).detach()
 
     def _evaluate(self, dialogues: NDArray[np.int64]) -> Evaluation:
         size = evaluation_batch(self.config)
