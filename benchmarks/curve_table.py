@@ -73,6 +73,7 @@ class Job:
     number: int
     seed: int
     params: dict[str, Any]
+    commit: str
 
     @property
     def path(self) -> Path:
@@ -97,7 +98,7 @@ def train(job: Job, device: str) -> None:
             epochs.append(_epoch(training, device))
     except TrainingDiverged:
         epochs.append({"epoch": len(epochs) + 1, "weighted_f1": math.nan, "seconds": math.nan})
-    kept = {"number": job.number, "seed": job.seed, "params": job.params, "commit": commit()}
+    kept = {"number": job.number, "seed": job.seed, "params": job.params, "commit": job.commit}
     write_text(job.path, json.dumps(kept | {"peak_bytes": _memory(device) - before, "epochs": epochs}) + "\n")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rigsl.data.corpus import Corpus
+from rigsl.data.places import Places
 from rigsl.errors import UserError
 
 Indices = NDArray[np.int64]
@@ -63,6 +64,7 @@ class Batch:
     dialogues: Packing
     speakers: Packing
     rows: Indices
+    _known: dict[tuple[int, int], Places] = field(default_factory=dict, repr=False)
 
     @property
     def longest(self) -> int:
@@ -71,16 +73,41 @@ class Batch:
 
     def pad(self, rows: Tensor, groups: int = 1) -> Tensor:
         """[groups * U, ...] -> [B, groups, T, ...], zero where a dialogue has ended; groups: modalities."""
-        size = len(self.lengths) * self.longest
-        parts = rows.reshape(groups, -1, *rows.shape[1:])
-        padded = rows.new_zeros(groups, size, *rows.shape[1:]).index_copy(1, self.slot, parts)
-        return padded.reshape(groups, len(self.lengths), self.longest, *rows.shape[1:]).transpose(0, 1)
+        padded = self._places(groups, 1).spread(rows)
+        return padded.reshape(len(self.lengths), groups, self.longest, *rows.shape[1:])
 
     def unpad(self, padded: Tensor) -> Tensor:
         """[B, groups, T, ...] -> [groups * U, ...], the inverse of `pad`."""
-        groups, rest = padded.shape[1], padded.shape[3:]
-        flat = padded.transpose(0, 1).reshape(groups, -1, *rest)
-        return flat.index_select(1, self.slot).reshape(-1, *rest)
+        return self._places(padded.shape[1], 1).collect(padded.flatten(0, 2))
+
+    def pad_heads(self, rows: Tensor, groups: int) -> Tensor:
+        """[groups * U, heads, d] -> [B, heads, groups * T, d], as `pad`, with the heads in front."""
+        heads = rows.shape[1]
+        padded = self._places(groups, heads).spread(rows.flatten(0, 1))
+        return padded.reshape(len(self.lengths), heads, groups * self.longest, -1)
+
+    def unpad_heads(self, padded: Tensor, groups: int) -> Tensor:
+        """[B, heads, groups * T, d] -> [groups * U, heads, d], the inverse of `pad_heads`."""
+        heads = padded.shape[1]
+        rows = self._places(groups, heads).collect(padded.flatten(0, 2))
+        return rows.reshape(-1, heads, rows.shape[-1])
+
+    def _places(self, groups: int, heads: int) -> Places:
+        """Row (group, utterance, head) and place (dialogue, head, group, time) of each other."""
+        if (groups, heads) not in self._known:
+            self._known[groups, heads] = self._find_places(groups, heads)
+        return self._known[groups, heads]
+
+    def _find_places(self, groups: int, heads: int) -> Places:
+        device, size, longest = self.slot.device, len(self.lengths), self.longest
+        dialogue, time = self.slot // longest, self.slot % longest
+        group = torch.arange(groups, device=device)[:, None, None]
+        head = torch.arange(heads, device=device)
+        place = ((dialogue[:, None] * heads + head) * groups + group) * longest + time[:, None]
+        place = place.flatten()
+        row = torch.full((size * heads * groups * longest,), -1, device=device)
+        row[place] = torch.arange(len(place), device=device)
+        return Places(row.clamp_min(0), place, (row < 0).nonzero().squeeze(1))
 
 
 class BatchSource:

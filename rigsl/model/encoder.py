@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch, Packing
 from rigsl.data.corpus import Schema
+from rigsl.model.linear import Linear
 from rigsl.model.precision import full
 from rigsl.model.recurrent import bidirectional
 
@@ -112,11 +113,11 @@ class ModalityEncoder(nn.Module):
     def __init__(self, config: RIGSLConfig, width: int, *, context: bool) -> None:
         super().__init__()
         d = config.hidden_dim
-        self.linear = nn.Linear(width, d)
+        self.linear = Linear(width, d)
         self.context = Recurrent(config) if context else None
-        self.gate_context = nn.Linear(d, d)
+        self.gate_context = Linear(d, d)
         self.speaker = Recurrent(config) if config.use_speaker else None
-        self.gate_speaker = nn.Linear(d, d) if config.use_speaker else None
+        self.gate_speaker = Linear(d, d) if config.use_speaker else None
         for layer in (self.linear, self.gate_context, self.gate_speaker):
             if layer is not None:
                 nn.init.xavier_uniform_(layer.weight)

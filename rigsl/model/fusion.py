@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rigsl.config import RIGSLConfig
+from rigsl.model.linear import Linear
 
 
 class GatedFusion(nn.Module):
@@ -18,9 +19,9 @@ class GatedFusion(nn.Module):
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__()
         d = config.hidden_dim
-        self.gate_encoder = nn.Linear(d, d) if config.use_residue else None
-        self.gate_cgs = nn.Linear(d, d) if config.use_cgs else None
-        self.gate_igr = nn.Linear(d, d) if config.use_igr else None
+        self.gate_encoder = Linear(d, d) if config.use_residue else None
+        self.gate_cgs = Linear(d, d) if config.use_cgs else None
+        self.gate_igr = Linear(d, d) if config.use_igr else None
 
     def forward(self, x: Tensor, c: Tensor | None, n: Tensor | None) -> Tensor:
         pairs = ((self.gate_encoder, x), (self.gate_cgs, c), (self.gate_igr, n))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.model.graph import DialogueGraph
+from rigsl.model.linear import Linear, linear
 from rigsl.model.precision import full
 
 #: Added to every random feature, as the official kernel does.
@@ -31,34 +32,42 @@ def orthogonal_projection(features: int, width: int, generator: torch.Generator 
     return torch.cat(blocks) * norms
 
 
-def softmax_kernel(data: Tensor, projection: Tensor, real: Tensor | None = None) -> Tensor:
+def projected(rows: Tensor, projection: Tensor, tau: float) -> Tensor:
+    """P x and |x|^2 / 2 side by side, x = tau^-1/2 d^-1/4 row: what the kernel needs of a row. In float32.
+
+    Shapes: rows [..., d], projection [M, d] -> [..., M + 1]
+    """
+    scale = tau**-0.5 * rows.shape[-1] ** -0.25
+    with torch.autocast(rows.device.type, enabled=False):
+        rows = full(rows)
+        squares = rows.square().sum(dim=-1, keepdim=True) * (scale**2 / 2)
+        return torch.cat([linear(rows, projection) * scale, squares], dim=-1)
+
+
+def softmax_kernel(data: Tensor, real: Tensor | None = None) -> Tensor:
     """Positive random features of the softmax kernel.
 
     exp(P x - |x|^2 / 2 - max) + 1e-6, the max over the features, and over the nodes too if `real`
     says which nodes there are (keys). Padded keys take no part in the max and become zero.
 
-    Shapes: data [B, H, N, d] (scaled), projection [M, d], real [B, 1, N, 1] -> [B, H, N, M]
+    Shapes: data [B, H, N, M + 1] (see `projected`), real [B, 1, N, 1] -> [B, H, N, M]
     """
-    projected = data @ projection.T
-    half_square = data.square().sum(dim=-1, keepdim=True) / 2
+    products, half_square = data[..., :-1], data[..., -1:]
     if real is None:
-        exponent = projected - half_square - projected.amax(dim=-1, keepdim=True)
+        exponent = products - (half_square + products.amax(dim=-1, keepdim=True))
         return torch.exp(exponent) + STABILISER
-    largest = projected.masked_fill(~real, -torch.inf).amax(dim=(-2, -1), keepdim=True)
-    exponent = (projected - half_square - largest).masked_fill(~real, -torch.inf)
+    largest = products.masked_fill(~real, -torch.inf).amax(dim=(-2, -1), keepdim=True)
+    exponent = products - (half_square + largest).masked_fill(~real, torch.inf)
     return (torch.exp(exponent) + STABILISER) * real
 
 
-def relation_weights(query: Tensor, key: Tensor, projection: Tensor, tau: float, real: Tensor) -> Tensor:
+def relation_weights(query: Tensor, key: Tensor, real: Tensor) -> Tensor:
     """Attention A_ij = S_ij / sum_j S_ij of node i over nodes j, S = q' k'^T. Float32 whatever the input.
 
-    Shapes: query, key [B, H, N, d], projection [M, d], real [B, 1, N, 1] -> [B, H, N, N]
+    Shapes: query, key [B, H, N, M + 1] (see `projected`), real [B, 1, N, 1] -> [B, H, N, N]
     """
-    scale = tau**-0.5 * query.shape[-1] ** -0.25
     with torch.autocast(query.device.type, enabled=False):
-        q = softmax_kernel(full(query) * scale, projection)
-        k = softmax_kernel(full(key) * scale, projection, real)
-        similarity: Tensor = q @ k.transpose(-1, -2)
+        similarity: Tensor = softmax_kernel(query) @ softmax_kernel(key, real).transpose(-1, -2)
         return similarity / similarity.sum(dim=-1, keepdim=True)
 
 
@@ -106,10 +115,10 @@ class NodeFormerLayer(nn.Module):
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__()
         d, self.heads = config.hidden_dim, config.nodeformer_heads
-        self.query = nn.Linear(d, d * self.heads)
-        self.key = nn.Linear(d, d * self.heads)
-        self.value = nn.Linear(d, d * self.heads)
-        self.out = nn.Linear(d * self.heads, d)
+        self.query = Linear(d, d * self.heads)
+        self.key = Linear(d, d * self.heads)
+        self.value = Linear(d, d * self.heads)
+        self.out = Linear(d * self.heads, d)
         self.tau, self.samples = config.tau, config.gumbel_k if config.use_gumbel else 0
 
     def forward(
@@ -121,20 +130,21 @@ class NodeFormerLayer(nn.Module):
             noise = torch.empty(*weights.shape[:3], self.samples, device=z.device, dtype=weights.dtype)
             noise = noise.exponential_().clamp_min(torch.finfo(noise.dtype).tiny)
             weights = gumbel_weights(weights, noise, self.tau, _real_nodes(graph))
-        value = self._split(self.value(z), batch, graph)
-        heads = weights.to(value.dtype) @ value  # [B, H, N, d]
-        rows = heads.permute(0, 2, 1, 3).reshape(len(batch.lengths), graph.modalities, batch.longest, -1)
-        return self.out(batch.unpad(rows)), links
+        value = batch.pad_heads(self._heads(self.value(z)), graph.modalities)
+        rows = batch.unpad_heads(weights.to(value.dtype) @ value, graph.modalities)
+        return self.out(rows.flatten(1)), links
 
     def relations(self, z: Tensor, projection: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
         """Attention of every node over all nodes of its dialogue. Shapes: z [M * U, d] -> [B, H, N, N]"""
-        query, key = (self._split(layer(z), batch, graph) for layer in (self.query, self.key))
-        return relation_weights(query, key, projection, self.tau, _real_nodes(graph))
+        query, key = (
+            batch.pad_heads(projected(self._heads(layer(z)), projection, self.tau), graph.modalities)
+            for layer in (self.query, self.key)
+        )
+        return relation_weights(query, key, _real_nodes(graph))
 
-    def _split(self, rows: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
-        """[M * U, H * d] -> [B, H, N, d]"""
-        padded = batch.pad(rows, graph.modalities).flatten(1, 2)
-        return padded.reshape(*padded.shape[:2], self.heads, -1).transpose(1, 2)
+    def _heads(self, rows: Tensor) -> Tensor:
+        """[M * U, H * d] -> [M * U, H, d]"""
+        return rows.reshape(len(rows), self.heads, -1)
 
 
 def _real_nodes(graph: DialogueGraph) -> Tensor:
@@ -157,10 +167,10 @@ class NodeFormer(nn.Module):
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__()
         d, depth = config.hidden_dim, config.num_K
-        self.input = nn.Linear(d, d)
+        self.input = Linear(d, d)
         self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(depth + 1))
         self.layers = nn.ModuleList(NodeFormerLayer(config) for _ in range(depth))
-        self.jump = nn.Linear((depth + 1) * d, d) if config.use_jk_nodeformer else None
+        self.jump = Linear((depth + 1) * d, d) if config.use_jk_nodeformer else None
         self.dropout, self.residual = config.nodeformer_dropout, config.use_residue_nodeformer
         self.register_buffer("projection", orthogonal_projection(config.nb_features_dim, d))
 

@@ -17,6 +17,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from rigsl.data.batches import Packing
+from rigsl.data.places import permuted
+from rigsl.model.linear import linear
+
+#: How torch.nn.GRU names its directions and its parameters.
+_WAYS, _NAMES = ("", "_reverse"), ("weight", "bias")
 
 
 class _Recurrence(torch.autograd.Function):
@@ -86,7 +91,7 @@ class _Recurrence(torch.autograd.Function):
 
 def _stacked(networks: Sequence[nn.GRU], name: str, layer: int) -> Tensor:
     """A parameter of a layer of all networks, forward directions first. [2 * networks, ...]"""
-    both = (f"{name}_l{layer}", f"{name}_l{layer}_reverse")
+    both = [f"{name}_l{layer}{way}" for way in _WAYS]
     return torch.stack([network.get_parameter(part) for part in both for network in networks])
 
 
@@ -98,15 +103,22 @@ def bidirectional(networks: Sequence[nn.GRU], rows: Sequence[Tensor], packing: P
     Shapes: each [U, d] -> each [U, 2 h]
     """
     count, sizes = len(networks), packing.sizes.tolist()
-    x = torch.stack([part[packing.order] for part in rows])  # [G, U, d] in packed order
+    x = permuted(torch.stack(list(rows)), packing.order, packing.place)  # [G, U, d] in packed order
     for layer in range(networks[0].num_layers):
         if layer and networks[0].dropout and networks[0].training:
             x = F.dropout(x, networks[0].dropout)
-        weight, bias = _stacked(networks, "weight_ih", layer), _stacked(networks, "bias_ih", layer)
-        forward = torch.baddbmm(bias[:count, None], x, weight[:count].transpose(1, 2))
-        backward = torch.baddbmm(bias[count:, None], x, weight[count:].transpose(1, 2))
-        inputs = torch.cat([forward, backward[:, packing.backwards]])
+        forward, backward = (
+            torch.stack(
+                [
+                    linear(part, *(network.get_parameter(f"{name}_ih_l{layer}{way}") for name in _NAMES))
+                    for part, network in zip(x.unbind(), networks, strict=True)
+                ]
+            )
+            for way in _WAYS
+        )
+        inputs = torch.cat([forward, permuted(backward, packing.backwards, packing.backwards)])
         weight, bias = _stacked(networks, "weight_hh", layer), _stacked(networks, "bias_hh", layer)
         out = _Recurrence.apply(inputs, weight, bias, sizes)  # type: ignore[no-untyped-call]
-        x = torch.cat([out[:count], out[count:, packing.backwards]], dim=2)
-    return list(x[:, packing.place].unbind())
+        backward = permuted(out[count:], packing.backwards, packing.backwards)
+        x = torch.cat([out[:count], backward], dim=2)
+    return list(permuted(x, packing.place, packing.order).unbind())

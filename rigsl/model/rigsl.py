@@ -15,6 +15,7 @@ from rigsl.model.backbones import BACKBONES
 from rigsl.model.encoder import Encoder
 from rigsl.model.fusion import Concatenation, GatedFusion
 from rigsl.model.graph import dialogue_graph
+from rigsl.model.linear import Linear
 from rigsl.model.nodeformer import NodeFormer
 from rigsl.model.precision import full
 from rigsl.model.sparsify import HardConcreteGate
@@ -53,7 +54,7 @@ class RIGSL(nn.Module):
             self.fusion = Concatenation(config)
             cgs = self.backbone.width if self.backbone is not None else 0
             width = d * (config.use_residue + config.use_igr) + cgs
-        self.classifier = nn.Linear(len(config.modals) * width, len(schema.classes))
+        self.classifier = Linear(len(config.modals) * width, len(schema.classes))
         nn.init.xavier_uniform_(self.classifier.weight)
 
     def start_epoch(self, epoch: int) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rigsl.config import RIGSLConfig
 from rigsl.model.graph import DialogueGraph
+from rigsl.model.linear import Linear
 
 #: Largest degree normaliser; an isolated node, whose degree^-0.5 is infinite, gets it.
 LARGEST_NORM = 1.5
@@ -102,8 +103,8 @@ class EdgeScores(nn.Module):
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__()
         d = config.hidden_dim
-        self.transform = nn.Linear(d, d)
-        self.score = nn.ModuleList(nn.Linear(2 * d, 1) for _ in range(3))
+        self.transform = Linear(d, d)
+        self.score = nn.ModuleList(Linear(2 * d, 1) for _ in range(3))
 
     def weights(self) -> tuple[Tensor, Tensor]:
         """Weight [6, d] and bias [6] that give a node's scores: as source of each type, then as target

@@ -16,7 +16,14 @@ from rigsl.model.backbones.gcn import GCNLayer
 from rigsl.model.backbones.m3net import FrequencyLayer, HypergraphBranch
 from rigsl.model.backbones.mmgcn import similarity_graph
 from rigsl.model.graph import dialogue_graph
-from rigsl.model.nodeformer import NodeFormer, NodeFormerLayer, gumbel_weights, link_loss, relation_weights
+from rigsl.model.nodeformer import (
+    NodeFormer,
+    NodeFormerLayer,
+    gumbel_weights,
+    link_loss,
+    projected,
+    relation_weights,
+)
 from rigsl.model.recurrent import bidirectional
 from rigsl.model.rigsl import RIGSL
 from tests.corpora import toy_corpus
@@ -290,7 +297,7 @@ def test_nodeformer_relations(modals, samples):
         return batch.pad(rows, modalities).flatten(1, 2).transpose(1, 2)
 
     real = graph.real.repeat(1, modalities)[:, None, :, None]
-    attention = relation_weights(split(query), split(key), projection, 0.3, real)
+    attention = relation_weights(*(projected(split(rows), projection, 0.3) for rows in (query, key)), real)
     padded_noise = split(exponential) + ~real  # anything positive on padding
     weights = gumbel_weights(attention, padded_noise, 0.3, real) if samples else attention
     out = (weights @ split(value)).transpose(1, 2).unflatten(1, (modalities, -1))

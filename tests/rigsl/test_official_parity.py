@@ -15,7 +15,7 @@ import torch
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import BatchSource
 from rigsl.losses import link_factor, task_loss
-from rigsl.model.nodeformer import gumbel_weights, relation_weights
+from rigsl.model.nodeformer import gumbel_weights, projected, relation_weights
 from rigsl.model.rigsl import RIGSL
 from rigsl.model.sparsify import degree_norm, hard_concrete, l0_penalty
 from rigsl.official import CLASS_FREQUENCY, FOCAL_GAMMA, parameter_name, renamed_state
@@ -116,7 +116,7 @@ def test_kernelized_softmax(path):
     query, key, value = (data[name].transpose(1, 2) for name in ("query", "key", "value"))  # [1, H, N, D]
     real = torch.ones(1, 1, query.shape[2], 1, dtype=torch.bool)
     tau = float(data["tau"])
-    weights = relation_weights(query, key, data["projection"], tau, real)
+    weights = relation_weights(*(projected(rows, data["projection"], tau) for rows in (query, key)), real)
     torch.testing.assert_close((weights @ value).transpose(1, 2), data["out"], **CLOSE)
     source, target = data["edge_index"]
     torch.testing.assert_close(weights[:, :, target, source].transpose(1, 2), data["edge_weight"], **CLOSE)

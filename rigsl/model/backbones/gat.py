@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from rigsl.config import RIGSLConfig
 from rigsl.model.backbones.layers import CGSLayer, CGSStack
 from rigsl.model.graph import DialogueGraph
+from rigsl.model.linear import Linear
 from rigsl.model.sparsify import EdgeValues, SparseGraph, cross_mask
 
 
@@ -18,7 +19,7 @@ class GATLayer(CGSLayer):
 
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__(config)
-        self.pair = nn.Linear(2 * config.hidden_dim, 1, bias=False)
+        self.pair = Linear(2 * config.hidden_dim, 1, bias=False)
 
     def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
         attention = softmax_over_targets(

@@ -14,6 +14,7 @@ from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.graph import DialogueGraph
+from rigsl.model.linear import Linear, linear
 from rigsl.model.precision import full
 from rigsl.model.sparsify import EdgeValues, SparseGraph, make_gate, propagate
 
@@ -27,12 +28,12 @@ class CGSLayer(nn.Module):
     Shapes: [M * U, d] -> [M * U, d]
     """
 
-    pair: nn.Linear | None
+    pair: Linear | None
 
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__()
         d = config.hidden_dim
-        self.lin = nn.Linear(d, d, bias=False)
+        self.lin = Linear(d, d, bias=False)
         nn.init.xavier_uniform_(self.lin.weight)
         self.edge_gate = make_gate(config)
         self.pair = None
@@ -40,7 +41,7 @@ class CGSLayer(nn.Module):
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         x = self.lin(x)
         weight, bias = self._score_weights()
-        scores = batch.pad(full(F.linear(x, weight, bias)), graph.modalities)  # [B, M, T, 6 or 8]
+        scores = batch.pad(full(linear(x, weight, bias)), graph.modalities)  # [B, M, T, 6 or 8]
         sparse: SparseGraph = self.edge_gate(self.edge_gate.logits(scores[..., :6], graph), graph)
         values = self.values(sparse, _pair_logits(scores[..., 6:]), graph)
         out = batch.unpad(propagate(batch.pad(x, graph.modalities), values))

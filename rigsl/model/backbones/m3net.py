@@ -14,6 +14,7 @@ from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.layers import CGSLayer, run_layers
 from rigsl.model.backbones.speakers import TextSpeakers
 from rigsl.model.graph import DialogueGraph
+from rigsl.model.linear import Linear
 from rigsl.model.precision import full
 from rigsl.model.sparsify import EdgeValues, SparseGraph
 
@@ -27,7 +28,7 @@ class FrequencyLayer(CGSLayer):
 
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__(config)
-        self.pair = nn.Linear(2 * config.hidden_dim, 1)
+        self.pair = Linear(2 * config.hidden_dim, 1)
         nn.init.xavier_uniform_(self.pair.weight)
 
     def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
@@ -108,7 +109,7 @@ class M3Net(Backbone):
         super().__init__(config, schema)
         d = self.width = config.hidden_dim
         self.speakers = TextSpeakers(config, schema, d)
-        self.fc1 = nn.Linear(d, d)
+        self.fc1 = Linear(d, d)
         self.hypergraph = HypergraphBranch(config)
         self.layers = nn.ModuleList(FrequencyLayer(config) for _ in range(config.num_L))
         self.quirks = config.official_quirks

@@ -14,6 +14,7 @@ from rigsl.data.corpus import Schema
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.speakers import TextSpeakers
 from rigsl.model.graph import DialogueGraph
+from rigsl.model.linear import Linear
 from rigsl.model.precision import full
 from rigsl.model.sparsify import EdgeValues, propagate
 
@@ -78,10 +79,10 @@ class MMGCN(Backbone):
     def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
         super().__init__(config, schema)
         self.project = nn.ModuleDict(
-            {letter: nn.Linear(config.hidden_dim, NODE_WIDTH) for letter in config.modals}
+            {letter: Linear(config.hidden_dim, NODE_WIDTH) for letter in config.modals}
         )
         self.speakers = TextSpeakers(config, schema, NODE_WIDTH)
-        self.input = nn.Linear(NODE_WIDTH, HIDDEN_WIDTH)
+        self.input = Linear(NODE_WIDTH, HIDDEN_WIDTH)
         self.layers = nn.ModuleList(GCNIILayer(depth + 1) for depth in range(LAYERS))
 
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
