@@ -203,10 +203,10 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     PARTS.mkdir(parents=True, exist_ok=True)
     drawn = configurations(small_space(), args.configurations)
-    run(
-        [Job(number, 0, one) for number, one in enumerate(drawn)], args.device, args.workers, "configurations"
-    )
-    again = [Job(number, seed, drawn[number]) for number in best_numbers() for seed in range(1, SEEDS)]
+    code = commit()  # now: a worker keeps the code that it began with
+    first = [Job(number, 0, one, code) for number, one in enumerate(drawn)]
+    run(first, args.device, args.workers, "configurations")
+    again = [Job(number, seed, drawn[number], code) for number in best_numbers() for seed in range(1, SEEDS)]
     run(again, args.device, args.workers, "seeds of the best")
     write_tables(" ".join(["python -m benchmarks.curve_table", *sys.argv[1:]]), args.device)
     made = " and ".join(str(path.relative_to(ROOT)) for path in (VALIDATION, SEALED))

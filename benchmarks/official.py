@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
 import types
 from pathlib import Path
@@ -92,8 +92,7 @@ def _import(clone: Path, device: str) -> Any:
     """The clone's module ``model``."""
     if device == "cpu":
         _without_cuda()
-    if importlib.util.find_spec("torch_scatter") is None:
-        _stand_in_for_scatter()
+    _stand_in()
     if str(clone) not in sys.path:
         sys.path.insert(0, str(clone))
     return importlib.import_module("model")
@@ -114,12 +113,18 @@ def _without_cuda() -> None:
     torch.randn = drawn
 
 
-def _stand_in_for_scatter() -> None:
+def _stand_in() -> None:
+    """What is not installed: torch-scatter, and torch-sparse, which is imported and not used."""
     from torch_geometric.utils import scatter
 
     def scatter_add(src: Tensor, index: Tensor, dim: int = -1, dim_size: int | None = None) -> Tensor:
         return scatter(src, index, dim, dim_size, reduce="sum")
 
-    module = types.ModuleType("torch_scatter")
-    module.scatter_add = scatter_add  # type: ignore[attr-defined]
-    sys.modules["torch_scatter"] = module
+    names = {
+        "torch_scatter": {"scatter_add": scatter_add},
+        "torch_sparse": {"SparseTensor": None, "matmul": None},
+    }
+    for name, content in names.items():
+        if importlib.util.find_spec(name) is None:
+            sys.modules[name] = module = types.ModuleType(name)
+            vars(module).update(content)
