@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ _FLAGS = (
 )  # fmt: skip
 
 
+@cache
 def _import(clone: Path, device: str) -> Any:
     """The clone's module ``model``."""
     if device == "cpu":

@@ -38,11 +38,11 @@ Batches = Sequence[NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to train on a batch of dialogues, and the batches that it makes of the same dialogues."""
+    """One way to train on a batch of dialogues, and how it makes batches of the same dialogues."""
 
     name: str
     build: Callable[[], Step]
-    batches: Batches
+    batches: Callable[[int], Batches]  #: of a round, each another composition
 
 
 @dataclass(frozen=True)
@@ -61,28 +61,34 @@ def ours(name: str, config: RIGSLConfig, corpus: Corpus, device: str) -> Contend
         training.model.train()
         return lambda chosen: training.train_on(chosen, link_factor(config, 0))
 
-    order = torch.Generator().manual_seed(0)
-    batches = list(shuffled_batches(corpus.lengths, corpus.dialogues("train"), config.batch_size, order))
+    def batches(turn: int) -> Batches:
+        order = torch.Generator().manual_seed(turn)
+        return list(shuffled_batches(corpus.lengths, corpus.dialogues("train"), config.batch_size, order))
+
     return Contender(name, build, batches)
 
 
 def official(clone: Path, config: RIGSLConfig, corpus: Corpus, device: str) -> Contender:
     """The official training, its batches at random."""
-    shuffled = np.random.default_rng(0).permutation(corpus.dialogues("train"))
-    size = config.batch_size
-    batches = [shuffled[at : at + size] for at in range(0, len(shuffled), size)]
+
+    def batches(turn: int) -> Batches:
+        shuffled = np.random.default_rng(turn).permutation(corpus.dialogues("train"))
+        size = config.batch_size
+        return [shuffled[at : at + size] for at in range(0, len(shuffled), size)]
+
     return Contender("official", lambda: OfficialTraining(clone, config, corpus, device).train_on, batches)
 
 
 def measure(contenders: Sequence[Contender], corpus: Corpus, device: str, rounds: int) -> list[Figure]:
     """Every contender's figure; the first round warms up and does not count."""
+    utterances = int(corpus.lengths[corpus.dialogues("train")].sum())
     steps = [contender.build() for contender in contenders]
     seconds: list[list[float]] = [[] for _ in contenders]
     for turn in range(rounds + 1):
         for step, contender, found in zip(steps, contenders, seconds, strict=True):
-            spent = _seconds(step, contender.batches, device)
+            spent = _seconds(step, contender.batches(turn), device)
             if turn:
-                found.append(spent / int(corpus.lengths[np.concatenate(contender.batches)].sum()))
+                found.append(spent / utterances)
     del steps
     return [
         Figure(statistics.median(found), peak(contender, corpus, device))
@@ -101,7 +107,7 @@ def _seconds(step: Step, batches: Batches, device: str) -> float:
 
 def peak(contender: Contender, corpus: Corpus, device: str) -> int:
     """Most bytes of tensors in a training on the largest batch: weights, optimiser and two steps."""
-    largest = max(contender.batches, key=lambda batch: int((corpus.lengths[batch] ** 2).sum()))
+    largest = max(contender.batches(0), key=lambda batch: int((corpus.lengths[batch] ** 2).sum()))
 
     def train() -> None:
         step = contender.build()

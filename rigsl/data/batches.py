@@ -99,15 +99,18 @@ class Batch:
         return self._known[groups, heads]
 
     def _find_places(self, groups: int, heads: int) -> Places:
-        device, size, longest = self.slot.device, len(self.lengths), self.longest
-        dialogue, time = self.slot // longest, self.slot % longest
-        group = torch.arange(groups, device=device)[:, None, None]
-        head = torch.arange(heads, device=device)
-        place = ((dialogue[:, None] * heads + head) * groups + group) * longest + time[:, None]
-        place = place.flatten()
-        row = torch.full((size * heads * groups * longest,), -1, device=device)
-        row[place] = torch.arange(len(place), device=device)
-        return Places(row.clamp_min(0), place, (row < 0).nonzero().squeeze(1))
+        size, longest, lengths = len(self.lengths), self.longest, np.array(self.lengths)
+        real = np.arange(longest) < lengths[:, None]  # [B, T]
+        utterance = np.cumsum(real.ravel()).reshape(size, 1, 1, longest) - 1
+        group, head = np.arange(groups)[:, None], np.arange(heads)[:, None, None]
+        row = (group * lengths.sum() + utterance) * heads + head  # [B, heads, groups, T]
+        row[np.broadcast_to(~real[:, None, None], row.shape)] = -1
+        row = row.ravel()
+        taken = np.flatnonzero(row >= 0)
+        place = np.empty_like(taken)
+        place[row[taken]] = taken
+        found = (np.maximum(row, 0), place, np.flatnonzero(row < 0))
+        return Places(*(torch.from_numpy(part).to(self.slot.device, non_blocking=True) for part in found))
 
 
 class BatchSource:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-#: Smaller weights do not pay for the detour. It is the weight that decides, not the rows: what a row gives
-#: must not depend on how many others there are.
-SMALLEST = 128 * 128
+#: Smaller weights do not pay for what oneDNN prepares for every new number of rows (half a millisecond).
+#: The weight decides, not the rows: what a row gives must not depend on how many others there are.
+SMALLEST = 2**17
 
 
 class Linear(nn.Linear):

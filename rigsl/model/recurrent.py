@@ -33,60 +33,76 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, sizes: list[int]) -> Tensor:
-        groups, rows, width = inputs.shape[0], inputs.shape[1], weight.shape[2]
+        width = weight.shape[2]
         transposed, bias = weight.transpose(1, 2), bias[:, None]
-        state = inputs.new_zeros(groups, sizes[0], width)
-        out = inputs.new_empty(groups, rows, width)
-        previous = torch.empty_like(out)
-        gates = inputs.new_empty(groups, rows, 3 * width)  # r, z, n
-        candidate = torch.empty_like(out)  # c_n
-        start = 0
-        for size in sizes:
-            at = slice(start, start + size)
-            state = state[:, :size]
-            previous[:, at] = state
-            hidden = torch.baddbmm(bias, state, transposed)
-            gate = gates[:, at]
-            torch.add(inputs[:, at, : 2 * width], hidden[..., : 2 * width], out=gate[..., : 2 * width])
-            gate[..., : 2 * width].sigmoid_()
-            reset, update, new = gate.chunk(3, dim=2)
-            candidate[:, at] = hidden[..., 2 * width :]
-            torch.addcmul(inputs[:, at, 2 * width :], reset, hidden[..., 2 * width :], out=new)
-            new.tanh_()
-            state = torch.lerp(new, state, update)
-            out[:, at] = state
-            start += size
-        ctx.save_for_backward(weight, previous, gates, candidate)
+        hidden, gates = torch.empty_like(inputs), torch.empty_like(inputs)  # c; r, z, n
+        out = inputs.new_empty(*inputs.shape[:2], width)
+        state = inputs.new_zeros(inputs.shape[0], sizes[0], width)
+        # All views at once: a slice in the loop costs as much as a small product.
+        views = zip(
+            *(_steps(part, sizes) for part in (hidden, *_parts(hidden, 2 * width))),
+            *(_steps(part, sizes) for part in _parts(inputs, 2 * width)),
+            *(_steps(part, sizes) for part in (gates[..., : 2 * width], *gates.chunk(3, dim=2), out)),
+            strict=True,
+        )
+        for size, (c, c_rz, c_n, a_rz, a_n, rz, r, z, n, h) in zip(sizes, views, strict=True):
+            state = state if state.shape[1] == size else state[:, :size]
+            torch.baddbmm(bias, state, transposed, out=c)
+            torch.add(a_rz, c_rz, out=rz).sigmoid_()
+            torch.addcmul(a_n, r, c_n, out=n).tanh_()
+            state = torch.lerp(n, state, z, out=h)
+        ctx.save_for_backward(weight, out, gates, hidden[..., 2 * width :])
         ctx.sizes = sizes
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        weight, previous, gates, candidate = ctx.saved_tensors
-        groups, rows, width = previous.shape
+        weight, out, gates, candidate = ctx.saved_tensors
+        sizes, width = ctx.sizes, out.shape[2]
         reset, update, new = gates.chunk(3, dim=2)
+        previous = _previous(out, sizes)
         # What does not depend on the gradient from later steps, for all steps at once.
-        d_new = (1 - update) * (1 - new * new)  # d h / d (argument of tanh)
-        d_update = (previous - new) * update * (1 - update)
-        d_reset = candidate * reset * (1 - reset)
-        d_inputs = torch.empty_like(gates)
-        d_hidden = torch.empty_like(gates)
-        carried = gradient.new_zeros(groups, ctx.sizes[0], width)
-        end = rows
-        for size in reversed(ctx.sizes):
-            at = slice(end - size, end)
-            total = carried[:, :size].add_(gradient[:, at])
-            into, hidden = d_inputs[:, at], d_hidden[:, at]
-            torch.mul(total, d_new[:, at], out=into[..., 2 * width :])
-            torch.mul(total, d_update[:, at], out=into[..., width : 2 * width])
-            torch.mul(into[..., 2 * width :], d_reset[:, at], out=into[..., :width])
-            hidden[..., : 2 * width] = into[..., : 2 * width]
-            torch.mul(into[..., 2 * width :], reset[:, at], out=hidden[..., 2 * width :])
-            total.mul_(update[:, at])
-            total.baddbmm_(hidden, weight)
-            end -= size
+        by_new = (1 - update) * (1 - new * new)  # d h / d (argument of tanh)
+        by_update = (previous - new) * update * (1 - update)
+        by_reset = candidate * reset * (1 - reset)
+        d_new, d_hidden = torch.empty_like(out), torch.empty_like(gates)  # d a_n; d c
+        views = zip(
+            *(_steps(part, sizes) for part in (gradient, by_new, by_update, by_reset, reset, update)),
+            *(_steps(part, sizes) for part in (d_new, d_hidden, *d_hidden.chunk(3, dim=2))),
+            strict=True,
+        )
+        carried = gradient.new_zeros(out.shape[0], sizes[0], width)
+        for size, step in zip(reversed(sizes), reversed(list(views)), strict=True):
+            above, to_n, to_z, to_r, r, z, d_n, d_c, d_c_r, d_c_z, d_c_n = step
+            total = carried if carried.shape[1] == size else carried[:, :size]
+            total.add_(above)
+            torch.mul(total, to_n, out=d_n)
+            torch.mul(total, to_z, out=d_c_z)
+            torch.mul(d_n, to_r, out=d_c_r)
+            torch.mul(d_n, r, out=d_c_n)
+            total.mul_(z).baddbmm_(d_c, weight)
+        d_inputs = torch.cat([d_hidden[..., : 2 * width], d_new], dim=2)
         return d_inputs, d_hidden.transpose(1, 2) @ previous, d_hidden.sum(dim=1), None
+
+
+def _steps(x: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    """What belongs to each time step of packed sequences. Shapes: [G, U, ...] -> each [G, size, ...]"""
+    return torch.split(x, sizes, dim=1)
+
+
+def _parts(x: Tensor, at: int) -> tuple[Tensor, Tensor]:
+    """The last dimension up to `at`, and from there on."""
+    return x[..., :at], x[..., at:]
+
+
+def _previous(out: Tensor, sizes: list[int]) -> Tensor:
+    """The state before each step, zero before the first. Shapes: [G, U, h] -> [G, U, h]"""
+    before = [out.new_zeros(out.shape[0], sizes[0], out.shape[2])]
+    steps = _steps(out, sizes)
+    return torch.cat(
+        [*before, *(step[:, :size] for step, size in zip(steps, sizes[1:], strict=False))], dim=1
+    )
 
 
 def _stacked(networks: Sequence[nn.GRU], name: str, layer: int) -> Tensor:
