@@ -8,7 +8,7 @@ ARGS ?=
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: search test lint install features clean
+.PHONY: search test lint bench install features clean
 
 search: $(VENV)/.run  ## search MELD with the bundled features: make search ARGS="--trials 8"
 	$(PY) run_search.py --dataset MELD $(ARGS)
@@ -20,6 +20,11 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+bench: $(VENV)/.run  ## what a step, a search and trials side by side cost: make bench OFFICIAL=folder/of/a/clone
+	$(PY) -m benchmarks.step $(if $(OFFICIAL),--official "$(OFFICIAL)")
+	$(PY) -m benchmarks.overhead
+	$(PY) -m benchmarks.packing
 
 install: $(VENV)/.run  ## the environment only
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import tomli_w
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from rigsl.config import from_mapping, read_toml
+from rigsl.config import RIGSLConfig, from_mapping, read_toml
 from rigsl.data.corpus import Schema
 from rigsl.errors import UserError
 from rigsl.model.rigsl import RIGSL
@@ -20,6 +22,13 @@ WEIGHTS, CONFIG = "model.safetensors", "config.toml"
 
 
 def save_checkpoint(folder: Path, model: RIGSL) -> None:
+    """Write a model's weights and configuration."""
+    write_checkpoint(folder, model.state_dict(), model.config, model.schema)
+
+
+def write_checkpoint(
+    folder: Path, weights: Mapping[str, Tensor], config: RIGSLConfig, schema: Schema
+) -> None:
     """Write weights and configuration; a reader never sees the one without the other's new version.
 
     The two files are written into a new folder that takes the old one's place; other files in
@@ -29,9 +38,9 @@ def save_checkpoint(folder: Path, model: RIGSL) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+        state = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         save_file(state, fresh / WEIGHTS)
-        (fresh / CONFIG).write_text(_toml(model), encoding="utf-8")
+        (fresh / CONFIG).write_text(_toml(config, schema), encoding="utf-8")
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.name not in (WEIGHTS, CONFIG):
                 path.rename(fresh / path.name)
@@ -49,9 +58,9 @@ def save_checkpoint(folder: Path, model: RIGSL) -> None:
         raise
 
 
-def _toml(model: RIGSL) -> str:
-    schema = dataclasses.asdict(model.schema) | {"classes": list(model.schema.classes)}
-    return model.config.to_toml() + "\n" + tomli_w.dumps({"data": schema})
+def _toml(config: RIGSLConfig, schema: Schema) -> str:
+    data = dataclasses.asdict(schema) | {"classes": list(schema.classes)}
+    return config.to_toml() + "\n" + tomli_w.dumps({"data": data})
 
 
 def read_schema(folder: Path) -> Schema:

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,18 +183,28 @@ class Training:
             model.load_state_dict(self._best)
         return model.eval()
 
+    def best_weights(self) -> tuple[Mapping[str, Tensor], RIGSLConfig]:
+        """The weights of the best epoch, which no later one changes, and the configuration that they had."""
+        if not self._best:
+            weights = {name: value.detach().clone() for name, value in self._kept().state_dict().items()}
+            return weights, self.config
+        return self._best, self._best_config
+
     def under(self, config: RIGSLConfig) -> Training:
         """A training that goes on from here with another `config`: the same weights, optimiser and seed.
 
         Raises:
             UserError: the two differ by more than `CONTINUABLE`.
         """
-        return self._from_state(copy.deepcopy(self._state()), self.corpus, self.device, config)
+        return self._from_state(self.snapshot(), self.corpus, self.device, config)
 
     def save(self, path: Path) -> None:
         """Write everything needed to go on, atomically."""
-        with replacing(Path(path)) as temporary:
-            torch.save(self._state(), temporary)
+        write_state(self._state(), path)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything needed to go on, as it is now, for `write_state` to write later."""
+        return {name: _cloned(part) for name, part in self._state().items()}
 
     @classmethod
     def load(
@@ -215,7 +225,7 @@ class Training:
             raise UserError(f"{path}: the training state cannot be loaded ({reason})") from None
 
     def _state(self) -> dict[str, Any]:
-        """Everything needed to go on; its tensors are this training's own."""
+        """Everything needed to go on; its tensors are this training's own, which the next step changes."""
         return {
             "config": self.config.to_dict(),
             "splits": self.splits,
@@ -348,6 +358,21 @@ def fit(
             if on_epoch is not None:
                 on_epoch(history[-1])
     return FitResult(training.best_model(), history[history[-1].best_epoch - 1], history)
+
+
+def write_state(state: dict[str, Any], path: Path) -> None:
+    """Write what `Training.snapshot` gave, for `Training.load`, atomically."""
+    with replacing(Path(path)) as temporary:
+        torch.save(state, temporary)
+
+
+def _cloned(value: Any) -> Any:
+    """Nested dicts and lists with copies of their tensors."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {key: _cloned(one) for key, one in value.items()}
+    return [_cloned(one) for one in value] if isinstance(value, list) else value
 
 
 def _check_continuable(before: RIGSLConfig, after: RIGSLConfig) -> None:

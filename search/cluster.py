@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from rigsl.errors import UserError
-from search.machine import Node
+from search.machine import PACKED, Node, gpu_memory, packed_trials
 
 #: The repository's root, which holds `search` and `rigsl`.
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,8 +91,8 @@ def read_nodes(address: str, runs_dir: Path) -> tuple[Node, ...]:
         entries = _alive()
         _check_folder(runs_dir, [entry for entry in entries if entry["Resources"].get("CPU")])
         with_gpu = [entry for entry in entries if entry["Resources"].get("GPU")]
-        memory = _ask(with_gpu, _gpu_memory)
-        return tuple(_node(entry, memory.get(entry["NodeID"], 0)) for entry in entries)
+        gpus = _ask(with_gpu, _gpus)
+        return tuple(_node(entry, *gpus.get(entry["NodeID"], (0, PACKED))) for entry in entries)
 
 
 def _check_folder(runs_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -116,7 +116,7 @@ def _check_folder(runs_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
 
 def carries(cpus: int, gpus: float) -> bool:
     """Whether a node of the joined cluster carries a trial of this size."""
-    return any(_node(entry, 0).places(cpus, gpus) for entry in _alive())
+    return any(_node(entry, 0, PACKED).places(cpus, gpus) for entry in _alive())
 
 
 def _find(address: str) -> str:
@@ -195,11 +195,9 @@ def _look(probe: str) -> str:
     return ""
 
 
-def _gpu_memory() -> int:
-    """On a node: bytes of its smallest GPU."""
-    from search.machine import gpu_memory
-
-    return gpu_memory()
+def _gpus() -> tuple[int, int]:
+    """On a node: bytes of its smallest GPU, and the most trials on one of them."""
+    return gpu_memory(), packed_trials()
 
 
 def _alive() -> list[dict[str, Any]]:
@@ -208,7 +206,7 @@ def _alive() -> list[dict[str, Any]]:
     return [entry for entry in ray.nodes() if entry["Alive"]]
 
 
-def _node(entry: Mapping[str, Any], memory: int) -> Node:
+def _node(entry: Mapping[str, Any], memory: int, packed: int) -> Node:
     there = entry["Resources"]
     return Node(
         name=_name(entry),
@@ -216,6 +214,7 @@ def _node(entry: Mapping[str, Any], memory: int) -> Node:
         gpus=int(there.get("GPU", 0)),
         memory=int(there.get("memory", 0)),
         gpu_memory=memory,
+        packed=packed,
     )
 
 

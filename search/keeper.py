@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from optuna.trial import FrozenTrial
 from search import record
 from search.population import Population
 from search.trainable import MODEL, STATE
+
+#: Trials whose files are looked for once more when a later one ends.
+RECENT = 64
 
 
 class Clock:
@@ -56,6 +60,8 @@ class Keeper:
         self._written = 0.0
         self._running: set[int] = set()
         self._best: int | None = None  #: whose model is kept
+        #: Ended trials; their workers may still have been writing when their files were dropped.
+        self._ended: deque[int] = deque(maxlen=RECENT)
         self._tidy = False  #: whether only the ends from now on can leave anything
 
     def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
@@ -77,21 +83,26 @@ class Keeper:
         self.write_clock()
         best = record.winner(self.study)
         number = None if best is None else best.number
-        ended = [trial.number] if self._best is None else [trial.number, self._best]
+        self._ended.append(trial.number)
+        ended = [*self._ended] if self._best is None else [*self._ended, self._best]
         if not self._tidy:  # an earlier process may have left something
             ended = [one.number for one in record.finished(self.study)]
-        for other in ended:
-            folder = record.folder_of(self.folder, other)
-            (folder / STATE).unlink(missing_ok=True)
-            if number is not None and other != number:
-                shutil.rmtree(folder / MODEL, ignore_errors=True)
+        self._drop(ended, number)
         self._best, self._tidy = number, True
         if self.population is not None:
             self.population.tidy()
 
+    def _drop(self, ended: Iterable[int], best: int | None) -> None:
+        for number in ended:
+            folder = record.folder_of(self.folder, number)
+            (folder / STATE).unlink(missing_ok=True)
+            if best is not None and number != best:
+                shutil.rmtree(folder / MODEL, ignore_errors=True)
+
     def ended(self) -> None:
-        """The study is over; no trial will begin from another's state."""
+        """The study is over, its workers are gone; no trial will begin from another's state."""
         self.write_clock()
+        self._drop(self._ended, self._best)
         if self.population is not None:
             self.population.clear()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from rigsl.errors import UserError
 CONTEXT, PROCESS = 600_000_000, 400_000_000
 #: Packed as if a trial took so much more than estimated: estimates are good to a quarter.
 MARGIN = 1.25
-#: Most trials that are packed on one GPU.
+#: Most trials that are packed on one GPU, where ``python -m benchmarks.packing --write`` has not measured how
+#: many have the highest throughput on a GPU of its name: name -> {trials = N}.
 PACKED = 8
+MEASURED = Path(__file__).with_name("packing.toml")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Node:
     gpus: int = 0
     memory: int = 0  #: RAM that is free for trials
     gpu_memory: int = 0  #: of its smallest GPU
+    packed: int = PACKED  #: most trials on one of its GPUs
 
     def places(self, cpus: int, gpus: float) -> int:
         """Trials at a time that each take `cpus` cores and `gpus` GPUs (0: none, a share, or whole ones)."""
@@ -103,12 +107,21 @@ def gpu_memory() -> int:
 
 def here() -> Node:
     """This machine."""
-    return Node("this machine", cores(), gpu_count(), free_memory(), gpu_memory())
+    return Node("this machine", cores(), gpu_count(), free_memory(), gpu_memory(), packed_trials())
+
+
+def packed_trials(measured: Path = MEASURED) -> int:
+    """Most trials that are worth packing on one of this machine's GPUs: as measured, or PACKED."""
+    import torch
+
+    known = tomllib.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
+    names = [torch.cuda.get_device_name(index) for index in range(gpu_count())]
+    return min((int(known.get(name, {}).get("trials", PACKED)) for name in names), default=PACKED)
 
 
 def packed_share(trial_bytes: int, node: Node) -> float:
     """The share of a GPU of `node` with which most trials of so many bytes fit; 1 where not even two do."""
-    most = min(PACKED, node.cores // node.gpus)
+    most = min(node.packed, node.cores // node.gpus)
     if node.gpu_memory:
         most = min(most, int(node.gpu_memory / (MARGIN * trial_bytes + CONTEXT)))
     return _cut(1 / max(1, most))

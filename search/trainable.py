@@ -13,25 +13,27 @@ import shutil
 import time
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
 
-from rigsl.checkpoint import save_checkpoint
+from rigsl.checkpoint import write_checkpoint
 from rigsl.config import from_mapping
 from rigsl.data.corpus import Corpus
-from rigsl.training import EpochReport, Training, TrainingDiverged
+from rigsl.training import EpochReport, Training, TrainingDiverged, write_state
 from search import curve
 from search.curve import append_epoch, read_curve, write_curve
 from search.machine import usable_share
+from search.saving import Saver
 
 STATE, MODEL, ERROR, CONFIG = "state.pt", "model", "error.txt", "config.toml"
 #: The states from which other trials can begin; see `snapshot_name`.
 SNAPSHOTS = "state-*.pt"
-#: Saving the state may take one part in so many of a trial's time.
-SAVING_SHARE = 10
+#: To copy the state for its writing may take one part in so many of a trial's time.
+SAVING_SHARE = 50
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], corpus: Corpus, options: WorkerOptions) -> None:
         """Take the shared parts; the training is built in the first step, where a failure is caught."""
-        self.corpus, self.options = corpus, options
+        self.corpus, self.options, self._saver = corpus, options, Saver()
         torch.set_num_threads(options.threads)
         if options.device == "cuda" and 0 < options.gpu_fraction < 1:
             total = torch.cuda.get_device_properties(0).total_memory
@@ -69,6 +71,10 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         """Forget the last trial and take the next."""
         self._begin(new_config)
         return True
+
+    def cleanup(self) -> None:
+        """The worker's end: what it has begun to write is written."""
+        self._saver.settle()
 
     def step(self) -> dict[str, Any]:
         """One epoch as a flat report; a failure is a report, too, and the last one."""
@@ -85,6 +91,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             return self._failure("crashed", error)
 
     def _begin(self, config: dict[str, Any]) -> None:
+        self._saver.settle()
         self._training: Training | None = None
         self._curve: list[dict[str, Any]] = []
         self._told = 0  # epochs of the curve that are reported
@@ -131,24 +138,28 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         )
         self._curve = [line | {"epoch_seconds": 0.0} for line in read_curve(folder)[:epoch]]
         write_curve(self._folder, self._curve)
-        save_checkpoint(self._folder / MODEL, training.best_model())  # it may stay the best
+        write_checkpoint(self._folder / MODEL, *training.best_weights(), self.corpus.schema)  # may stay best
         return training
 
     def _write(self, report: EpochReport) -> None:
         """The trial's own files: curve, best model, and the state from which it can go on."""
         assert self._training is not None
         if report.improved:
-            save_checkpoint(self._folder / MODEL, self._training.best_model())
+            best, schema = self._training.best_weights(), self.corpus.schema
+            self._saver.submit(MODEL, partial(write_checkpoint, self._folder / MODEL, *best, schema))
         self._curve.append({"epoch": report.epoch, "time": round(time.time(), 3), **report.metrics()})
         append_epoch(self._folder, self._curve[-1])
         every = self.options.snapshot_every
         snapshot = every > 0 and report.epoch % every == 0 and not report.done
         start = time.monotonic()
-        if snapshot or start - self._saved >= SAVING_SHARE * self._saving:
-            self._training.save(self._folder / STATE)
+        due = start - self._saved >= SAVING_SHARE * self._saving and not self._saver.busy(STATE)
+        if snapshot or due:
+            state = self._training.snapshot()
             self._saved = time.monotonic()
             self._saving = self._saved - start
-        if snapshot:
+            self._saver.submit(STATE, partial(write_state, state, self._folder / STATE))
+        if snapshot:  # another trial may want it at once
+            self._saver.wait()
             _same_file(self._folder / STATE, self._folder / snapshot_name(report.epoch))
 
     def _report(self) -> dict[str, Any]:
@@ -157,10 +168,13 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         found = curve.report(self._curve[: self._told])
         content = self.options.target is not None and found[curve.METRIC] >= self.options.target
         done = content or (self._told == len(self._curve) and self._training.done)
+        if done:
+            self._saver.wait()
         return found | {"done": done, "ended": "by itself" if done else ""}
 
     def _failure(self, kind: str, error: BaseException) -> dict[str, Any]:
         epochs = len(self._curve)
+        self._saver.settle()
         self._training = None  # a model that ran out of memory must not hold it until the next trial
         gc.collect()
         if self._folder.is_dir():

@@ -112,6 +112,7 @@ def test_the_state_is_not_taken_from_another_configuration(
     worker: TrialWorker, config: dict, tmp_path: Path
 ) -> None:
     worker.step()
+    worker.cleanup()  # what it writes in the background is written
     assert (tmp_path / "trials" / "0000" / STATE).is_file()
     worker.reset_config({"number": 0, "config": config | {"lr": 0.02}})
     assert worker.step()["epoch"] == 1

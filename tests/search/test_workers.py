@@ -20,7 +20,7 @@ import torch
 from rigsl.errors import UserError
 from search import machine, record, runtime
 from search.curve import read_curve
-from search.machine import CONTEXT, PROCESS, Node, Workers, plan_workers
+from search.machine import CONTEXT, PROCESS, Node, Workers, packed_share, packed_trials, plan_workers
 from search.prepare import prepare
 from search.searcher import StudySearcher
 from search.study import run
@@ -69,6 +69,18 @@ def test_gpus_are_packed_by_memory(
     if gpu_memory:
         assert trials * (workers.memory + CONTEXT) <= gpu_memory
         assert workers.memory > trial_bytes or trials == 1
+
+
+def test_no_more_are_packed_than_measured_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = tmp_path / "packing.toml"
+    measured.write_text('["Slow GPU"]\ntrials = 3\n', encoding="utf-8")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, trials in (("Slow GPU", 3), ("Other GPU", 8)):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _index, name=name: name)
+        assert packed_trials(measured) == trials
+    assert packed_trials(tmp_path / "none.toml") == 8
+    assert packed_share(1 * GB, Node("one", 16, 1, packed=3)) == pytest.approx(1 / 3, abs=1e-3)
 
 
 @pytest.mark.parametrize("trials", range(1, 9))
