@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from search.seed_runs import Floats, Integers, SeedRuns, check_paired, dialogue_confusions, f1_of
 
@@ -95,6 +94,8 @@ def _bootstrap(sides: Sequence[SeedRuns], statistic: Any, seed: int, resamples: 
         return np.asarray(statistic(means))
 
     data = (np.arange(n), *(np.arange(len(sides[i].seeds)) for i in several))
+    from scipy import stats  # only where it is used: a search starts fast
+
     found = stats.bootstrap(
         data,
         resampled,

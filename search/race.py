@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.trial import TrialState
-from scipy import stats
 
 from rigsl.config import RIGSLConfig
 from search import record
@@ -176,6 +175,8 @@ def upper_bound(one: Finalist, leader: Finalist, finalists: Sequence[Finalist]) 
         return None
     deviation, freedom = spread
     difference = float(np.mean([one.scores[seed] - leader.scores[seed] for seed in common]))
+    from scipy import stats  # only where it is used: a search starts fast
+
     return difference + float(stats.t.ppf(LEVEL, freedom)) * deviation * math.sqrt(2 / len(common))
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+
+from rigsl import scores
 
 if TYPE_CHECKING:
     from rigsl.data.corpus import Corpus
@@ -69,14 +70,15 @@ class RunScores:
 
 def scores_of(runs: SeedRuns) -> list[RunScores]:
     """The scores of every training."""
-    numbers, found = range(len(runs.classes)), []
+    found = []
     for predicted in runs.predicted:
-        single = f1_score(runs.labels, predicted, labels=numbers, average=None, zero_division=np.nan)
+        counts = scores.confusion(runs.labels, predicted, len(runs.classes))
+        single = scores.f1(counts)
         found.append(
             RunScores(
-                weighted_f1=float(f1_score(runs.labels, predicted, average="weighted", zero_division=0)),
-                macro_f1=float(f1_score(runs.labels, predicted, average="macro", zero_division=0)),
-                accuracy=float(accuracy_score(runs.labels, predicted)),
+                weighted_f1=scores.weighted_f1(counts),
+                macro_f1=scores.macro_f1(counts),
+                accuracy=scores.accuracy(counts),
                 f1={
                     name: None if np.isnan(value) else float(value)
                     for name, value in zip(runs.classes, single, strict=True)
@@ -88,8 +90,7 @@ def scores_of(runs: SeedRuns) -> list[RunScores]:
 
 def confusion(runs: SeedRuns) -> Integers:
     """What was taken for what, summed over the trainings: [true class, predicted class]"""
-    numbers = range(len(runs.classes))
-    each = [confusion_matrix(runs.labels, predicted, labels=numbers) for predicted in runs.predicted]
+    each = [scores.confusion(runs.labels, predicted, len(runs.classes)) for predicted in runs.predicted]
     return np.asarray(np.sum(each, axis=0), dtype=np.int64)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from search.seed_runs import Floats, Integers, SeedRuns, check_paired, dialogue_confusions, f1_of
 
@@ -27,6 +26,8 @@ def wilcoxon(differences: Sequence[float] | Floats) -> SignedRank:
     pairs = int(np.count_nonzero(given))
     if not pairs:
         return SignedRank(1.0, 0.0, 0, 1.0)
+    from scipy import stats  # only where it is used: a search starts fast
+
     found = stats.wilcoxon(given)
     return SignedRank(float(found.pvalue), float(found.statistic), pairs, min(1.0, 2.0 ** (1 - pairs)))
 

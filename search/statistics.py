@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from search.bootstrap import LEVEL, f1_difference, f1_interval
 from search.seed_runs import SeedRuns, confusion, scores_of
@@ -37,6 +36,8 @@ def summary(values: Sequence[float]) -> Summary:
     mean = float(given.mean())
     if len(given) < 2:
         return Summary(tuple(given.tolist()), mean, None, None, None, None)
+    from scipy import stats  # only where it is used: a search starts fast
+
     error = float(stats.sem(given))
     low = high = mean  # where all are equal, as t.interval knows no width of 0
     if error > 0:

@@ -64,8 +64,10 @@ def test_scores_are_scikit_learns(corpus, result):
     assert found.rows.tolist() == rows.tolist()
     assert found.labels.tolist() == corpus.labels[rows].tolist()
     predicted = found.log_prob.argmax(axis=1)
-    assert found.scores.weighted_f1 == f1_score(found.labels, predicted, average="weighted")
-    assert found.scores.accuracy == accuracy_score(found.labels, predicted)
+    assert found.scores.weighted_f1 == pytest.approx(
+        f1_score(found.labels, predicted, average="weighted"), abs=1e-12
+    )
+    assert found.scores.accuracy == pytest.approx(accuracy_score(found.labels, predicted), abs=1e-12)
 
 
 def test_same_seed_same_numbers_whatever_ran_before(corpus, result):
