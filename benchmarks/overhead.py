@@ -131,7 +131,7 @@ def _workers(driver: int) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(driver).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if "TrialWorker" in " ".join(child.cmdline()):
+                if "ray::_Inner" in " ".join(child.cmdline()):  # as Ray calls a trainable with parameters
                     found.append(child)
     return found
 

@@ -27,6 +27,7 @@ from rigsl.evaluation import Evaluation, evaluate, evaluate_dialogues, evaluatio
 from rigsl.files import replacing
 from rigsl.losses import class_weights, link_factor, task_loss
 from rigsl.model.rigsl import RIGSL
+from rigsl.optimiser import Adam
 from rigsl.scores import Scores
 
 #: What an epoch reports as a mean over its batches.
@@ -121,9 +122,7 @@ class Training:
         with _seeded(config.seed, 0, device):
             self.model = RIGSL(config, corpus.schema).to(device)
         self._weights = class_weights(labels, len(corpus.classes), config.class_weight).to(device)
-        self._optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=config.lr, weight_decay=config.l2, fused=True
-        )
+        self._optimiser = Adam(self.model.parameters(), lr=config.lr, weight_decay=config.l2)
         self._mean = _running_mean(self.model, config.ema) if config.ema else None
         self.last_report: EpochReport | None = None
         self._best: dict[str, Tensor] = {}
@@ -248,8 +247,6 @@ class Training:
         training = cls(config, corpus, device=device, train=train, validation=validation)
         training.model.load_state_dict(state["model"])
         training._optimiser.load_state_dict(state["optimiser"])
-        for group in training._optimiser.param_groups:
-            group["lr"], group["weight_decay"] = config.lr, config.l2
         if training._mean is not None:
             training._mean.load_state_dict(state["mean"])
         training._best = state["best"]
@@ -316,7 +313,7 @@ class Training:
         loss = task + config.penalty_weight_coff * out.penalty
         if factor:  # without it, no gradient goes through the link loss
             loss = loss - factor * out.link_loss
-        self._optimiser.zero_grad(set_to_none=True)
+        self._optimiser.zero_grad()
         loss.backward()
         self._optimiser.step()
         if self._mean is not None:
@@ -407,10 +404,12 @@ def _seeded(seed: int, epoch: int, device: str) -> Iterator[None]:
 @contextmanager
 def _determinism(config: RIGSLConfig) -> Iterator[None]:
     """Operations that add up in a fixed order, where the configuration asks for them."""
+    if not config.deterministic:
+        yield
+        return
     before = torch.are_deterministic_algorithms_enabled()
-    if config.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's BLAS starts
-        torch.use_deterministic_algorithms(True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's BLAS starts
+    torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:

@@ -97,6 +97,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self._told = 0  # epochs of the curve that are reported
         self._saved, self._saving = 0.0, 0.0
         gc.collect()
+        gc.freeze()  # else every collection looks at all that PyTorch consists of, a fifth of a second
         if self.options.device == "cuda":
             torch.cuda.empty_cache()
         self._config = from_mapping(config["config"], f"trial {config['number']}")

@@ -11,6 +11,7 @@ from rigsl.checkpoint import load_checkpoint, read_schema, save_checkpoint
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import BatchSource, shuffled_batches
 from rigsl.errors import UserError
+from rigsl.optimiser import Adam
 from rigsl.training import Training, TrainingDiverged, evaluate, fit
 from tests.corpora import toy_corpus
 
@@ -115,13 +116,13 @@ def test_a_resumed_training_goes_on_bit_for_bit(changes, corpus, tmp_path):
 def test_the_running_mean_of_the_weights_is_what_is_kept(corpus, monkeypatch):
     config = CONFIG.replace(ema=0.5, epochs=1)
     seen = []
-    step = torch.optim.Adam.step
+    step = Adam.step
 
-    def recorded(optimiser, *rest):
-        step(optimiser, *rest)
-        seen.append([p.detach().clone() for group in optimiser.param_groups for p in group["params"]])
+    def recorded(optimiser):
+        step(optimiser)
+        seen.append([one.detach().clone() for one in optimiser.parameters])
 
-    monkeypatch.setattr(torch.optim.Adam, "step", recorded)
+    monkeypatch.setattr(Adam, "step", recorded)
     kept = fit(config, corpus).model
     mean = seen[0]
     for weights in seen[1:]:

@@ -130,8 +130,7 @@ def test_a_training_under_changed_values_is_the_manual_continuation(corpus, tmp_
     by_hand.save(tmp_path / "state.pt")
     loaded = Training.load(tmp_path / "state.pt", corpus, config=changed)
     in_memory = by_hand.under(changed)
-    for group in by_hand._optimiser.param_groups:
-        group["lr"], group["weight_decay"] = 3e-3, 1e-3
+    by_hand._optimiser.lr, by_hand._optimiser.weight_decay = 3e-3, 1e-3
     by_hand.config = changed  # batches and loss are read from here
     unchanged = Training.load(tmp_path / "state.pt", corpus)
     for _ in range(2):
