@@ -98,8 +98,12 @@ def train(job: Job, device: str) -> None:
             epochs.append(_epoch(training, device))
     except TrainingDiverged:
         epochs.append({"epoch": len(epochs) + 1, "weighted_f1": math.nan, "seconds": math.nan})
+    _keep(job, _memory(device) - before, epochs)
+
+
+def _keep(job: Job, peak_bytes: int, epochs: list[dict[str, float]]) -> None:
     kept = {"number": job.number, "seed": job.seed, "params": job.params, "commit": job.commit}
-    write_text(job.path, json.dumps(kept | {"peak_bytes": _memory(device) - before, "epochs": epochs}) + "\n")
+    write_text(job.path, json.dumps(kept | {"peak_bytes": peak_bytes, "epochs": epochs}) + "\n")
 
 
 def _epoch(training: Training, device: str) -> dict[str, float]:
@@ -156,11 +160,26 @@ def best_numbers() -> list[int]:
     return sorted(scores, key=lambda number: -scores[number])[:BEST]
 
 
+def restore() -> None:
+    """Make parts of what the tables hold and ``runs/curves`` does not."""
+    if not (VALIDATION.exists() and SEALED.exists()):
+        return
+    keys = ["number", "seed", "epoch"]
+    table = pd.read_parquet(VALIDATION).merge(pd.read_parquet(SEALED), on=keys)
+    drawn = configurations(small_space(), int(table["number"].max()) + 1)
+    for (number, seed), rows in table.groupby(["number", "seed"]):
+        job = Job(int(number), int(seed), drawn[int(number)], str(rows["commit"].iloc[0]))
+        if not job.path.exists():
+            names = ["epoch", "weighted_f1", "seconds", "test_weighted_f1"]
+            _keep(job, int(rows["peak_bytes"].iloc[0]), rows.sort_values("epoch")[names].to_dict("records"))
+
+
 def write_tables(command: str, device: str) -> None:
     """Both tables of what is kept, with where they come from."""
     kept, space = list(parts()), small_space()
     rows = [
-        {"number": part["number"], "seed": part["seed"], **part["params"], "peak_bytes": part["peak_bytes"]}
+        {name: part[name] for name in ("number", "seed", "commit", "peak_bytes")}
+        | part["params"]
         | {
             name: epoch.get(name, math.nan)
             for name in ("epoch", "weighted_f1", "seconds", "test_weighted_f1")
@@ -202,13 +221,18 @@ def main() -> None:
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     PARTS.mkdir(parents=True, exist_ok=True)
+    restore()
     drawn = configurations(small_space(), args.configurations)
     code = commit()  # now: a worker keeps the code that it began with
-    first = [Job(number, 0, one, code) for number, one in enumerate(drawn)]
-    run(first, args.device, args.workers, "configurations")
-    again = [Job(number, seed, drawn[number], code) for number in best_numbers() for seed in range(1, SEEDS)]
-    run(again, args.device, args.workers, "seeds of the best")
-    write_tables(" ".join(["python -m benchmarks.curve_table", *sys.argv[1:]]), args.device)
+    try:
+        first = [Job(number, 0, one, code) for number, one in enumerate(drawn)]
+        run(first, args.device, args.workers, "configurations")
+        best = [
+            Job(number, seed, drawn[number], code) for number in best_numbers() for seed in range(1, SEEDS)
+        ]
+        run(best, args.device, args.workers, "seeds of the best")
+    finally:  # what there is, whatever ended it
+        write_tables(" ".join(["python -m benchmarks.curve_table", *sys.argv[1:]]), args.device)
     made = " and ".join(str(path.relative_to(ROOT)) for path in (VALIDATION, SEALED))
     print(f"{made}: next, python -m benchmarks.efficiency")
 

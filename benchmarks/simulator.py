@@ -92,6 +92,9 @@ class Outcome:
     seconds: float
     epochs: int
     configs: Mapping[str, Mapping[str, Any]]  #: of every trial, in the order of their begin
+    scores: Mapping[str, Sequence[tuple[float, float]]] = field(
+        default_factory=dict
+    )  #: its epochs' (end, score)
     study: optuna.Study | None = None  #: the record, where the method keeps one
 
     @property
@@ -104,6 +107,14 @@ class Outcome:
         place = bisect_right(self.history, spent, key=lambda best: float(getattr(best, of)))
         return self.history[place - 1].score if place else -math.inf
 
+    def leaders_at(self, seconds: float, count: int) -> list[str]:
+        """The trials with the best scores by then, the best first."""
+        best = {
+            trial: max((score for end, score in epochs if end <= seconds), default=-math.inf)
+            for trial, epochs in self.scores.items()
+        }
+        return sorted((one for one in best if best[one] > -math.inf), key=lambda one: -best[one])[:count]
+
 
 @dataclass
 class _Training:
@@ -112,6 +123,7 @@ class _Training:
     job: Job
     curve: Curve
     scores: list[float] = field(default_factory=list)
+    ends: list[tuple[float, float]] = field(default_factory=list)  #: of its own epochs: when, and the score
     spent: float = 0.0
 
     def step(self) -> dict[str, Any]:
@@ -167,7 +179,8 @@ class _Simulation:
         if self.ends and self.limits.seconds is not None and self.ends[0][0] > self.limits.seconds:
             seconds = self.limits.seconds
         configs = {trial: training.job.config for trial, training in self.trainings.items()}
-        return Outcome(tuple(self.history), seconds, self.epochs, configs)
+        scores = {trial: training.ends for trial, training in self.trainings.items()}
+        return Outcome(tuple(self.history), seconds, self.epochs, configs, scores)
 
     def _over(self) -> bool:
         seconds, epochs = self.limits.seconds, self.limits.epochs
@@ -201,6 +214,8 @@ class _Simulation:
     def _end_epoch(self, training: _Training) -> None:
         self.epochs += 1
         result = training.step()
+        if METRIC in result:
+            training.ends.append((self.now, training.scores[-1]))
         if METRIC in result and (not self.history or result[METRIC] > self.history[-1].score):
             spent = self.now, self.epochs, len(self.trainings)
             self.history.append(Best(*spent, result[METRIC], training.job.trial))

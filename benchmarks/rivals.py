@@ -1,0 +1,177 @@
+"""The methods that ours is compared with, as they are used: each decides for itself, in simulated time."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner
+from optuna.samplers import BaseSampler, TPESampler
+from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from benchmarks.simulator import CONTINUE, STOP, Job, Method, RayMethod, our_method
+from search.curve import METRIC
+from search.space import Schedule, Space
+
+#: Makes a method for a space, a number of workers and a study's seed.
+Maker = Callable[[Space, int, int], Method]
+
+
+def ours(space: Space, workers: int, seed: int, **options: Any) -> Method:
+    """What run_search.py runs; `options` of `our_method`."""
+    study = optuna.create_study(direction="maximize")
+    return our_method(study, space, workers=workers, seed=seed, **options)
+
+
+def _epochs(space: Space) -> int:
+    return space.config(space.starts[0] if space.starts else {}, 0).epochs
+
+
+def ray_optuna(space: Space, seed: int, scheduler: TrialScheduler) -> Method:
+    """Ray's own OptunaSearch (TPE) with one of Ray's schedulers."""
+    logging.getLogger("ray.tune.search.optuna.optuna_search").setLevel(logging.CRITICAL)
+    sampler = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+    searcher = OptunaSearch(partial(_suggest, space), metric=METRIC, mode="max", sampler=sampler)
+    return RayMethod(searcher, scheduler, lambda params: space.config(dict(params), seed).to_dict())
+
+
+def _suggest(space: Space, trial: optuna.Trial) -> None:
+    space.suggest(trial)
+
+
+def ray_asha(space: Space, workers: int, seed: int) -> Method:
+    """OptunaSearch with ASHA, grace and reduction as in the space."""
+    schedule = space.schedule
+    scheduler = ASHAScheduler(
+        time_attr="epoch",
+        metric=METRIC,
+        mode="max",
+        max_t=_epochs(space),
+        grace_period=schedule.grace,
+        reduction_factor=schedule.reduction,
+    )
+    return ray_optuna(space, seed, scheduler)
+
+
+def ray_median(space: Space, workers: int, seed: int) -> Method:
+    """OptunaSearch with the median stopping rule (Golovin et al., 2017)."""
+    scheduler = MedianStoppingRule(
+        time_attr="epoch", metric=METRIC, mode="max", grace_period=space.schedule.grace
+    )
+    return ray_optuna(space, seed, scheduler)
+
+
+class OptunaMethod:
+    """Optuna alone: a sampler and a pruner, told every epoch."""
+
+    def __init__(self, space: Space, seed: int, sampler: BaseSampler, pruner: BasePruner) -> None:
+        self.space, self.seed = space, seed
+        self.study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+        self.live: dict[str, optuna.Trial] = {}
+
+    def suggest(self) -> Job | None:
+        """The study's next trial."""
+        trial = self.study.ask()
+        name = f"{trial.number:05d}"
+        self.live[name] = trial
+        return Job(name, self.space.config(self.space.suggest(trial), self.seed).to_dict())
+
+    def report(self, trial: str, result: dict[str, Any]) -> str:
+        """Report, and prune where the pruner says so."""
+        one = self.live[trial]
+        one.report(result[METRIC], result["epoch"])
+        if result["done"]:
+            self.study.tell(one, result[METRIC])
+        elif one.should_prune():
+            self.study.tell(one, state=optuna.trial.TrialState.PRUNED)
+        else:
+            return CONTINUE
+        del self.live[trial]
+        return STOP
+
+    def cut_off(self, reason: str) -> None:
+        """Those that still run are left."""
+        self.live.clear()
+
+
+def optuna_hyperband(space: Space, workers: int, seed: int) -> Method:
+    """TPE with Optuna's Hyperband: the nearest to BOHB (Falkner et al., ICML 2018) that is kept up."""
+    sampler = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=workers > 1)
+    pruner = HyperbandPruner(min_resource=1, max_resource=_epochs(space), reduction_factor=3)
+    return OptunaMethod(space, seed, sampler, pruner)
+
+
+class OneEpochThenBest:
+    """One epoch for `many` random configurations, then the best `few` to the end, and again."""
+
+    def __init__(self, space: Space, seed: int, many: int = 20, few: int = 3) -> None:
+        self.space, self.seed, self.many, self.few = space, seed, many, few
+        self.study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        self.begun = 0
+        self.round: list[str] = []  #: trials of this round that had their first epoch
+        self.first: dict[str, float] = {}
+        self.waiting: list[str] = []  #: the best, to go on
+        self.configs: dict[str, Mapping[str, Any]] = {}
+
+    def suggest(self) -> Job | None:
+        """A trial to go on with, a new one, or nothing until the round's first epochs are done."""
+        if self.waiting:
+            name = self.waiting.pop(0)
+            return Job(name, self.configs[name])
+        under_way = self.begun - len(self.first)
+        if len(self.round) == self.many and not under_way:
+            self.waiting = sorted(self.round, key=lambda name: -self.first[name])[: self.few]
+            self.round = []
+            return self.suggest()
+        if len(self.round) + under_way == self.many:
+            return None
+        name = f"{self.begun:05d}"
+        self.begun += 1
+        params = self.space.suggest(self.study.ask())
+        self.configs[name] = self.space.config(params, self.seed).to_dict()
+        return Job(name, self.configs[name])
+
+    def report(self, trial: str, result: dict[str, Any]) -> str:
+        """Pause after the first epoch."""
+        if trial in self.first:
+            return CONTINUE if not result["done"] else STOP
+        self.first[trial] = result[METRIC]
+        self.round.append(trial)
+        return "PAUSE"
+
+    def cut_off(self, reason: str) -> None:
+        """Nothing is kept."""
+
+
+def one_epoch_then_best(space: Space, workers: int, seed: int) -> Method:
+    """One epoch for all, then the top k."""
+    return OneEpochThenBest(space, seed)
+
+
+def random(space: Space, workers: int, seed: int) -> Method:
+    """Independent draws, every training to its end."""
+    return ours(_without_starts(space), workers, seed, sampler="random", schedule=Schedule("none"))
+
+
+def quasi_random(space: Space, workers: int, seed: int) -> Method:
+    """A scrambled Sobol sequence, every training to its end."""
+    return ours(_without_starts(space), workers, seed, sampler="qmc", schedule=Schedule("none"))
+
+
+def _without_starts(space: Space) -> Space:
+    return dataclasses.replace(space, starts=())
+
+
+RIVALS: Mapping[str, Maker] = {
+    "random": random,
+    "quasi-random": quasi_random,
+    "OptunaSearch + ASHA (Ray)": ray_asha,
+    "OptunaSearch + median (Ray)": ray_median,
+    "TPE + Hyperband (Optuna)": optuna_hyperband,
+    "one epoch for all, then the best": one_epoch_then_best,
+}
