@@ -1,0 +1,83 @@
+"""The methods that ours is compared with run in the simulator, and the surrogate's curves."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.rivals import RIVALS, OneEpochThenBest
+from benchmarks.simulator import Limits, Outcome, simulate
+from benchmarks.surrogate import Surrogate, Table, held_out_error, read_table
+from search.space import Space
+
+from .synthetic import EPOCHS, OPTIMUM, make_space, objective
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
+    return make_space(tmp_path_factory.mktemp("space"))
+
+
+@pytest.fixture(scope="module")
+def table(space: Space) -> Table:
+    """Random configurations of the synthetic problem, the first five with three seeds."""
+    import optuna
+
+    chance = np.random.default_rng(0)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    rows = []
+    for number in range(150):
+        params = space.suggest(study.ask())
+        for seed in range(3 if number < 5 else 1):
+            noise = 0.0 if seed == 0 else 0.01 * chance.standard_normal()
+            for epoch, (score, seconds) in enumerate(objective(params), 1):
+                row = {"number": number, "seed": seed, "epoch": epoch, "weighted_f1": score + noise}
+                rows.append(row | params | {"seconds": seconds})
+    return read_table(pd.DataFrame(rows), space)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_rival_uses_its_time_and_finds_something(name: str, workers: int, space: Space) -> None:
+    method = RIVALS[name](space, workers, 0)
+    outcome = simulate(method, objective, workers=workers, limits=Limits(seconds=1500.0))
+    assert 1400 < outcome.seconds <= 1500
+    assert outcome.best > OPTIMUM - 0.3
+    again = simulate(
+        RIVALS[name](space, workers, 0), objective, workers=workers, limits=Limits(seconds=1500.0)
+    )
+    assert again.best == outcome.best
+
+
+def test_one_epoch_for_all_and_then_the_best_to_their_end(space: Space) -> None:
+    method = OneEpochThenBest(space, seed=0, many=8, few=2)
+    outcome = simulate(method, objective, workers=3, limits=Limits(epochs=8 + 2 * (EPOCHS - 1)))
+    first = {trial: epochs[0][1] for trial, epochs in outcome.scores.items()}
+    whole = [trial for trial, epochs in outcome.scores.items() if len(epochs) == EPOCHS]
+    assert len(first) == 8
+    assert sorted(whole) == sorted(sorted(first, key=lambda trial: -first[trial])[:2])
+
+
+def test_leaders_are_those_of_their_time() -> None:
+    scores = {"a": [(1.0, 0.2), (2.0, 0.9)], "b": [(1.0, 0.5)], "c": [(3.0, 1.0)]}
+    outcome = Outcome((), 3.0, 4, {}, scores)
+    assert outcome.leaders_at(1.5, 5) == ["b", "a"]
+    assert outcome.leaders_at(3.0, 2) == ["c", "a"]
+
+
+def test_the_surrogate_orders_configurations_that_it_has_not_seen(space: Space, table: Table) -> None:
+    error = held_out_error(space, table, folds=5)
+    assert error["rank"] > 0.8
+    assert error["rmse"] < 0.6 * error["spread"]
+    assert error["seconds"] < 1.2
+
+
+def test_a_configuration_has_one_curve_a_study(space: Space, table: Table) -> None:
+    surrogate = Surrogate(space, table)
+    config = {"lr": 1e-3, "dropout": 0.2, "backbone": "GAT", "num_L": 2, "use_gumbel": False, "tau": 0.3}
+    curve = surrogate.curve(config, study=1)
+    assert surrogate.curve(config | {"tau": 0.9}, study=1) == curve  # tau does not exist here
+    others = [surrogate.curve(config, study=number) for number in range(20)]
+    assert any(other != curve for other in others)
+    spread = np.std([[epoch.score for epoch in other] for other in others], axis=0)
+    assert 0 < spread.mean() < 0.02
+    assert len(curve) == EPOCHS
