@@ -195,7 +195,8 @@ def report(cases: Sequence[tuple[float, int, int]]) -> None:
     ):  # fmt: skip
         table.add_column(column, justify="right")
     for seconds, trials, workers in cases:
-        table.add_row(*row(seconds, measure(seconds, per_epoch, trials, workers)))
+        with console.status(f"{trials} trials of {seconds:g} s on {workers} workers"):
+            table.add_row(*row(seconds, measure(seconds, per_epoch, trials, workers)))
     console.print(table)
 
 

@@ -108,17 +108,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of every measurement (default: 20)")
     parser.add_argument("--write", action="store_true", help="keep the best number for this kind of GPU")
     args = parser.parse_args()
-    config = preset("official/meld").config
+    config, console = preset("official/meld").config, Console()
     table = Table(title="Trials at a time: the published MELD configuration")
     for column in ("trials", "threads each", "utterances/s together", "against one"):
         table.add_column(column, justify="right")
     found: list[float] = []
     for trials in range(1, most_trials(config, args.device) + 1):
-        found.append(throughput(trials, config, args.device, args.seconds))
+        with console.status(f"{trials} at a time"):
+            found.append(throughput(trials, config, args.device, args.seconds))
         against = f"{found[-1] / found[0]:.2f}"
         table.add_row(str(trials), str(max(1, cores() // trials)), f"{found[-1]:,.0f}", against)
     best = next(number for number, one in enumerate(found, 1) if one * WORTH >= np.max(found))
-    console = Console()
     console.print(machine(args.device, cores()))
     console.print(table)
     console.print(f"best: {best} at a time")
