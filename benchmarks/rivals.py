@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -28,14 +29,20 @@ def ours(space: Space, workers: int, seed: int, **options: Any) -> Method:
     return our_method(study, space, workers=workers, seed=seed, **options)
 
 
+def _tpe(seed: int, workers: int) -> TPESampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=workers > 1)
+
+
 def _epochs(space: Space) -> int:
     return space.config(space.starts[0] if space.starts else {}, 0).epochs
 
 
-def ray_optuna(space: Space, seed: int, scheduler: TrialScheduler) -> Method:
+def ray_optuna(space: Space, workers: int, seed: int, scheduler: TrialScheduler) -> Method:
     """Ray's own OptunaSearch (TPE) with one of Ray's schedulers."""
     logging.getLogger("ray.tune.search.optuna.optuna_search").setLevel(logging.CRITICAL)
-    sampler = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+    sampler = _tpe(seed, workers)
     searcher = OptunaSearch(partial(_suggest, space), metric=METRIC, mode="max", sampler=sampler)
     return RayMethod(searcher, scheduler, lambda params: space.config(dict(params), seed).to_dict())
 
@@ -55,7 +62,7 @@ def ray_asha(space: Space, workers: int, seed: int) -> Method:
         grace_period=schedule.grace,
         reduction_factor=schedule.reduction,
     )
-    return ray_optuna(space, seed, scheduler)
+    return ray_optuna(space, workers, seed, scheduler)
 
 
 def ray_median(space: Space, workers: int, seed: int) -> Method:
@@ -63,7 +70,7 @@ def ray_median(space: Space, workers: int, seed: int) -> Method:
     scheduler = MedianStoppingRule(
         time_attr="epoch", metric=METRIC, mode="max", grace_period=space.schedule.grace
     )
-    return ray_optuna(space, seed, scheduler)
+    return ray_optuna(space, workers, seed, scheduler)
 
 
 class OptunaMethod:
@@ -71,7 +78,10 @@ class OptunaMethod:
 
     def __init__(self, space: Space, seed: int, sampler: BaseSampler, pruner: BasePruner) -> None:
         self.space, self.seed = space, seed
-        self.study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+        # Hyperband draws a trial's bracket from the name.
+        self.study = optuna.create_study(
+            study_name=f"study {seed}", direction="maximize", sampler=sampler, pruner=pruner
+        )
         self.live: dict[str, optuna.Trial] = {}
 
     def suggest(self) -> Job | None:
@@ -101,9 +111,8 @@ class OptunaMethod:
 
 def optuna_hyperband(space: Space, workers: int, seed: int) -> Method:
     """TPE with Optuna's Hyperband: the nearest to BOHB (Falkner et al., ICML 2018) that is kept up."""
-    sampler = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=workers > 1)
     pruner = HyperbandPruner(min_resource=1, max_resource=_epochs(space), reduction_factor=3)
-    return OptunaMethod(space, seed, sampler, pruner)
+    return OptunaMethod(space, seed, _tpe(seed, workers), pruner)
 
 
 class OneEpochThenBest:

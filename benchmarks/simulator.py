@@ -137,6 +137,7 @@ class _Training:
         best, done = max(self.scores), len(self.scores) == len(self.curve)
         return {
             "epoch": len(self.scores),
+            "training_iteration": len(self.scores),  # which Ray itself adds
             METRIC: best,
             "epochs": len(self.scores),
             "seconds": self.spent,
@@ -228,6 +229,8 @@ class _Simulation:
 class StandIn:
     """As much of a Ray trial as a scheduler looks at."""
 
+    status = "RUNNING"
+
     def __init__(self, trial_id: str, config: dict[str, Any]) -> None:
         self.trial_id, self.config = trial_id, config
         self.last_result: dict[str, Any] = {}
@@ -252,6 +255,10 @@ class RayMethod:
         self.live: dict[str, StandIn] = {}
         self._begun = 0
         self._names: dict[int, str] = {}  #: number in the record, where there is one -> trial
+
+    def get_live_trials(self) -> list[StandIn]:
+        """What a scheduler may ask Ray's controller for."""
+        return list(self.live.values())
 
     def suggest(self) -> Job | None:
         """The searcher's next proposal, as a trial that the scheduler knows."""
