@@ -198,7 +198,7 @@ def main() -> None:
         choices=["M3Net", "GCN", "GAT"],  # its MMGCN fails with today's PyTorch
         help="official backbones to run (default: the published one)",
     )
-    parser.add_argument("--batches", type=int, default=4, help="batches of a round (default: 4)")
+    parser.add_argument("--batches", type=int, default=2, help="batches of a round (default: 2)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count (default: 3)")
     args = parser.parse_args()
     console = Console(width=100)
