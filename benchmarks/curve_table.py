@@ -139,9 +139,13 @@ def run(jobs: Sequence[Job], device: str, workers: int, title: str) -> None:
     context = multiprocessing.get_context("spawn")
     with Progress(*columns) as progress, ProcessPoolExecutor(workers, context, os.nice, (19,)) as pool:
         task = progress.add_task(title, total=len(jobs), completed=len(jobs) - len(left))
-        for done in as_completed([pool.submit(train, job, device) for job in left]):
-            done.result()
-            progress.advance(task)
+        try:
+            for done in as_completed([pool.submit(train, job, device) for job in left]):
+                done.result()
+                progress.advance(task)
+        except BaseException:  # an interruption: what has not begun does not begin
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def parts() -> Iterator[dict[str, Any]]:
