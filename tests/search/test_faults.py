@@ -54,7 +54,8 @@ def workers(driver: int) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(driver).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if "TrialWorker" in " ".join(child.cmdline()):
+                title = " ".join(child.cmdline())
+                if "TrialWorker" in title or "ray::_Inner" in title:  # as Ray calls one with parameters
                     found.append(child)
     return found
 
