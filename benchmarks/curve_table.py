@@ -30,15 +30,16 @@ import pyarrow.parquet as pq
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmarks.memory import forget_peak, resident
 from rigsl.data.corpus import Corpus
 from rigsl.data.source import load_corpus
 from rigsl.evaluation import evaluate
 from rigsl.files import replacing, write_text
 from rigsl.training import Training, TrainingDiverged
 from search.environment import commit, machine, versions
+from search.runtime import ROOT
 from search.space import Space, read_space
 
-ROOT = Path(__file__).resolve().parents[1]
 SPACE = ROOT / "spaces" / "meld_open.toml"
 TABLES = ROOT / "benchmarks" / "curves"
 VALIDATION, SEALED = TABLES / "validation.parquet", TABLES / "test.parquet"
@@ -127,9 +128,8 @@ def _memory(device: str, *, reset: bool = False) -> int:
             return 0
         return torch.cuda.max_memory_allocated(device)
     if reset:
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        forget_peak()
+    return resident("VmHWM")
 
 
 def run(jobs: Sequence[Job], device: str, workers: int, title: str) -> None:

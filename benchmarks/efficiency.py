@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,10 +24,11 @@ from rich.console import Console
 from rich.progress import track
 from scipy import stats
 
-from benchmarks.curve_table import ROOT, SEALED, VALIDATION, small_space
+from benchmarks.curve_table import SEALED, VALIDATION, small_space
 from benchmarks.rivals import RIVALS, Maker, ours
 from benchmarks.simulator import Epoch, Limits, simulate
 from benchmarks.surrogate import Surrogate, held_out_error, read_table
+from search.runtime import ROOT
 from search.space import Schedule, Space
 
 Floats = NDArray[np.float64]
@@ -143,7 +145,8 @@ def _tested(config: Mapping[str, object], seed: int) -> float:
 def run(methods: Sequence[str], workers: int, studies: int) -> dict[str, list[Result]]:
     """All studies of all methods, on all cores."""
     jobs = [(method, workers, seed) for method in methods for seed in range(studies)]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    context = multiprocessing.get_context("spawn")  # a fork would inherit threads' locks, and hang
+    with ProcessPoolExecutor(os.cpu_count(), context) as pool:
         found = list(track(pool.map(study, *zip(*jobs, strict=True)), f"{workers} workers", total=len(jobs)))
     return {method: [one for one in found if one.method == method] for method in methods}
 

@@ -33,9 +33,9 @@ from rigsl.data.corpus import Corpus
 from rigsl.memory import Shapes, estimate_peak_bytes
 from rigsl.presets import preset
 from rigsl.training import Training
+from search.runtime import ROOT
 from search.space import read_space
 
-ROOT = Path(__file__).resolve().parents[1]
 SPACE = ROOT / "spaces" / "meld_open.toml"
 EPOCHS = 2
 MIB = 2**20
@@ -133,13 +133,18 @@ def process_growth(case: Case) -> int:
     corpus = case.corpus()
     train(SMALL.replace(hidden_dim=4), one_long_dialogue(), "cpu")  # what is loaded at first use
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forgets the peak so far
-    before = _resident("VmRSS")
+    forget_peak()
+    before = resident("VmRSS")
     train(case.config, corpus, "cpu")
-    return _resident("VmHWM") - before
+    return resident("VmHWM") - before
 
 
-def _resident(name: str) -> int:
+def forget_peak() -> None:
+    """Let VmHWM begin anew."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
+def resident(name: str) -> int:
     """A line of /proc/self/status in bytes. (ru_maxrss is no use: a child inherits its parent's.)"""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split(f"{name}:")[1].split()[0]) * 1024

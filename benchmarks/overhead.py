@@ -28,9 +28,9 @@ from rigsl.data.source import load_corpus
 from rigsl.training import Training
 from search.curve import read_curve
 from search.environment import machine
+from search.runtime import ROOT
 from search.space import read_space
 
-ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
 SPACE = """
 [study]
@@ -109,7 +109,7 @@ def run(folder: Path, epochs: int, trials: int, workers: int) -> Search:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
         while process.poll() is None:
             time.sleep(0.5)
-            shared.append(sum(shared_memory(worker) for worker in _workers(process.pid)))
+            shared.append(sum(shared_memory(worker) for worker in trial_workers(process.pid)))
     if process.returncode:
         raise RuntimeError((folder / "output.txt").read_text(encoding="utf-8"))
     spans = sorted(_spans(folder / "runs" / "s" / "trials"), key=lambda span: span.start)
@@ -126,12 +126,14 @@ def _spans(trials: Path) -> Iterator[Span]:
             yield Span(starts[0], ends[-1], seconds, between)
 
 
-def _workers(driver: int) -> list[psutil.Process]:
+def trial_workers(driver: int) -> list[psutil.Process]:
+    """The processes in which the trials of a search run; `driver`: the process of its command."""
     found = []
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(driver).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if "ray::_Inner" in " ".join(child.cmdline()):  # as Ray calls a trainable with parameters
+                title = " ".join(child.cmdline())
+                if "TrialWorker" in title or "ray::_Inner" in title:  # as Ray calls one with parameters
                     found.append(child)
     return found
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.corpora import iemocap_dialogues, meld_dialogues, synthetic_corpus
+from benchmarks.corpora import IEMOCAP_WIDTHS, iemocap_dialogues, meld_dialogues, synthetic_corpus
 from benchmarks.memory import profiled_peak
 from benchmarks.official import OfficialTraining
 from rigsl.config import RIGSLConfig
@@ -177,9 +177,7 @@ def lengths(device: str, table: Table) -> None:
     """One dialogue of many utterances at the published IEMOCAP configuration."""
     config = preset("official/iemocap").config.replace(batch_size=1)
     for count in (50, 100, 200, 400, 1000):
-        corpus = synthetic_corpus(
-            [count, 2], {"l": 1024, "a": 1582, "v": 342}, validation=1, views=4, text_default="first"
-        )
+        corpus = synthetic_corpus([count, 2], IEMOCAP_WIDTHS, validation=1, views=4, text_default="first")
         figure = measure([ours("float32", config, corpus, device)], corpus, device, 3)[0]
         table.add_row(str(count), f"{figure.seconds * 1e3:.2f}", f"{figure.peak / 1e6:,.0f}")
 

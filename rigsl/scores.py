@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ def scores(log_prob: NDArray[np.float32], labels: Integers, loss: float) -> Scor
     if (labels < 0).any():
         return Scores(math.nan, math.nan, math.nan, loss)
     counts = confusion(labels, log_prob.argmax(axis=1), log_prob.shape[1])
-    return Scores(weighted_f1(counts), macro_f1(counts), accuracy(counts), loss)
+    return Scores(float(weighted_f1(counts)), macro_f1(counts), accuracy(counts), loss)
 
 
 def confusion(labels: Integers, predicted: Integers, classes: int) -> Integers:
@@ -39,17 +40,17 @@ def confusion(labels: Integers, predicted: Integers, classes: int) -> Integers:
     return flat.reshape(classes, classes)
 
 
-def f1(counts: Integers) -> Floats:
-    """F1 of each class, NaN for one that neither occurs nor is predicted. [classes, classes] -> [classes]"""
-    total = counts.sum(axis=0) + counts.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        return 2 * np.diagonal(counts) / np.where(total > 0, total, np.nan)
+def f1(counts: NDArray[Any]) -> Floats:
+    """F1 of each class, NaN for one that neither occurs nor is predicted. [..., k, k] -> [..., k]"""
+    total = counts.sum(axis=-2) + counts.sum(axis=-1)
+    return 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.where(total > 0, total, np.nan)
 
 
-def weighted_f1(counts: Integers) -> float:
-    """Mean F1 of the classes, each as often as it occurs."""
-    occurs = counts.sum(axis=1)
-    return float(np.nan_to_num(f1(counts)) @ occurs / occurs.sum())
+def weighted_f1(counts: NDArray[Any]) -> Floats:
+    """Mean F1 of the classes, each as often as it occurs: of one table or of many. [..., k, k] -> [...]"""
+    occurs = counts.sum(axis=-1)
+    single = np.nan_to_num(f1(counts))
+    return np.asarray((single * occurs).sum(axis=-1) / occurs.sum(axis=-1), dtype=np.float64)
 
 
 def macro_f1(counts: Integers) -> float:

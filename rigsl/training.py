@@ -154,7 +154,7 @@ class Training:
         epoch = self.epoch + 1
         best_epoch = epoch if improved or self.last_report is None else self.last_report.best_epoch
         if improved:
-            self._best = {name: value.detach().clone() for name, value in self._kept().state_dict().items()}
+            self._best = self._kept_weights()
             self._best_config = self.config
         self.last_report = EpochReport(
             epoch=epoch,
@@ -185,8 +185,7 @@ class Training:
     def best_weights(self) -> tuple[Mapping[str, Tensor], RIGSLConfig]:
         """The weights of the best epoch, which no later one changes, and the configuration that they had."""
         if not self._best:
-            weights = {name: value.detach().clone() for name, value in self._kept().state_dict().items()}
-            return weights, self.config
+            return self._kept_weights(), self.config
         return self._best, self._best_config
 
     def under(self, config: RIGSLConfig) -> Training:
@@ -271,6 +270,10 @@ class Training:
         for kept, buffer in zip(mean.buffers(), self.model.buffers(), strict=True):
             kept.copy_(buffer)  # what batch normalisation counted is not averaged twice
         return mean
+
+    def _kept_weights(self) -> dict[str, Tensor]:
+        """Copies of them."""
+        return {name: value.detach().clone() for name, value in self._kept().state_dict().items()}
 
     def _labels(self, dialogues: NDArray[np.int64], role: str) -> NDArray[np.int64]:
         labels: NDArray[np.int64] = self.corpus.labels[self.corpus.rows(dialogues)]

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from search.seed_runs import Floats, Integers, SeedRuns, check_paired, dialogue_confusions, f1_of
+from rigsl.scores import weighted_f1
+from search.seed_runs import Floats, Integers, SeedRuns, check_paired, dialogue_confusions
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -77,6 +78,8 @@ def f1_difference(
 
 def _bootstrap(sides: Sequence[SeedRuns], statistic: Any, seed: int, resamples: int) -> Any:
     """Interval and resampled values of `statistic`, which takes the mean weighted F1 of every side."""
+    from scipy import stats  # only where it is used: a search starts fast
+
     n = len(sides[0].offsets) - 1
     if n < 2:
         return None
@@ -94,8 +97,6 @@ def _bootstrap(sides: Sequence[SeedRuns], statistic: Any, seed: int, resamples: 
         return np.asarray(statistic(means))
 
     data = (np.arange(n), *(np.arange(len(sides[i].seeds)) for i in several))
-    from scipy import stats  # only where it is used: a search starts fast
-
     found = stats.bootstrap(
         data,
         resampled,
@@ -107,7 +108,7 @@ def _bootstrap(sides: Sequence[SeedRuns], statistic: Any, seed: int, resamples: 
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    measured = [f1_of(table.sum(axis=1)).mean() for table in tables]
+    measured = [weighted_f1(table.sum(axis=1)).mean() for table in tables]
     interval = Interval(
         value=float(statistic(measured)),
         low=float(found.confidence_interval.low),
@@ -130,4 +131,4 @@ def resampled_f1(tables: Integers, dialogues: Integers) -> Floats:
     times = np.bincount(flat.ravel(), minlength=n * len(draws)).reshape(-1, n)
     cells = tables.transpose(1, 0, 2, 3).reshape(n, -1).astype(np.float64)
     summed = (times.astype(np.float64) @ cells).reshape(*dialogues.shape[:-1], m, k, k)
-    return f1_of(summed)
+    return weighted_f1(summed)

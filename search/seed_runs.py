@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def scores_of(runs: SeedRuns) -> list[RunScores]:
         single = scores.f1(counts)
         found.append(
             RunScores(
-                weighted_f1=scores.weighted_f1(counts),
+                weighted_f1=float(scores.weighted_f1(counts)),
                 macro_f1=scores.macro_f1(counts),
                 accuracy=scores.accuracy(counts),
                 f1={
@@ -101,14 +101,6 @@ def dialogue_confusions(runs: SeedRuns) -> Integers:
     cell = (dialogue * k + runs.labels) * k + runs.predicted  # [m, U], within a training
     flat = cell + np.arange(m)[:, None] * (n * k * k)
     return np.bincount(flat.ravel(), minlength=m * n * k * k).reshape(m, n, k, k)
-
-
-def f1_of(matrix: NDArray[Any]) -> Floats:
-    """Weighted F1 of confusion matrices, as scikit-learn's with zero_division=0: [..., k, k] -> [...]"""
-    right = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
-    true, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
-    single = 2 * right / np.maximum(true + predicted, 1)
-    return np.asarray((single * true).sum(axis=-1) / true.sum(axis=-1), dtype=np.float64)
 
 
 def check_paired(winner: SeedRuns, baseline: SeedRuns) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.seed_runs import Floats, Integers, SeedRuns, check_paired, dialogue_confusions, f1_of
+from rigsl.scores import weighted_f1
+from search.seed_runs import Floats, Integers, SeedRuns, check_paired, dialogue_confusions
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def seed_wilcoxon(winner: SeedRuns, baseline: SeedRuns) -> SignedRank | None:
     check_paired(winner, baseline)
     if winner.seeds != baseline.seeds:
         return None
-    sides = [f1_of(dialogue_confusions(runs).sum(axis=1)) for runs in (winner, baseline)]
+    sides = [weighted_f1(dialogue_confusions(runs).sum(axis=1)) for runs in (winner, baseline)]
     return wilcoxon(sides[0] - sides[1])
 
 

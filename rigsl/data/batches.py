@@ -52,7 +52,7 @@ class Batch:
     """B dialogues with U utterances together, the longest with T.
 
     features: modality -> [U, width] ("l": [U, views, width]); label, speaker: [U];
-    lengths: utterances of each dialogue; slot: [U] place b * T + t of each utterance in [B, T];
+    lengths: utterances of each dialogue;
     dialogues, speakers: the packings of whole dialogues and of each speaker's turns in them.
     """
 
@@ -60,7 +60,6 @@ class Batch:
     label: Tensor
     speaker: Tensor
     lengths: tuple[int, ...]
-    slot: Tensor
     dialogues: Packing
     speakers: Packing
     rows: Indices
@@ -110,7 +109,7 @@ class Batch:
         place = np.empty_like(taken)
         place[row[taken]] = taken
         found = (np.maximum(row, 0), place, np.flatnonzero(row < 0))
-        return Places(*(torch.from_numpy(part).to(self.slot.device, non_blocking=True) for part in found))
+        return Places(*(torch.from_numpy(part).to(self.label.device, non_blocking=True) for part in found))
 
 
 class BatchSource:
@@ -150,7 +149,6 @@ class BatchSource:
             label=self._tensor(self.corpus.labels[rows]),
             speaker=self._tensor(speaker),
             lengths=tuple(int(length) for length in lengths),
-            slot=self._tensor(sequence * int(lengths.max()) + position),
             dialogues=self._packing(sequence, position),
             speakers=self._packing(*_turns(sequence, speaker)),
             rows=rows,

@@ -43,7 +43,7 @@ def dialogue_graph(batch: Batch, config: RIGSLConfig) -> DialogueGraph:
     """The predefined graph: all pairs of different utterances of a modality (within the windows), and
     all pairs of different modalities of an utterance."""
     modalities, longest = len(config.modals), batch.longest
-    device = batch.slot.device
+    device = batch.label.device
     lengths = torch.tensor(batch.lengths, device=device)
     time = torch.arange(longest, device=device)
     real = time < lengths[:, None]

@@ -1,6 +1,5 @@
 """Twenty kills at random moments: the driver and its workers, again and again, until the study is over."""
 
-import contextlib
 import random
 import shutil
 import subprocess
@@ -8,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
+from benchmarks.overhead import trial_workers
 from search import record
 from search.runtime import ROOT
 
@@ -48,27 +47,15 @@ def trials(home: Path, copy: Path) -> list:
         return []
 
 
-def workers(driver: int) -> list[psutil.Process]:
-    """The processes in which the driver's trials run."""
-    found = []
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(driver).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                title = " ".join(child.cmdline())
-                if "TrialWorker" in title or "ray::_Inner" in title:  # as Ray calls one with parameters
-                    found.append(child)
-    return found
-
-
 def wait_for_workers(driver: subprocess.Popen) -> None:
     end = time.monotonic() + 60
-    while not workers(driver.pid) and driver.poll() is None and time.monotonic() < end:
+    while not trial_workers(driver.pid) and driver.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
 
 
 def kill_worker(driver: int, chance: random.Random) -> bool:
     """SIGKILL for one of the driver's workers; whether there was one."""
-    found = workers(driver)
+    found = trial_workers(driver)
     if found:
         chance.choice(found).kill()
     return bool(found)

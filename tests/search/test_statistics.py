@@ -13,8 +13,9 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from rigsl.config import RIGSLConfig
 from rigsl.evaluation import evaluate
 from rigsl.model.rigsl import RIGSL
+from rigsl.scores import weighted_f1
 from search.bootstrap import f1_difference, f1_interval, resampled_f1
-from search.seed_runs import SeedRuns, confusion, dialogue_confusions, f1_of, recorded, scores_of
+from search.seed_runs import SeedRuns, confusion, dialogue_confusions, recorded, scores_of
 from search.signed_rank import dialogue_wilcoxon, seed_wilcoxon, wilcoxon
 from search.statistics import compare, describe, summary
 from tests.search.corpus import CLASSES, make_corpus
@@ -103,7 +104,7 @@ def test_a_resample_scores_as_scikit_learn_scores_its_utterances(missing):
     found = resampled_f1(dialogue_confusions(runs), draws)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
     whole = [weighted(runs.labels, predicted) for predicted in runs.predicted]
-    np.testing.assert_allclose(f1_of(dialogue_confusions(runs).sum(axis=1)), whole, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(weighted_f1(dialogue_confusions(runs).sum(axis=1)), whole, rtol=0, atol=1e-15)
 
 
 def test_the_interval_of_one_run_is_scipys_over_dialogues():
@@ -177,7 +178,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
         predicted = np.where(rng.random(len(labels)) < skill, labels, (labels + 1) % k)
         return SeedRuns(predicted[None], labels, np.append(0, np.cumsum(lengths)), ("a", "b", "c"), (0,))
 
-    truth = f1_of(dialogue_confusions(draw(50_000)).sum(axis=1))[0]
+    truth = weighted_f1(dialogue_confusions(draw(50_000)).sum(axis=1))[0]
     for trial in range(200):
         runs = draw(40)
         found = f1_interval(runs, seed=trial, resamples=250)
@@ -244,7 +245,7 @@ def test_one_dialogue_has_no_interval():
     found = describe(runs)
     assert found["interval"] is None
     assert found["weighted_f1"]["mean"] == pytest.approx(
-        np.mean(f1_of(dialogue_confusions(runs).sum(axis=1)))
+        np.mean(weighted_f1(dialogue_confusions(runs).sum(axis=1)))
     )
     assert compare(runs, make_runs(4, dialogues=1))["bootstrap"] is None
 
