@@ -31,6 +31,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.memory import forget_peak, resident
+from benchmarks.surrogate import read_params
 from rigsl.data.corpus import Corpus
 from rigsl.data.source import load_corpus
 from rigsl.evaluation import evaluate
@@ -46,6 +47,8 @@ VALIDATION, SEALED = TABLES / "validation.parquet", TABLES / "test.parquet"
 PARTS = ROOT / "runs" / "curves"
 #: Trainings of one configuration, of the best ones; and how many those are.
 SEEDS, BEST = 3, 30
+#: Configurations from this number on come from ``benchmarks.found``.
+FOUND = 1000
 SEED_OF_DRAWS = 2025
 
 
@@ -159,7 +162,7 @@ def best_numbers() -> list[int]:
     scores = {
         part["number"]: max((e["weighted_f1"] for e in part["epochs"] if e["weighted_f1"] >= 0), default=-1.0)
         for part in parts()
-        if part["seed"] == 0
+        if part["seed"] == 0 and part["number"] < FOUND
     }
     return sorted(scores, key=lambda number: -scores[number])[:BEST]
 
@@ -168,11 +171,12 @@ def restore() -> None:
     """Make parts of what the tables hold and ``runs/curves`` does not."""
     if not (VALIDATION.exists() and SEALED.exists()):
         return
-    keys = ["number", "seed", "epoch"]
+    PARTS.mkdir(parents=True, exist_ok=True)
+    keys, space = ["number", "seed", "epoch"], small_space()
     table = pd.read_parquet(VALIDATION).merge(pd.read_parquet(SEALED), on=keys)
-    drawn = configurations(small_space(), int(table["number"].max()) + 1)
     for (number, seed), rows in table.groupby(["number", "seed"]):
-        job = Job(int(number), int(seed), drawn[int(number)], str(rows["commit"].iloc[0]))
+        params = read_params(rows.iloc[0].to_dict(), space)
+        job = Job(int(number), int(seed), params, str(rows["commit"].iloc[0]))
         if not job.path.exists():
             names = ["epoch", "weighted_f1", "seconds", "test_weighted_f1"]
             _keep(job, int(rows["peak_bytes"].iloc[0]), rows.sort_values("epoch")[names].to_dict("records"))
@@ -195,7 +199,7 @@ def write_tables(command: str, device: str) -> None:
     table["test_weighted_f1"] = table.groupby(["number", "seed"])["test_weighted_f1"].ffill()
     provenance = {
         "what": "RIGSL on MELD's open features, spaces/meld_open.toml at half its widths",
-        "command": command,
+        "commands": sorted({*_commands(), command}),
         "commits": sorted({part["commit"] for part in kept}),
         "space_hash": space.content_hash,
         "machine": machine(device, 1),
@@ -204,6 +208,14 @@ def write_tables(command: str, device: str) -> None:
     keys = ["number", "seed", "epoch"]
     _write(table.drop(columns="test_weighted_f1"), VALIDATION, provenance)
     _write(table[[*keys, "test_weighted_f1"]], SEALED, provenance)
+
+
+def _commands() -> list[str]:
+    """Those that have made the tables so far."""
+    if not VALIDATION.exists():
+        return []
+    before = json.loads((pq.read_schema(VALIDATION).metadata or {}).get(b"provenance", b"{}"))
+    return list(before.get("commands", []))
 
 
 def _write(table: pd.DataFrame, path: Path, provenance: dict[str, Any]) -> None:

@@ -178,7 +178,7 @@ def _without_starts(space: Space) -> Space:
 
 RIVALS: Mapping[str, Maker] = {
     "random": random,
-    "quasi-random": quasi_random,
+    "quasi-random, twice the time": quasi_random,
     "OptunaSearch + ASHA (Ray)": ray_asha,
     "OptunaSearch + median (Ray)": ray_median,
     "TPE + Hyperband (Optuna)": optuna_hyperband,
