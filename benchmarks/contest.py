@@ -1,8 +1,8 @@
 """Studies in simulated time: one method, so many workers, one seed, and what came of its finalists.
 
-Curves are those that a surrogate (`surrogate`) predicts from the committed table (`curve_table`). All methods have
-the same hours. What a search has found is the best validation score that it has seen by then; what that is
-worth is told by new seeds of its best configurations, and by the sealed table of test scores.
+Curves are those that a surrogate (`surrogate`) predicts from the committed table (`curve_table`). All
+methods have the same hours. What a search has found is the best validation score that it has seen by then;
+what that is worth is told by new seeds of its best configurations, and by the sealed table of test scores.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Real trainings of what simulated searches found: ``python -m benchmarks.found``.
 
-A surrogate that knows random configurations alone is least sure where searches go. So the best configuration of
-simulated searches of several kinds is trained for real and enters the table, numbered from FOUND on (as in
-surrogate benchmarks for architectures: Zela et al., ICLR 2022). What the surrogate had predicted for
-them before is compared with what came out.
+A surrogate that knows random configurations alone is least sure where searches go. So the best configuration
+of simulated searches of several kinds is trained for real and enters the table, numbered from FOUND on (as
+in surrogate benchmarks for architectures: Zela et al., ICLR 2022). What the surrogate had predicted for them
+before is compared with what came out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def main() -> None:
     world = World(space, Surrogate(space, validation_table(found=False)))
     begun = {part["number"]: part["params"] for part in parts() if part["number"] >= FOUND}
     if not begun:
-        jobs = [(maker, 1 if seed % 2 else 8, seed) for maker in SEARCHES.values() for seed in range(args.studies)]
+        jobs = [
+            (maker, 1 if seed % 2 else 8, seed) for maker in SEARCHES.values() for seed in range(args.studies)
+        ]
         for config in best_of(world, jobs):
             params = world.validation.params(config)
             if params not in begun.values():

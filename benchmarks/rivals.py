@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
@@ -17,7 +18,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.simulator import CONTINUE, STOP, Job, Method, RayMethod, our_method
 from search.curve import METRIC
+from search.quasi_random import at
 from search.space import Schedule, Space
+from search.widen import distribution
 
 #: Makes a method for a space, a number of workers and a study's seed.
 Maker = Callable[[Space, int, int], Method]
@@ -110,9 +113,63 @@ class OptunaMethod:
 
 
 def optuna_hyperband(space: Space, workers: int, seed: int) -> Method:
-    """TPE with Optuna's Hyperband: the nearest to BOHB (Falkner et al., ICML 2018) that is kept up."""
+    """TPE with Optuna's Hyperband, which is how Optuna does BOHB (Falkner et al., ICML 2018)."""
     pruner = HyperbandPruner(min_resource=1, max_resource=_epochs(space), reduction_factor=3)
     return OptunaMethod(space, seed, _tpe(seed, workers), pruner)
+
+
+class DEHBMethod:
+    """DEHB (Awad et al., IJCAI 2021) by its authors' library: differential evolution in Hyperband's brackets.
+
+    It lives in the unit cube, whose places are values of the parameters as those of a quasi-random sequence
+    are. A configuration that it promotes is trained anew, as the library has it.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        from dehb import DEHB
+        from loguru import logger
+
+        self.space, self.seed = space, seed
+        self.distributions = {name: distribution(found) for name, found in space.parameters.items()}
+        with TemporaryDirectory() as folder:  # for a log that nobody reads
+            self.search = DEHB(
+                dimensions=len(self.distributions), configspace=False, min_fidelity=1,
+                max_fidelity=_epochs(space), eta=3, seed=seed, n_workers=1, save_freq="end",
+                output_path=folder,
+            )  # fmt: skip
+            logger.remove()
+        self.live: dict[str, dict[str, Any]] = {}
+        self.begun = 0
+
+    def suggest(self) -> Job | None:
+        """The next evaluation."""
+        asked = self.search.ask()
+        name = f"{self.begun:05d}"
+        self.begun += 1
+        self.live[name] = asked
+        params: dict[str, Any] = {}
+        shares = dict(zip(self.distributions, asked["config"], strict=True))
+        for key, parameter in self.space.parameters.items():
+            if parameter.active(params):
+                params[key] = at(self.distributions[key], min(float(shares[key]), 1 - 1e-9))
+        return Job(name, self.space.config(params, self.seed).to_dict())
+
+    def report(self, trial: str, result: dict[str, Any]) -> str:
+        """Tell the best score at the end of the evaluation's epochs."""
+        asked = self.live[trial]
+        if result["epoch"] < round(asked["fidelity"]) and not result["done"]:
+            return CONTINUE
+        self.search.tell(asked, {"fitness": -result[METRIC], "cost": result["seconds"]})
+        return STOP
+
+    def cut_off(self, reason: str) -> None:
+        """Those that still run are left."""
+        self.live.clear()
+
+
+def dehb(space: Space, workers: int, seed: int) -> Method:
+    """DEHB with its own settings."""
+    return DEHBMethod(space, seed)
 
 
 class OneEpochThenBest:
@@ -181,6 +238,7 @@ RIVALS: Mapping[str, Maker] = {
     "quasi-random, twice the time": quasi_random,
     "OptunaSearch + ASHA (Ray)": ray_asha,
     "OptunaSearch + median (Ray)": ray_median,
-    "TPE + Hyperband (Optuna)": optuna_hyperband,
+    "TPE + Hyperband, as BOHB (Optuna)": optuna_hyperband,
+    "DEHB": dehb,
     "one epoch for all, then the best": one_epoch_then_best,
 }

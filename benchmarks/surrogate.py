@@ -1,13 +1,13 @@
 """Learning curves of configurations that are not in the table, from those that are.
 
-The mean is that of Gaussian processes (Matern 5/2 with a length for every parameter, hyperparameters by marginal
-likelihood) over the leading principal components of all trainings' curves, as logits: they go above the best
-curve of the table where its neighbourhood says so, which trees cannot. A second model, a forest of randomised
-trees (Geurts et al., 2006), is there to show how much hangs on the first one.
+The mean is that of Gaussian processes (Matern 5/2 with a length for every parameter, hyperparameters by
+marginal likelihood) over the leading principal components of all trainings' curves, as logits: they go above
+the best curve of the table where its neighbourhood says so, which trees cannot. A second model, a forest of
+randomised trees (Geurts et al., 2006), is there to show how much hangs on the first one.
 
-What seeds add is drawn from the trainings of one configuration with several seeds: the deviation of one of them
-from their mean, as a whole curve, so that neighbouring epochs keep together. The draw belongs to configuration
-and study: the same configuration gets the same curve.
+What seeds add is drawn from the trainings of one configuration with several seeds: the deviation of one of
+them from their mean, as a whole curve, so that neighbouring epochs keep together. The draw belongs to
+configuration and study: the same configuration gets the same curve.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ COMPONENTS = 4
 class Table:
     """n trainings over E epochs, and the deviations of those that were repeated with other seeds.
 
-    numbers: the configuration, [n]; params: n; scores: [n, E], what diverged keeps its last score; seconds: of
-    a mean epoch, [n]; blocks: which of several measurements, on one machine each, the seconds come from, [n];
-    deviations: [k, E].
+    numbers: the configuration, [n]; params: n; scores: [n, E], what diverged keeps its last score; seconds:
+    of a mean epoch, [n]; blocks: which of several measurements, on one machine each, the seconds come from,
+    [n]; deviations: [k, E].
     """
 
     numbers: NDArray[np.int64]
@@ -62,7 +62,8 @@ class Table:
         """These trainings alone; the deviations stay."""
         params = [self.params[row] for row in rows]
         return Table(
-            self.numbers[rows], params, self.scores[rows], self.seconds[rows], self.blocks[rows], self.deviations
+            self.numbers[rows], params, self.scores[rows], self.seconds[rows], self.blocks[rows],
+            self.deviations,
         )  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def read_table(frame: pd.DataFrame, space: Space, column: str = "weighted_f1") -
 
 
 def read_params(row: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """A configuration from a row; Parquet holds a conditional whole number as a float, and NaN where none is."""
+    """A configuration from a row: Parquet has whole numbers as floats where some lack, and NaN for those."""
     found = {name: row[name] for name in space.parameters if row[name] == row[name] and row[name] is not None}
     return {
         name: int(value) if isinstance(value, float) and space.parameters[name].kind != "float" else value
@@ -223,7 +224,9 @@ def _place(parameter: Any, value: Any) -> float:
 
 def folds(table: Table, count: int = 10) -> Iterator[tuple[Table, Table]]:
     """What is kept and what is left out; all trainings of a configuration are on one side."""
-    for kept, left in GroupKFold(count, shuffle=True, random_state=0).split(table.scores, groups=table.numbers):
+    for kept, left in GroupKFold(count, shuffle=True, random_state=0).split(
+        table.scores, groups=table.numbers
+    ):
         yield table.part(kept), table.part(left)
 
 
@@ -250,9 +253,10 @@ def errors(found: pd.DataFrame) -> dict[str, float]:
     """How far predictions for configurations that were left out are off.
 
     rmse: of the best score of a curve; spread: the standard deviation of that score; rank: Spearman's
-    correlation of it, and over the trainings above the 70 % quantile alone; rank_after_3: the same for the score
-    after three epochs; bias_of_best: the mean of prediction less truth above that quantile; seconds: the median
-    factor, within the largest block of measurements. Trainings of one configuration count as one, their mean.
+    correlation of it, and over the trainings above the 70 % quantile alone; rank_after_3: the same for the
+    score after three epochs; bias_of_best: the mean of prediction less truth above that quantile; seconds:
+    the median factor, within the largest block of measurements. Trainings of one configuration count as one,
+    their mean.
     """
     found = found.groupby("number").mean()
     best = found["best"] > found["best"].quantile(0.7)

@@ -1,7 +1,8 @@
 """Which Optuna sampler proposes a trial.
 
-- tpe: tree-structured Parzen estimators (Bergstra et al., NeurIPS 2011), multivariate over each group of
-  parameters that exist together; running trials count as bad ones, so that parallel proposals differ.
+- tpe: tree-structured Parzen estimators (Bergstra et al., NeurIPS 2011), each parameter by itself
+  (search/parzen.py); running trials count as bad ones, so that parallel proposals differ.
+- joint: the same by Optuna, multivariate over each group of parameters that exist together.
 - gp: a Gaussian process with log expected improvement, over all parameters without a condition.
 - cmaes: CMA-ES with margin (Hamano et al., GECCO 2022), over all numbers without a condition.
 - random, qmc: independent draws; a scrambled Sobol sequence over all parameters (search/quasi_random.py).
@@ -24,11 +25,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from rigsl.errors import UserError
 from search.observed import observe
+from search.parzen import ParzenSampler
 from search.quasi_random import QuasiRandomSampler
 from search.space import Space
 from search.widen import distribution
 
-SAMPLERS = ("tpe", "gp", "cmaes", "random", "qmc", "auto")
+SAMPLERS = ("tpe", "joint", "gp", "cmaes", "random", "qmc", "auto")
 #: Ended trials that a sampler sees: more make a proposal slower and no better. A Gaussian process costs their
 #: cube.
 SEEN, SEEN_BY_GP = 500, 250
@@ -40,6 +42,8 @@ ENOUGH = 10
 GENERATION = "cmawm:generation"
 
 Distributions = dict[str, BaseDistribution]
+#: A study and most trials -> the study with so many trials, their scores made comparable.
+View = Callable[[optuna.Study, int], optuna.Study]
 
 
 class Part(NamedTuple):
@@ -50,10 +54,18 @@ class Part(NamedTuple):
 
 
 class PartsSampler(BaseSampler):
-    """Draws each part of a space with a sampler of its own, which sees `most` trials; the rest at random."""
+    """Draws each part of a space with a sampler of its own, the rest at random.
 
-    def __init__(self, parts: Iterable[Part], most: int, seed: int) -> None:
+    Args:
+        parts: of the space.
+        most: trials that a sampler sees.
+        seed: of what is drawn at random.
+        view: what of a study it sees.
+    """
+
+    def __init__(self, parts: Iterable[Part], most: int, seed: int, view: View = observe) -> None:
         self._parts, self._most, self._rest = tuple(parts), most, RandomSampler(seed=seed)
+        self._view = view
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
         """All parameters; those that do not exist in `trial` are drawn and not used."""
@@ -63,7 +75,7 @@ class PartsSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
     ) -> dict[str, Any]:
         """Every part's values; none where its sampler has seen too little."""
-        seen = observe(study, self._most)
+        seen = self._view(study, self._most)
         params: dict[str, Any] = {}
         for part in self._parts:
             with warnings.catch_warnings():
@@ -89,15 +101,14 @@ def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler
     Raises:
         UserError: `space` has too few numbers for cmaes.
     """
-    own = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
+    own = seed_of(seed, number)
     if name == "auto":
         name = choose(space, number)
     if name == "random":
         return RandomSampler(seed=own)
     first, *conditional = _groups(space)
     if name == "qmc":  # of the whole study, its scrambling is the same all along
-        together = {key: found for group in (first, *conditional) for key, found in group.items()}
-        return QuasiRandomSampler(together, seed)
+        return QuasiRandomSampler(distributions(space), seed)
     if name == "gp":
         modelled = Part(first, lambda seen: GPSampler(seed=own))
         return PartsSampler([modelled, *_tpe(conditional, own)], SEEN_BY_GP, own)
@@ -109,28 +120,36 @@ def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler
             )
         modelled = Part(numbers, lambda seen: _cmaes(seen, numbers, own))
         return PartsSampler([modelled, *_tpe([choices, *conditional], own)], SEEN, own)
-    groups = [first, *conditional]
-    if name == "apart":
-        groups = [{key: found} for group in groups for key, found in group.items()]
-    return PartsSampler(_tpe(groups, own), SEEN, own)
+    if name == "joint":
+        return PartsSampler(_joint([first, *conditional], own), SEEN, own)
+    return PartsSampler(_tpe([first, *conditional], own), SEEN, own)
+
+
+def seed_of(seed: int, number: int) -> int:
+    """The seed of the proposal of trial `number` in a study with `seed`."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
+
+
+def distributions(space: Space) -> Distributions:
+    """All parameters of a space that can differ."""
+    return {name: found for group in _groups(space) for name, found in group.items()}
 
 
 def choose(space: Space, number: int) -> str:
-    """What auto takes for trial `number` of a study: gp, then cmaes; or tpe and apart by turns.
+    """What auto takes for trial `number` of a study: gp, then cmaes or tpe.
 
     As in Optuna's AutoSampler (hub.optuna.org/samplers/auto_sampler), a Gaussian process makes the most of
     few trials and CMA-ES follows it, begun around its best. But the process pays also beside choices and
     conditions, which AutoSampler leaves to TPE, and CMA-ES pays earlier than after 250 trials: so it is in
     benchmarks/simulator.py on problems of 6 to 21 parameters. Where choices prevail, CMA-ES has little to do
-    and TPE goes on, every other time for each parameter by itself ("apart"): in many dimensions its joint
-    estimate keeps close to the few best trials.
+    and TPE goes on.
     """
     if number < SHORT:
         return "gp"
     numbers, choices = _halves(_groups(space)[0])
     if len(numbers) >= max(2, len(choices)):
         return "cmaes"
-    return "apart" if number % 2 else "tpe"
+    return "tpe"
 
 
 def _groups(space: Space) -> list[Distributions]:
@@ -155,6 +174,12 @@ def _halves(group: Distributions) -> tuple[Distributions, Distributions]:
 
 
 def _tpe(groups: Iterable[Distributions], seed: int) -> list[Part]:
+    """Each parameter by itself, whatever its group."""
+    together = {name: found for group in groups for name, found in group.items()}
+    return [Part(together, lambda seen: ParzenSampler(seed))] if together else []
+
+
+def _joint(groups: Iterable[Distributions], seed: int) -> list[Part]:
     sampler = TPESampler(multivariate=True, constant_liar=True, seed=seed)
     return [Part(group, lambda seen: sampler) for group in groups if group]
 

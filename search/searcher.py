@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
@@ -77,6 +78,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self.study, self.space, self.budget = study, space, budget
         self.sampler, self.seed, self.workers = sampler, seed, workers
         self.overrides, self.trials, self.listeners = dict(overrides), trials, list(listeners)
+        #: number of a trial -> the sampler that proposes it
+        self.proposer: Callable[[int], BaseSampler] = lambda number: make_sampler(
+            self.sampler, self.seed, number, self.space
+        )
         self.live: dict[str, Live] = {}
         self.space_exhausted = False
         self._interrupted = deque(record.running(study))
@@ -97,7 +102,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if self._interrupted:
             resumed = self._interrupted.popleft()
             # A kill may have come between two of its parameters.
-            self.study.sampler = make_sampler(self.sampler, self.seed, resumed.number, self.space)
+            self.study.sampler = self.proposer(resumed.number)
             return self._hand_out(trial_id, optuna.Trial(self.study, resumed._trial_id), resumed)
         for _ in range(REPEATS):
             if not may_start(self.budget, self._begun):
@@ -153,7 +158,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def _seed(self) -> None:
         number = sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
-        self.study.sampler = make_sampler(self.sampler, self.seed, number, self.space)
+        self.study.sampler = self.proposer(number)
 
     def _hand_out(
         self, trial_id: str, trial: optuna.Trial, resumed: FrozenTrial | None
