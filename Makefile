@@ -8,7 +8,7 @@ ARGS ?=
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: search test lint bench install features clean
+.PHONY: search test lint bench efficiency install features clean
 
 search: $(VENV)/.run  ## search MELD with the bundled features: make search ARGS="--trials 8"
 	$(PY) run_search.py --dataset MELD $(ARGS)
@@ -25,6 +25,9 @@ bench: $(VENV)/.run  ## what a step, a search and trials side by side cost: make
 	$(PY) -m benchmarks.step $(if $(OFFICIAL),--official "$(OFFICIAL)")
 	$(PY) -m benchmarks.overhead
 	$(PY) -m benchmarks.packing
+
+efficiency: $(VENV)/.bench  ## what a search finds per hour against other ways, in simulated time
+	$(PY) -m benchmarks.efficiency
 
 install: $(VENV)/.run  ## the environment only
 
@@ -49,6 +52,10 @@ $(VENV)/.test: $(VENV)/.run
 
 $(VENV)/.dev: $(VENV)/.run
 	$(PY) -m pip install --quiet --editable '.[dev,test]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	$(PY) -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.features: $(VENV)/.run

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import threadpoolctl
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit
@@ -125,7 +126,8 @@ class Processes:
         self._components = PCA(count).fit(targets)
         places = self._components.transform(targets)
         self._processes = [_process(inputs.shape[1]) for _ in range(count)]
-        with warnings.catch_warnings():  # a length at its bound: a parameter that matters little
+        # A length at its bound: a parameter that matters little. More threads only wait for each other.
+        with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)
             for process, place in zip(self._processes, places.T, strict=True):
                 process.fit(inputs, place)

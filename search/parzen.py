@@ -177,7 +177,7 @@ class _Kernels:
         kernel = chance.choice(len(self._weights), count, p=self._weights)
         low, high = self._low[kernel], self._high[kernel]
         normal = ndtri(low + chance.random(count) * (high - low))
-        return np.clip(self._means[kernel] + self._deviations[kernel] * normal, 0.0, 1.0)
+        return np.asarray(np.clip(self._means[kernel] + self._deviations[kernel] * normal, 0.0, 1.0))
 
     def log_mass(self, places: Floats, width: Floats | None) -> Floats:
         """The logarithm of the density at places, or of the mass of the intervals `width`. [n]"""

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import optuna
+import pandas as pd
+
 from benchmarks.simulator import Curve, Epoch
+from benchmarks.surrogate import Table, read_table
 from search.space import Space, read_space
 
 EPOCHS = 27
@@ -86,3 +91,19 @@ def objective(config: Mapping[str, Any]) -> Curve:
     left = [math.exp(-epoch / slowness) for epoch in range(1, EPOCHS + 1)]
     end, seconds = OPTIMUM - loss(config), 1 + config["num_L"] / 2
     return [Epoch(end - 0.3 * (part - left[-1]), seconds) for part in left]
+
+
+def make_table(space: Space, count: int = 100) -> Table:
+    """`count` random configurations of the problem, the first five with three seeds."""
+    chance = np.random.default_rng(0)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    rows = []
+    for number in range(count):
+        params = space.suggest(study.ask())
+        curve = objective({"tau": 1.0} | params)
+        for seed in range(3 if number < 5 else 1):
+            noise = 0.0 if seed == 0 else 0.01 * chance.standard_normal()
+            for epoch, (score, seconds) in enumerate(curve, 1):
+                row = {"number": number, "seed": seed, "epoch": epoch, "weighted_f1": score + noise}
+                rows.append(row | params | {"seconds": seconds})
+    return read_table(pd.DataFrame(rows), space)

@@ -96,7 +96,10 @@ def test_it_goes_where_good_trials_are_and_running_ones_are_not() -> None:
     trials = [
         create_trial(
             value=float(number % 10 == 0),
-            params={"x": 0.8 if number % 10 == 0 else number / 40, "kind": "good" if number % 10 == 0 else "bad"},
+            params={
+                "x": 0.8 if number % 10 == 0 else number / 40,
+                "kind": "good" if number % 10 == 0 else "bad",
+            },
             distributions=space,
         )
         for number in range(40)

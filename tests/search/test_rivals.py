@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks.rivals import RIVALS, OneEpochThenBest
 from benchmarks.simulator import Limits, Outcome, simulate
-from benchmarks.surrogate import MODELS, Surrogate, Table, errors, folds, predictions, read_table
+from benchmarks.surrogate import MODELS, Surrogate, Table, errors, folds, predictions
 from search.space import Space
 
-from .synthetic import BEST, EPOCHS, OPTIMUM, make_space, objective
+from .synthetic import BEST, EPOCHS, OPTIMUM, make_space, make_table, objective
 
 
 @pytest.fixture(scope="module")
@@ -21,21 +21,12 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
 
 @pytest.fixture(scope="module")
 def table(space: Space) -> Table:
-    """Random configurations of the synthetic problem, the first five with three seeds."""
-    import optuna
+    return make_table(space)
 
-    chance = np.random.default_rng(0)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    rows = []
-    for number in range(60):
-        params = space.suggest(study.ask())
-        curve = objective({"tau": 1.0} | params)
-        for seed in range(3 if number < 5 else 1):
-            noise = 0.0 if seed == 0 else 0.01 * chance.standard_normal()
-            for epoch, (score, seconds) in enumerate(curve, 1):
-                row = {"number": number, "seed": seed, "epoch": epoch, "weighted_f1": score + noise}
-                rows.append(row | params | {"seconds": seconds})
-    return read_table(pd.DataFrame(rows), space)
+
+@pytest.fixture(scope="module")
+def surrogate(space: Space, table: Table) -> Surrogate:
+    return Surrogate(space, table)
 
 
 @pytest.mark.parametrize("name", RIVALS)
@@ -73,33 +64,34 @@ def test_the_surrogate_orders_configurations_that_it_has_not_seen(
 ) -> None:
     parts = list(folds(table, 3))
     assert all(not set(kept.numbers) & set(left.numbers) for kept, left in parts)
-    assert sum(len(left.numbers) for _, left in parts) == len(table.numbers) == 70
+    assert sum(len(left.numbers) for _, left in parts) == len(table.numbers) == 110
     error = errors(pd.concat([predictions(space, kept, left, model) for kept, left in parts]))
     assert error["rank"] > 0.8
     assert error["rmse"] < 0.6 * error["spread"]
     assert error["seconds"] < 1.2
 
 
-def test_processes_go_above_the_best_that_they_have_seen(space: Space, table: Table) -> None:
+def test_processes_go_above_the_best_that_they_have_seen(
+    space: Space, table: Table, surrogate: Surrogate
+) -> None:
     """The best configuration is far better than any of the table; trees cannot say so."""
     best = {name: BEST[name] for name in space.parameters}
     seen = table.scores.max()
     assert Surrogate(space, table, "forest").mean(best).max() < seen
-    assert abs(Surrogate(space, table).mean(best).max() - OPTIMUM) < OPTIMUM - seen
+    assert abs(surrogate.mean(best).max() - OPTIMUM) < OPTIMUM - seen
 
 
-def test_seconds_of_other_machines_are_brought_to_the_same(space: Space, table: Table) -> None:
+def test_seconds_of_other_machines_are_brought_to_the_same(
+    space: Space, table: Table, surrogate: Surrogate
+) -> None:
     slow = np.arange(len(table.numbers)) % 3 == 0
-    mixed = replace(
-        table, seconds=np.where(slow, 2.0, 1.0) * table.seconds, blocks=np.where(slow, 0, 1)
-    )
-    found, expected = Surrogate(space, mixed), Surrogate(space, table)
-    ratios = [found.seconds(params) / expected.seconds(params) for params in table.params[:30]]
+    mixed = replace(table, seconds=np.where(slow, 2.0, 1.0) * table.seconds, blocks=np.where(slow, 0, 1))
+    found = Surrogate(space, mixed, "forest")
+    ratios = [found.seconds(params) / surrogate.seconds(params) for params in table.params[:30]]
     assert np.allclose(ratios, 1.0, atol=0.1)
 
 
-def test_a_configuration_has_one_curve_a_study(space: Space, table: Table) -> None:
-    surrogate = Surrogate(space, table)
+def test_a_configuration_has_one_curve_a_study(surrogate: Surrogate) -> None:
     config = BEST | {"backbone": "GAT", "use_gumbel": False}
     curve = surrogate.curve(config, study=1)
     assert surrogate.curve(config | {"tau": 0.9}, study=1) == curve  # tau does not exist here
