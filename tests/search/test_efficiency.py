@@ -27,7 +27,6 @@ from search.space import Schedule
 
 from .synthetic import OPTIMUM, make_space, make_table
 
-
 #: The problem has no start points; and the best trials may be the best in every view.
 MAY_BE_THE_SAME = {
     "without start points",
