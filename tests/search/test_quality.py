@@ -29,6 +29,7 @@ EPOCHS = Limits(epochs=800)
 #: sampler -> trials, study seeds, its regret as a share of random search's, and its regret at most
 PROPOSALS = {
     "tpe": (60, 11, 0.7, 0.05),
+    "joint": (60, 11, 0.7, 0.05),
     "gp": (40, 3, 0.5, 0.04),
     "cmaes": (60, 9, 0.5, 0.03),
     "auto": (60, 5, 0.5, 0.04),
