@@ -78,9 +78,8 @@ def _page(m: Material) -> str:
                 f"variants-{workers}",
                 f"Ours with one thing changed, {name}",
                 table(ABLATION_HEAD, ablation_cells(variants), marked=list(variants.rows.index).index(OURS)),
-                note("Less than ours by: the mean difference over the same study seeds. "
-                     "Confirmed: the finals' winner "
-                     "over its new seeds."),
+                note("The difference is the mean over the study seeds that both played. "
+                     "Confirmed: the finals' winner over its new seeds."),
             )
         )  # fmt: skip
     parts.append(section("trust", "How far to trust this", _trust(m), pairs(_numbers(m.trust))))
@@ -107,8 +106,7 @@ def claim(m: Material) -> str:
         said.append(
             f"With {counted(workers, 'worker')}, ours reaches random search's result in "
             f"{ours['time'].value:.2f} of its time and ends at {points(ours['full'])}, "
-            f"{100 * lead:+.2f} points from the "
-            f"next, {strongest}; {beaten}."
+            f"{abs(100 * lead):.2f} points {'ahead of' if lead > 0 else 'behind'} {strongest}; {beaten}."
         )
     return " ".join(said)
 
@@ -171,8 +169,11 @@ def _figure(m: Material, workers: int) -> go.Figure:
             x=hours, y=middle, name=name, line={"color": colour, "width": width}, legendgroup=name,
             hovertemplate=f"{name}: %{{y:.2f}} after %{{x:.2f}} h<extra></extra>",
         )  # fmt: skip
-    last = best(found[CHANCE])[:, -1]
-    figure.update_yaxes(title="best validation weighted F1, %", range=[100 * np.median(last) - 6, None])
+    last, highest = (
+        100 * np.median(best(found[CHANCE])[:, -1]),
+        max(_bands(one)[2][-1] for one in found.values()),
+    )
+    figure.update_yaxes(title="best validation weighted F1, %", range=[last - 6, highest + 0.5])
     figure.update_xaxes(title=f"simulated hours, {counted(workers, 'worker')}")
     return figure
 
