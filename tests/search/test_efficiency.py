@@ -37,7 +37,7 @@ MAY_BE_THE_SAME = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    space = replace(make_space(tmp_path_factory.mktemp("space")), schedule=Schedule("asha"))
+    space = replace(make_space(tmp_path_factory.mktemp("space")), schedule=Schedule("asha", grace=2))
     surrogate = Surrogate(space, make_table(space))
     return World(space, surrogate, surrogate)
 

@@ -111,7 +111,7 @@ def test_it_goes_where_good_trials_are_and_running_ones_are_not() -> None:
     def proposed(study: optuna.Study) -> tuple[float, float]:
         trial = study.ask()
         frozen = study.get_trials(deepcopy=False)[trial.number]
-        made = [ParzenSampler(seed).sample_relative(study, frozen, space) for seed in range(300)]
+        made = [ParzenSampler(seed, good=0.1).sample_relative(study, frozen, space) for seed in range(300)]
         away = np.median([abs(one["x"] - 0.8) for one in made])
         return float(away), float(np.mean([one["kind"] == "good" for one in made]))
 
