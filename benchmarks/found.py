@@ -24,7 +24,7 @@ from benchmarks.surrogate import Surrogate
 from search.environment import commit
 
 #: Searches of ours with other samplers, so that the configurations differ.
-SEARCHES = {**METHODS, **{name: partial(ours, sampler=name) for name in ("apart", "cmaes", "gp")}}
+SEARCHES = {**METHODS, **{name: partial(ours, sampler=name) for name in ("joint", "cmaes", "gp")}}
 
 
 def main() -> None:
