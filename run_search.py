@@ -57,7 +57,7 @@ def parser() -> Parser:
     )
     ends.add_argument("--patience", type=int, metavar="N", help="trials without a new best")
     how = made.add_argument_group("how to search")
-    how.add_argument("--sampler", metavar="NAME", help="tpe (default), joint, gp, cmaes, random, qmc or auto")
+    how.add_argument("--sampler", metavar="NAME", help="gp (default), tpe, joint, cmaes, random, qmc or auto")
     how.add_argument(
         "--scheduler", metavar="NAME", help="asha, hyperband, median, pbt or none (default: the space's)"
     )

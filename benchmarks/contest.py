@@ -20,7 +20,7 @@ import pandas as pd
 import threadpoolctl
 from numpy.typing import NDArray
 
-from benchmarks.curve_table import FOUND, SEALED, VALIDATION, small_space
+from benchmarks.curve_table import SEALED, VALIDATION, small_space
 from benchmarks.rivals import RIVALS, Maker, ours
 from benchmarks.simulator import Epoch, Limits, Outcome, simulate
 from benchmarks.surrogate import Surrogate, Table, read_table
@@ -39,10 +39,10 @@ OURS = "ours"
 METHODS: Mapping[str, Maker] = {OURS: ours, **RIVALS}
 
 
-def validation_table(*, found: bool = True) -> Table:
-    """The committed table; `found`: with the configurations that simulated searches had found."""
+def validation_table(*, below: int | None = None) -> Table:
+    """The committed table; `below`: the configurations with smaller numbers alone."""
     frame = pd.read_parquet(VALIDATION)
-    return read_table(frame if found else frame[frame["number"] < FOUND], small_space())
+    return read_table(frame if below is None else frame[frame["number"] < below], small_space())
 
 
 def test_table() -> Table:

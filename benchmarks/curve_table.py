@@ -86,7 +86,8 @@ class Job:
 
 
 @cache
-def _corpus() -> Corpus:
+def meld() -> Corpus:
+    """MELD with the open features."""
     return load_corpus("MELD", "open")
 
 
@@ -96,7 +97,7 @@ def train(job: Job, device: str) -> None:
     config = small_space().config(job.params, seed=job.seed)
     before = _memory(device, reset=True)
     epochs: list[dict[str, float]] = []
-    training = Training(config, _corpus(), device=device)
+    training = Training(config, meld(), device=device)
     try:
         while not training.done:
             epochs.append(_epoch(training, device))

@@ -125,23 +125,23 @@ def frame(played: list[Result]) -> pd.DataFrame:
 def trusted(processes: Executor, world: World, table: Table, model: str) -> dict[str, float]:
     """How far the surrogate is to be trusted: on configurations left out, and on what searches had found.
 
-    found_*: of the real trainings of ``benchmarks.found``: how many, their mean best score, what a surrogate
-    without them predicts, the rank correlation of the two.
+    found_*: of the real trainings of the last ``benchmarks.found``: how many, their mean best score, what a
+    surrogate without them predicts, the rank correlation of the two.
     """
     random = table.part(np.flatnonzero(table.numbers < FOUND))
     pairs = list(folds(random, FOLDS))
-    found = table.part(np.flatnonzero(table.numbers >= FOUND))
-    if len(found.numbers):
-        pairs.append((random, found))
+    if (last := table.numbers.max() // FOUND) > 0:
+        is_last = table.numbers >= last * FOUND
+        pairs.append((table.part(np.flatnonzero(~is_last)), table.part(np.flatnonzero(is_last))))
     kept, left = zip(*pairs, strict=True)
     frames = list(processes.map(predictions, repeat(world.space), kept, left, repeat(model)))
     known = errors(pd.concat(frames[:FOLDS]))
-    for last in frames[FOLDS:]:
+    for found in frames[FOLDS:]:
         known |= {
-            "found": float(len(last)),
-            "found_mean": float(last["best"].mean()),
-            "found_predicted": float(last["best_predicted"].mean()),
-            "found_rank": float(stats.spearmanr(last["best"], last["best_predicted"]).statistic),
+            "found": float(len(found)),
+            "found_mean": float(found["best"].mean()),
+            "found_predicted": float(found["best_predicted"].mean()),
+            "found_rank": float(stats.spearmanr(found["best"], found["best_predicted"]).statistic),
         }
     return {name: round(value, 4) for name, value in known.items()}
 

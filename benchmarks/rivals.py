@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -16,9 +16,12 @@ from optuna.samplers import BaseSampler, TPESampler
 from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from benchmarks.curve_table import meld
 from benchmarks.simulator import CONTINUE, STOP, Job, Method, RayMethod, our_method
+from rigsl.config import RIGSLConfig
 from search.curve import METRIC
 from search.quasi_random import at
+from search.room import epoch_seconds
 from search.space import Schedule, Space
 from search.widen import distribution
 
@@ -29,7 +32,12 @@ Maker = Callable[[Space, int, int], Method]
 def ours(space: Space, workers: int, seed: int, **options: Any) -> Method:
     """What run_search.py runs; `options` of `our_method`."""
     study = optuna.create_study(direction="maximize")
-    return our_method(study, space, workers=workers, seed=seed, **options)
+    return our_method(study, space, workers=workers, seed=seed, seconds=_epoch_seconds(), **options)
+
+
+@cache
+def _epoch_seconds() -> Callable[[RIGSLConfig], float]:
+    return epoch_seconds(meld(), "cpu")
 
 
 def _tpe(seed: int, workers: int) -> TPESampler:

@@ -21,10 +21,12 @@ import optuna
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from rigsl.config import RIGSLConfig
 from search.budget import Budget
 from search.curve import METRIC
 from search.events import Listener
 from search.population import Population
+from search.sampler import SAMPLERS
 from search.scheduler import make_scheduler, recorded_curves
 from search.searcher import StudySearcher
 from search.space import Schedule, Space
@@ -303,11 +305,12 @@ def our_method(
     study: optuna.Study,
     space: Space,
     *,
-    sampler: str = "tpe",
+    sampler: str = SAMPLERS[0],
     schedule: Schedule | None = None,
     workers: int = 1,
     seed: int = 0,
     listeners: Sequence[Listener] = (),
+    seconds: Callable[[RIGSLConfig], float] | None = None,
 ) -> RayMethod:
     """What run_search.py runs: the study's searcher and the scheduler of `space`, or `schedule`.
 
@@ -328,7 +331,7 @@ def our_method(
     )
     searcher = StudySearcher(
         study, space, sampler=sampler, seed=seed, budget=Budget(), workers=workers,
-        overrides={}, listeners=listeners,
+        overrides={}, listeners=listeners, seconds=seconds,
     )  # fmt: skip
     return RayMethod(searcher, scheduler, lambda proposed: proposed["config"])
 

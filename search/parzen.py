@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-Floats = NDArray[np.float64]
+from search.places import Floats, Range
 
 
 class ParzenSampler(BaseSampler):
@@ -77,7 +76,7 @@ class ParzenSampler(BaseSampler):
             good, other = (_choice_weights(side, size) for side in (better, rest))
             drawn = self._chance.choice(size, self._candidates, p=good)
             return distribution.choices[int(drawn[np.argmax(good[drawn] / other[drawn])])]
-        numbers = _Range(distribution)
+        numbers = Range(distribution)
         good_kernels, other_kernels = (_Kernels(numbers.place(side)) for side in (better, rest))
         places = numbers.settle(good_kernels.draw(self._chance, self._candidates))
         width = numbers.width(places)
@@ -109,52 +108,6 @@ def _choice_weights(observed: Sequence[int], size: int) -> Floats:
     kernels /= kernels.sum(axis=1, keepdims=True)
     weights = _weights(count)
     return np.asarray(weights @ kernels / weights.sum())
-
-
-class _Range:
-    """A range of numbers as the interval from 0 to 1; whole numbers and steps have an interval each."""
-
-    def __init__(self, distribution: BaseDistribution) -> None:
-        assert isinstance(distribution, optuna.distributions.FloatDistribution | IntDistribution)
-        self._one = distribution
-        self._step = distribution.step or 0
-        self._whole = isinstance(distribution, IntDistribution)
-        half = self._step / 2
-        low, high = distribution.low - half, distribution.high + half
-        self._low, self._high = (math.log(low), math.log(high)) if distribution.log else (low, high)
-
-    def place(self, values: Sequence[float]) -> Floats:
-        """Values -> places. [n]"""
-        given = np.asarray(values, dtype=np.float64)
-        scaled = np.log(given) if self._one.log else given
-        return np.asarray((scaled - self._low) / (self._high - self._low))
-
-    def _values(self, places: Floats) -> Floats:
-        given = self._low + places * (self._high - self._low)
-        return np.asarray(np.exp(given) if self._one.log else given)
-
-    def settle(self, places: Floats) -> Floats:
-        """The places of the values nearest to `places`."""
-        if not self._step:
-            return places
-        steps = np.round((self._values(places) - self._one.low) / self._step)
-        values = self._one.low + self._step * steps
-        return self.place(np.clip(values, self._one.low, self._one.high).tolist())
-
-    def width(self, places: Floats) -> Floats | None:
-        """The interval's bounds that belong to each place, [2, n]; None: a point each."""
-        if not self._step:
-            return None
-        values, half = self._values(places), self._step / 2
-        return np.stack([self.place((values - half).tolist()), self.place((values + half).tolist())])
-
-    def value(self, place: float) -> float | int:
-        """A place -> its value."""
-        value = float(np.clip(self._values(np.array([place]))[0], self._one.low, self._one.high))
-        if self._step:
-            steps = round((value - self._one.low) / self._step)
-            value = min(self._one.low + self._step * steps, self._one.high)
-        return round(value) if self._whole else float(value)
 
 
 class _Kernels:

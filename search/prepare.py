@@ -58,7 +58,7 @@ def prepare(wishes: Wishes) -> Plan:
         features=features,
         budget=budget,
         schedule=checks.schedule(space, wishes.scheduler),
-        sampler=wishes.sampler or "tpe",
+        sampler=wishes.sampler or SAMPLERS[0],
         seed=seed,
         epochs=checks.epochs(space, wishes.epochs, seed),
         workers=workers,

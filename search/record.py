@@ -31,6 +31,7 @@ STANDING = "standing"
 SECONDS, GPU_SECONDS = "seconds", "gpu_seconds"
 #: User attributes of a trial.
 HASH, REASON = "config_hash", "reason"
+ESTIMATE = "estimated_epoch_seconds"  #: what its training costs, by comparison
 NOT_RUN = "not_run"  #: why a proposal was never handed to a worker
 SUMMARY = ("epochs", "seconds", "best_epoch", "accuracy", "macro_f1")
 

@@ -1,4 +1,4 @@
-"""Whether a configuration fits into a worker's memory, told before anything runs."""
+"""Whether a configuration fits into a worker's memory, and how long it takes: told before anything runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
 from rigsl.errors import UserError
-from rigsl.memory import Shapes, estimate_peak_bytes
+from rigsl.memory import Shapes, estimate_epoch_seconds, estimate_peak_bytes
 from search.parameter import Parameter
 from search.space import Space
 
@@ -26,6 +26,12 @@ def excess(corpus: Corpus, device: str, room: int) -> Callable[[RIGSLConfig], fl
         return estimate_peak_bytes(config, shapes, device=device) / room - 1 if room else 0.0
 
     return of
+
+
+def epoch_seconds(corpus: Corpus, device: str) -> Callable[[RIGSLConfig], float]:
+    """The seconds of a configuration's epoch, by comparison; measured ones differ from run to run."""
+    shapes = Shapes.of(corpus)
+    return lambda config: estimate_epoch_seconds(config, shapes, device=device)
 
 
 def largest(space: Space, corpus: Corpus, device: str) -> int:

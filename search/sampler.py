@@ -1,14 +1,15 @@
 """Which Optuna sampler proposes a trial.
 
+- gp: Gaussian processes of scores and costs over all parameters, improvement per second
+  (search/gaussian.py).
 - tpe: tree-structured Parzen estimators (Bergstra et al., NeurIPS 2011), each parameter by itself
   (search/parzen.py); running trials count as bad ones, so that parallel proposals differ.
 - joint: the same by Optuna, multivariate over each group of parameters that exist together.
-- gp: a Gaussian process with log expected improvement, over all parameters without a condition.
 - cmaes: CMA-ES with margin (Hamano et al., GECCO 2022), over all numbers without a condition.
 - random, qmc: independent draws; a scrambled Sobol sequence over all parameters (search/quasi_random.py).
 - auto: chosen for the space and the trial, see `choose`.
 
-What gp and cmaes cannot model is left to tpe: conditional parameters, and choices beside cmaes.
+What cmaes cannot model is left to tpe: conditional parameters, and choices.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from rigsl.errors import UserError
+from search.gaussian import GaussianSampler
 from search.observed import observe
 from search.parzen import ParzenSampler
+from search.places import Conditions
 from search.quasi_random import QuasiRandomSampler
 from search.space import Space
 from search.widen import distribution
 
-SAMPLERS = ("tpe", "joint", "gp", "cmaes", "random", "qmc", "auto")
+SAMPLERS = ("gp", "tpe", "joint", "cmaes", "random", "qmc", "auto")
 #: Ended trials that a sampler sees: more make a proposal slower and no better. A Gaussian process costs their
 #: cube.
 SEEN, SEEN_BY_GP = 500, 250
@@ -110,8 +113,8 @@ def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler
     if name == "qmc":  # of the whole study, its scrambling is the same all along
         return QuasiRandomSampler(distributions(space), seed)
     if name == "gp":
-        modelled = Part(first, lambda seen: GPSampler(seed=own))
-        return PartsSampler([modelled, *_tpe(conditional, own)], SEEN_BY_GP, own)
+        sampler = GaussianSampler(own, conditions=conditions(space))
+        return PartsSampler([Part(distributions(space), lambda seen: sampler)], SEEN_BY_GP, own)
     if name == "cmaes":
         numbers, choices = _halves(first)
         if len(numbers) < 2:
@@ -133,6 +136,11 @@ def seed_of(seed: int, number: int) -> int:
 def distributions(space: Space) -> Distributions:
     """All parameters of a space that can differ."""
     return {name: found for group in _groups(space) for name, found in group.items()}
+
+
+def conditions(space: Space) -> Conditions:
+    """Parameter -> an earlier one -> its values with which the first one exists."""
+    return {name: parameter.when for name, parameter in space.parameters.items() if parameter.when}
 
 
 def choose(space: Space, number: int) -> str:

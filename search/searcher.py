@@ -57,6 +57,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         trials: where the trials keep their files; None: they keep none.
         listeners: told every event.
         excess: by how much a configuration exceeds a worker's memory; see search/room.py.
+        seconds: what an epoch of a configuration takes, by comparison; None: it is not known.
     """
 
     def __init__(
@@ -72,9 +73,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         trials: Path | None = None,
         listeners: Sequence[Listener] = (),
         excess: Callable[[RIGSLConfig], float] = lambda config: 0.0,
+        seconds: Callable[[RIGSLConfig], float] | None = None,
     ) -> None:
         super().__init__(metric=METRIC, mode="max")
-        self.excess = excess
+        self.excess, self.seconds = excess, seconds
         self.study, self.space, self.budget = study, space, budget
         self.sampler, self.seed, self.workers = sampler, seed, workers
         self.overrides, self.trials, self.listeners = dict(overrides), trials, list(listeners)
@@ -180,6 +182,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if resumed is None and start is None and self._is_known(trial, digest):
             return None
         trial.set_user_attr(record.HASH, digest)
+        if self.seconds is not None:
+            trial.set_user_attr(record.ESTIMATE, self.seconds(config))
         self._begun += resumed is None
         if start is None:  # what a child was trained to does not follow from its configuration alone
             self._known.setdefault(digest, trial.number)

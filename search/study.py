@@ -31,7 +31,7 @@ from search.population import Population, make_population
 from search.progress import Progress
 from search.ray_loop import run_on_ray
 from search.report import claim, write_report
-from search.room import excess
+from search.room import epoch_seconds, excess
 from search.scheduler import make_scheduler, recorded_curves
 from search.searcher import StudySearcher
 from search.served_model import Registration
@@ -153,6 +153,7 @@ def _search(
         trials=trials,
         listeners=listeners,
         excess=excess(plan.corpus, plan.workers.device, plan.workers.memory),
+        seconds=epoch_seconds(plan.corpus, plan.workers.device),
     )
     run_on_ray(
         plan,

@@ -5,10 +5,13 @@ backward pass and how many are alive at its fullest moment: forwards, backwards,
 autograd keeps was derived from the model's code, operation by operation, and checked against recorded
 allocations (``python -m benchmarks.memory``). Who changes the model's operations changes its stage here.
 
+The same shapes tell how long an epoch takes in comparison with others (``seconds``).
+
 One module here for one part of ``rigsl/model``.
 """
 
 from rigsl.memory.estimate import estimate_peak_bytes
+from rigsl.memory.seconds import estimate_epoch_seconds
 from rigsl.memory.shapes import Shapes
 
-__all__ = ["Shapes", "estimate_peak_bytes"]
+__all__ = ["Shapes", "estimate_epoch_seconds", "estimate_peak_bytes"]

@@ -45,7 +45,9 @@ def _by_onednn(x: Tensor, weight: Tensor, kind: torch.dtype) -> bool:
     """Whether oneDNN can do this product in the arithmetic `kind`, and should."""
     return bool(
         x.device.type == "cpu"
-        and (kind == torch.float32 or (kind == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+        and (
+            kind == torch.float32 or (kind == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        )
         and weight.dtype == torch.float32
         and x.dtype in (torch.float32, kind)
         and weight.numel() >= SMALLEST

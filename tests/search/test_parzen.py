@@ -13,7 +13,8 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstim
 from optuna.samplers._tpe.sampler import default_weights
 from optuna.trial import TrialState, create_trial
 
-from search.parzen import ParzenSampler, _choice_weights, _Kernels, _Range
+from search.parzen import ParzenSampler, _choice_weights, _Kernels
+from search.places import Range
 
 RANGES = {
     "float": FloatDistribution(-1.0, 2.0),
@@ -43,7 +44,7 @@ def optunas(distribution: BaseDistribution, observed: np.ndarray) -> _ParzenEsti
 def test_densities_are_those_of_optuna(name: str, count: int) -> None:
     distribution = RANGES[name]
     observed, asked = drawn(distribution, count), drawn(distribution, 50)
-    numbers = _Range(distribution)
+    numbers = Range(distribution)
     places = numbers.place(asked)
     ours = _Kernels(numbers.place(observed)).log_mass(places, numbers.width(places))
     theirs = optunas(distribution, np.array(observed, dtype=float)).log_pdf({"x": np.array(asked)})
@@ -66,7 +67,7 @@ def test_weights_of_choices_are_those_of_optuna(count: int) -> None:
 @pytest.mark.parametrize("name", RANGES)
 def test_what_is_drawn_follows_its_density(name: str) -> None:
     distribution = RANGES[name]
-    numbers = _Range(distribution)
+    numbers = Range(distribution)
     kernels = _Kernels(numbers.place(drawn(distribution, 5)))
     places = numbers.settle(kernels.draw(np.random.default_rng(0), 20_000))
     for value in (numbers.value(float(place)) for place in places[:200]):
