@@ -67,6 +67,14 @@ class World(NamedTuple):
         return float(table.seconds[block].mean() * table.scores.shape[1])
 
 
+class Unraced(NamedTuple):
+    """What the finals would have been, had every finalist been trained with every seed."""
+
+    confirmed: float
+    test: float
+    trainings: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """One simulated study."""
@@ -79,10 +87,12 @@ class Result:
     trials: int
     epochs: int
     search_score: float  #: of the best trial, of a search that left the finalists their time
-    again: float  #: of the same configuration, over the finalists' seeds
+    again: float  #: of the same configuration, over all the finalists' seeds
     confirmed: float  #: of the finalist that won
     test: float  #: on test, the finalist that won
     test_without: float  #: on test, the best trial of a search that used all the time
+    trainings: int  #: of the finalists
+    unraced: Unraced
 
 
 def outcome(world: World, maker: Maker, workers: int, seed: int, seconds: float) -> Outcome:
@@ -101,7 +111,10 @@ def play(world: World, name: str, maker: Maker, workers: int, seed: int) -> Resu
     budget = BUDGETS[workers] * length * TWICE.get(name, 1.0)
     found = outcome(world, maker, workers, seed, budget)
     reserved = final.finalists * final.finalist_seeds * length / workers
-    winner, first = _final(world, found, seed, budget - reserved)
+    race = _final(world, found, seed, budget - reserved)
+    winner = race.ranked()[0]
+    unraced = _final(world, found, seed, budget - reserved, level=1.0)
+    other = unraced.ranked()[0]
     best = found.configs[found.history[-1].trial]
     return Result(
         name,
@@ -112,15 +125,21 @@ def play(world: World, name: str, maker: Maker, workers: int, seed: int) -> Resu
         len(found.configs),
         found.epochs,
         search_score=found.best_at(budget - reserved),
-        again=first,
+        again=unraced.finalists[0].mean,
         confirmed=winner.mean,
         test=_tested(world, winner.config.to_dict(), seed),
         test_without=_tested(world, best, seed),
+        trainings=_trainings(race),
+        unraced=Unraced(other.mean, _tested(world, other.config.to_dict(), seed), _trainings(unraced)),
     )
 
 
-def _final(world: World, found: Outcome, seed: int, until: float) -> tuple[Finalist, float]:
-    """The race of the best trials by then: who won; and what the search's best got in it."""
+def _trainings(race: Race) -> int:
+    return sum(len(one.scores) for one in race.finalists)
+
+
+def _final(world: World, found: Outcome, seed: int, until: float, **options: float) -> Race:
+    """The race of the best trials by then, with `options` of `Race`; the first finalist is the best trial."""
     final = world.space.final
     leaders = found.leaders_at(until, final.finalists)
     finalists = []
@@ -129,12 +148,12 @@ def _final(world: World, found: Outcome, seed: int, until: float) -> tuple[Final
         config = world.space.config(params, seed)
         search_score = max(score for end, score in found.scores[trial] if end <= until)
         finalists.append(Finalist(place, config, params, search_score, complete=True))
-    race = Race(finalists, final.finalist_numbers(seed))
+    race = Race(finalists, final.finalist_numbers(seed), **options)
     while job := race.next():
         curve = world.validation.curve(job.config.to_dict(), job.config.seed)
         score = max(epoch.score for epoch in curve)
         race.ended(job, Ended(score, len(curve), best_epoch=0))
-    return race.ranked()[0], finalists[0].mean
+    return race
 
 
 def _tested(world: World, config: Mapping[str, object], seed: int) -> float:

@@ -12,7 +12,7 @@ import argparse
 import dataclasses
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from itertools import repeat
 from pathlib import Path
@@ -38,16 +38,16 @@ from benchmarks.contest import (
 )
 from benchmarks.curve_table import FOUND, small_space
 from benchmarks.surrogate import MODELS, Surrogate, Table, errors, folds, predictions
-from benchmarks.tables import ABLATION_HEAD, HEAD, ablation_cells, cells, compare, markdown
-from benchmarks.variants import SLOW, VARIANTS
+from benchmarks.tables import ABLATION_HEAD, HEAD, UNRACED, ablation_cells, cells, compare, markdown, unraced
+from benchmarks.variants import VARIANTS
 from rigsl.files import write_text
 from search.report.words import counted
 from search.runtime import ROOT
 
 OUT = ROOT / "runs" / "efficiency"
 FOLDS = 5
-#: Of the studies, so many are played by ours with one thing changed, and by samplers that take their time.
-VARIANTS_SHARE, SLOW_SHARE = 0.4, 0.1
+#: Of the studies, so many are played by ours with one thing changed.
+VARIANTS_SHARE = 0.4
 
 
 def main() -> None:
@@ -73,7 +73,6 @@ def main() -> None:
         for makers, studies in (
             (METHODS, args.studies),
             (VARIANTS, math.ceil(args.studies * VARIANTS_SHARE)),
-            (SLOW, math.ceil(args.studies * SLOW_SHARE)),
         )
         for workers in args.workers
         for name, maker in makers.items()
@@ -86,7 +85,7 @@ def main() -> None:
     frame(played).to_parquet(args.out / "studies.parquet", compression="zstd")
     shown = efficiency_page.Material(
         rivals={n: compare(_of(played, n, METHODS)) for n in args.workers},
-        variants={n: compare(_of(played, n, [OURS, *VARIANTS, *SLOW])) for n in args.workers},
+        variants={n: compare(_changed(_of(played, n, [OURS, *VARIANTS]))) for n in args.workers},
         curves={n: {m: _of(played, n, METHODS)[m] for m in METHODS} for n in args.workers},
         trust=trust,
         studies=args.studies,
@@ -113,6 +112,10 @@ def _shown(path: Path) -> Path:
 def _of(played: list[Result], workers: int, names: Iterable[str]) -> dict[str, list[Result]]:
     here = [one for one in played if one.workers == workers]
     return {name: [one for one in here if one.method == name] for name in names}
+
+
+def _changed(found: Mapping[str, list[Result]]) -> dict[str, list[Result]]:
+    return {**found, UNRACED: unraced(found[OURS])}
 
 
 def frame(played: list[Result]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -82,6 +83,7 @@ def compare(found: Found) -> Comparison:
             "epochs": float(values(found[name], "epochs").mean()),
             "optimism": interval(values(found[name], "search_score") - values(found[name], "again"), "mean"),
             "confirmed": interval(values(found[name], "confirmed")),
+            "trainings": float(values(found[name], "trainings").mean()),
             "test": interval(values(found[name], "test"), "mean"),
             "finalists": interval(values(found[name], "test") - values(found[name], "test_without"), "mean"),
         }
@@ -131,7 +133,18 @@ def cells(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-ABLATION_HEAD = ("ours, but", "best F1, all the time", "less ours, paired", "confirmed F1", "trials")
+UNRACED = "every finalist with every seed"
+
+
+def unraced(results: Sequence[Result]) -> list[Result]:
+    """The same studies with finals in which nobody was given up."""
+    return [dataclasses.replace(one, method=UNRACED, **one.unraced._asdict()) for one in results]
+
+
+ABLATION_HEAD = (
+    "ours, but", "best F1, all the time", "less ours, paired", "confirmed F1", "test F1", "trials",
+    "trainings of finalists",
+)  # fmt: skip
 
 
 def ablation_cells(comparison: Comparison) -> list[list[str]]:
@@ -142,7 +155,9 @@ def ablation_cells(comparison: Comparison) -> list[list[str]]:
             points(row["full"]),
             "" if row["method"] == OURS else points(row["difference"], signed=True),
             points(row["confirmed"]),
+            points(row["test"]),
             f"{row['trials']:.0f}",
+            f"{row['trainings']:.1f}",
         ]
         for row in comparison.rows.to_dict("records")
     ]

@@ -15,9 +15,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.rivals import Maker, ours
 from benchmarks.simulator import Method, RayMethod
-from search.observed import Observed, observe
-from search.parzen import ParzenSampler
-from search.sampler import SEEN, Part, PartsSampler, View, distributions, make_sampler, seed_of
+from search.gaussian import GaussianSampler
+from search.observed import UNCERTAIN, Observed, observe
+from search.sampler import (
+    SEEN_BY_GP,
+    Part,
+    PartsSampler,
+    View,
+    conditions,
+    distributions,
+    make_sampler,
+    seed_of,
+)
 from search.searcher import StudySearcher
 from search.space import Schedule, Space
 
@@ -32,7 +41,7 @@ def changed(space: Space, workers: int, seed: int, *, starts: bool = True, **opt
 def proposing(
     space: Space, workers: int, seed: int, *, view: View = observe, sobol: int = 0, **options: Any
 ) -> Method:
-    """Ours with TPE that sees a study through `view`, begins with a Sobol sequence, or has `options`."""
+    """Ours whose process sees a study through `view`, begins with a Sobol sequence, or has `options`."""
     method = ours(space, workers, seed)
     assert isinstance(method, RayMethod)
     searcher = method.searcher
@@ -42,8 +51,11 @@ def proposing(
         if number < sobol:
             return make_sampler("qmc", seed, number, space)
         own = seed_of(seed, number)
-        part = Part(distributions(space), lambda seen: ParzenSampler(own, **options))
-        return PartsSampler([part], SEEN, own, view)
+        part = Part(
+            distributions(space),
+            lambda seen: GaussianSampler(own, conditions=conditions(space), **options),
+        )
+        return PartsSampler([part], SEEN_BY_GP, own, view)
 
     searcher.proposer = proposer
     return method
@@ -81,6 +93,14 @@ def last_scores(study: optuna.Study, most: int) -> optuna.Study:
     return _shown(study, {one.number: max(one.intermediate_values.values()) for one in _ended(study)})
 
 
+def all_sure(study: optuna.Study, most: int) -> optuna.Study:
+    """Predicted scores count as much as those of whole trainings."""
+    trials = observe(study, most).get_trials()
+    for trial in trials:
+        trial.user_attrs.pop(UNCERTAIN, None)
+    return Observed(study, trials)
+
+
 def complete_only(study: optuna.Study, most: int) -> optuna.Study:
     """Pruned trials are not seen."""
     kept = [one for one in _ended(study) if one.state == TrialState.COMPLETE]
@@ -103,11 +123,10 @@ def asha(grace: int, reduction: int) -> Maker:
 
 VARIANTS: Mapping[str, Maker] = {
     "without start points": partial(changed, starts=False),
-    "5 random trials before TPE": partial(proposing, startup=5),
-    "20 random trials before TPE": partial(proposing, startup=20),
+    "20 trials before the process": partial(proposing, startup=20),
     "begun by a Sobol sequence": partial(proposing, sobol=10),
-    "TPE, the best 5 % are good": partial(proposing, good=0.05),
-    "TPE, the best 10 % are good": partial(proposing, good=0.1),
+    "costs do not count": partial(proposing, cost=0.0),
+    "predictions as sure as results": partial(proposing, view=all_sure),
     "pruned trials as Optuna ranks them": partial(proposing, view=as_ranked),
     "pruned trials with their last score": partial(proposing, view=last_scores),
     "pruned trials not seen": partial(proposing, view=complete_only),
@@ -121,10 +140,6 @@ VARIANTS: Mapping[str, Maker] = {
     "no scheduler": partial(changed, schedule=Schedule("none")),
     "random proposals": partial(changed, sampler="random"),
     "CMA-ES": partial(changed, sampler="cmaes"),
+    "TPE": partial(changed, sampler="tpe"),
     "joint TPE": partial(changed, sampler="joint"),
-}
-#: They take seconds a proposal, or nearly: fewer studies.
-SLOW: Mapping[str, Maker] = {
-    "Gaussian process": partial(changed, sampler="gp"),
-    "auto": partial(changed, sampler="auto"),
 }

@@ -25,7 +25,7 @@ from search import record
 from search.jobs import Job, Result
 from search.statistics import summary
 
-#: One-sided level at which a finalist is given up.
+#: The level, by default.
 LEVEL = 0.99
 #: Degrees of freedom below which the pooled deviation is too much of a guess.
 LEAST_FREEDOM = 3
@@ -111,10 +111,16 @@ def top(study: optuna.Study, configs: Mapping[int, RIGSLConfig], count: int) -> 
 
 
 class Race:
-    """A queue of jobs: seed after seed, every finalist that can still win."""
+    """A queue of jobs: seed after seed, every finalist that can still win.
 
-    def __init__(self, finalists: Sequence[Finalist], seeds: Sequence[int]) -> None:
-        self.finalists, self.seeds = list(finalists), list(seeds)
+    Args:
+        finalists: in the order of the search.
+        seeds: that each of them is trained with.
+        level: one-sided level at which a finalist is given up; 1: never.
+    """
+
+    def __init__(self, finalists: Sequence[Finalist], seeds: Sequence[int], level: float = LEVEL) -> None:
+        self.finalists, self.seeds, self.level = list(finalists), list(seeds), level
         self._begun = {one.key: 0 for one in self.finalists}
         self._of: dict[str, tuple[Finalist, int]] = {}
 
@@ -161,13 +167,15 @@ class Race:
             return
         leader = max(alive, key=lambda one: one.mean)
         for one in alive:
-            bound = upper_bound(one, leader, self.finalists)
+            bound = upper_bound(one, leader, self.finalists, self.level)
             if one is not leader and bound is not None and bound < 0:
                 behind = f"{-100 * bound:.2f} points or more behind trial {leader.trial}"
                 one.stopped = f"after {len(one.scores)} seeds: {behind}"
 
 
-def upper_bound(one: Finalist, leader: Finalist, finalists: Sequence[Finalist]) -> float | None:
+def upper_bound(
+    one: Finalist, leader: Finalist, finalists: Sequence[Finalist], level: float = LEVEL
+) -> float | None:
     """The upper end of the one-sided interval of `one` less `leader`, over the seeds that both have."""
     common = sorted(one.scores.keys() & leader.scores.keys())
     spread = pooled_deviation(finalists)
@@ -177,7 +185,7 @@ def upper_bound(one: Finalist, leader: Finalist, finalists: Sequence[Finalist]) 
     difference = float(np.mean([one.scores[seed] - leader.scores[seed] for seed in common]))
     from scipy import stats  # only where it is used: a search starts fast
 
-    return difference + float(stats.t.ppf(LEVEL, freedom)) * deviation * math.sqrt(2 / len(common))
+    return difference + float(stats.t.ppf(level, freedom)) * deviation * math.sqrt(2 / len(common))
 
 
 def pooled_deviation(finalists: Sequence[Finalist]) -> tuple[float, int] | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.contest import validation_table
 from benchmarks.corpora import synthetic_corpus
+from benchmarks.curve_table import meld, small_space
 from benchmarks.memory import measured_peak
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
-from rigsl.memory import Shapes, estimate_peak_bytes
+from rigsl.memory import Shapes, estimate_epoch_seconds, estimate_peak_bytes
 from rigsl.memory.model import model_stages
 from rigsl.memory.stage import Sizes
 from rigsl.model.rigsl import RIGSL
@@ -139,3 +141,27 @@ def test_a_gpu_holds_the_features_of_dialogues_that_are_not_trained_on():
 def test_a_modality_that_the_corpus_lacks_is_refused(short):
     with pytest.raises(UserError, match="no modality 'd'"):
         estimate_peak_bytes(BASE.replace(modals="ld"), Shapes.of(short))
+
+
+def test_estimated_seconds_are_measured_ones_up_to_a_factor() -> None:
+    """Of the committed learning curves those that one machine measured in a row."""
+    space, table = small_space(), validation_table()
+    shapes = Shapes.of(meld())
+    rows = np.flatnonzero(table.blocks == table.blocks.max())
+    estimated = [
+        estimate_epoch_seconds(space.config(table.params[row], 0), shapes, device="cpu") for row in rows
+    ]
+    apart = np.log(estimated) - np.log(table.seconds[rows])
+    assert len(rows) > 100
+    assert np.std(np.log(table.seconds[rows])) > 0.35
+    assert np.std(apart) < 0.1
+
+
+def test_estimated_seconds_grow_with_what_there_is_to_do(many: Shapes) -> None:
+    def seconds(device: str = "cpu", **changed: object) -> float:
+        return estimate_epoch_seconds(BASE.replace(**changed), many, device=device)
+
+    for changed in ({"num_L": 6}, {"num_K": 4}, {"batch_size": 2}, {"hidden_dim": 480}):
+        assert seconds(**changed) > seconds()
+    assert seconds("cuda") < seconds()
+    assert seconds("cuda", hidden_dim=480) < 2 * seconds("cuda")

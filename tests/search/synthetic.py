@@ -31,6 +31,7 @@ features = "open"
 
 [fixed]
 epochs = {EPOCHS}
+modals = "ld"
 
 [space.lr]
 type = "float"

@@ -9,20 +9,22 @@ import pytest
 from scipy import stats
 
 from benchmarks import efficiency_page, variants
-from benchmarks.contest import GRID, METHODS, OURS, Result, World, play
+from benchmarks.contest import GRID, METHODS, OURS, Result, Unraced, World, play
 from benchmarks.surrogate import Surrogate
 from benchmarks.tables import (
     ABLATION_HEAD,
     CHANCE,
     HEAD,
+    UNRACED,
     ablation_cells,
     cells,
     compare,
     interval,
     markdown,
     time_to,
+    unraced,
 )
-from benchmarks.variants import SLOW, VARIANTS
+from benchmarks.variants import VARIANTS
 from search.space import Schedule
 
 from .synthetic import OPTIMUM, make_space, make_table
@@ -44,7 +46,22 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def result(method: str, seed: int, end: float, *, test: float = 0.5, without: float = 0.5) -> Result:
     """A study whose best score rises evenly to `end`."""
-    return Result(method, 1, seed, end * GRID, end, 10, 100, end, end - 0.01, end, test, without)
+    return Result(
+        method,
+        1,
+        seed,
+        end * GRID,
+        end,
+        10,
+        100,
+        end,
+        end - 0.01,
+        end,
+        test,
+        without,
+        9,
+        Unraced(end + 0.01, test, 12),
+    )
 
 
 def studies(method: str, ends: Sequence[float]) -> list[Result]:
@@ -57,6 +74,8 @@ def test_a_study_is_played_to_its_end_and_confirmed(world: World) -> None:
     assert 0.5 < found.best[-1] <= 1.0
     assert found.search_score <= found.best[-1]  # the finalists had their time
     assert found.trials > 10
+    final = world.space.final
+    assert found.trainings <= found.unraced.trainings == final.finalists * final.finalist_seeds
     again = play(world, OURS, METHODS[OURS], 1, 0)
     assert (again.best == found.best).all()
     assert (again.confirmed, again.test) == (found.confirmed, found.test)
@@ -130,6 +149,14 @@ def test_fewer_studies_are_paired_with_the_first_of_ours() -> None:
     assert [len(row) for row in ablation_cells(made)] == [len(ABLATION_HEAD)] * 2
 
 
+def test_finals_without_a_race_are_a_row_of_their_own() -> None:
+    ours = studies(OURS, [0.5, 0.6])
+    rows = compare({OURS: ours, UNRACED: unraced(ours)}).rows
+    assert rows["trainings"].tolist() == [9.0, 12.0]
+    assert rows.loc[UNRACED, "confirmed"].value == pytest.approx(0.56)
+    assert rows.loc[UNRACED, "difference"].value == 0.0
+
+
 def test_a_time_is_the_first_at_which_the_score_was_seen() -> None:
     curves = np.stack([np.where(GRID >= 0.25, 0.6, 0.4), np.full(len(GRID), 0.4), np.full(len(GRID), 0.7)])
     assert time_to(curves, 0.5).tolist() == pytest.approx([GRID[GRID >= 0.25][0], 1.0, GRID[0]])
@@ -168,4 +195,3 @@ def test_the_page_and_the_picture(world: World, tmp_path: Path) -> None:
     assert (tmp_path / "efficiency.png").read_bytes().startswith(b"\x89PNG")
     assert "better in the median" in efficiency_page.claim(material)
     assert markdown(("a", "b"), [["x", "1"]]) == "| a | b |\n|---|--:|\n| x | 1 |"
-    assert not set(SLOW) & set(VARIANTS)

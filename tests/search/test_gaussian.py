@@ -89,26 +89,29 @@ def test_it_proposes_the_top_of_a_hill() -> None:
 
 
 def test_where_others_run_it_goes_elsewhere() -> None:
-    ended = [complete(one, hill(one)) for one in drawn(12)]
+    ended = [complete(one, one["x"]) for one in drawn(8)]  # the edge is long
     alone = proposals(study_of(*ended), 1)[0]
     running = [
         create_trial(state=TrialState.RUNNING, params=alone, distributions=SPACE),
         create_trial(state=TrialState.RUNNING, params={}, distributions={}),  # has no parameters yet
     ]
     beside = proposals(study_of(*ended, *running), 1)[0]
-    assert abs(alone["x"] - beside["x"]) + abs(alone["y"] - beside["y"]) > 0.02
+    assert alone["x"] > 0.9
+    assert beside["x"] > 0.9
+    assert abs(alone["y"] - beside["y"]) > 0.1
 
 
 def test_of_two_equally_good_halves_it_takes_the_cheaper() -> None:
     space = SPACE | {"side": CategoricalDistribution(["left", "right"])}
+    regardless = []
     for dear in ("left", "right"):
         trials = [
             complete(one, hill(one), space, **{record.ESTIMATE: 8.0 if one["side"] == dear else 1.0})
             for one in drawn(24, space)
         ]
         assert {one["side"] == dear for one in proposals(study_of(*trials), space=space)} == {False}
-        either = [one["side"] for one in proposals(study_of(*trials), 30, space=space, cost=0.0)]
-        assert len(set(either)) == 2
+        regardless.append(proposals(study_of(*trials), space=space, cost=0.0))
+    assert regardless[0] == regardless[1]
 
 
 def test_nothing_is_proposed_twice_while_anything_is_left() -> None:
