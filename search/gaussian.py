@@ -32,9 +32,9 @@ from search.observed import UNCERTAIN
 from search.places import Conditions, Floats, Places
 from search.process import NOISY, QUIET, Process, fitted_kernel
 
-#: Where a trial keeps the kernels that proposed it, each with the number of trials that it was fitted to.
+#: Where a trial keeps the kernels that were fitted for it, each with the trial's number at its end.
 SCORES, SECONDS = "gaussian:scores", "gaussian:seconds"
-#: A kernel is fitted anew when there are so many times as many trials.
+#: A kernel is fitted anew when the study has so many times as many trials.
 GROWTH = 1.1
 #: Fewer trials say nothing of costs.
 TIMED = 5
@@ -166,12 +166,12 @@ class _Kernels:
         extra: Floats,
         places: Places,
     ) -> Process:
-        """A process with the latest kernel under `key`, or, where there are many more targets, a new one."""
-        kernel, count = self._latest(key, len(places) + 2)
-        if kernel is None or len(targets) >= GROWTH * count:
+        """A process with the latest kernel under `key`, or, where the study has grown, with a new one."""
+        kernel, then = self._latest(key, len(places) + 2)
+        if kernel is None or self._trial.number >= GROWTH * then:
             kernel = fitted_kernel(inputs, targets, extra, places.parameter, noise=noise, begin=kernel)
             kernel = np.round(kernel, 4)  # what the record keeps is what is used
-            kept = [*kernel.tolist(), len(targets)]
+            kept = [*kernel.tolist(), self._trial.number]
             self._study._storage.set_trial_system_attr(self._trial._trial_id, key, kept)
         return Process(inputs, targets, extra, places.parameter, kernel)
 

@@ -127,17 +127,17 @@ def test_nothing_is_proposed_twice_while_anything_is_left() -> None:
         study.add_trial(complete(params, params["x"] - abs(params["y"] - 2), space))
 
 
-def test_its_kernels_are_in_the_record_and_fitted_when_there_is_more_to_learn(tmp_path: Path) -> None:
+def test_its_kernels_are_in_the_record_and_fitted_anew_as_the_study_grows(tmp_path: Path) -> None:
     study = record.open_record(tmp_path, "s")
-    for number, params in enumerate(drawn(30)):
-        trial = study.ask()
-        frozen = study.get_trials(deepcopy=False)[trial.number]
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    for number in range(30):
+        trial = study.ask(SPACE)
+        frozen = study.get_trials(deepcopy=False)[number]
         GaussianSampler(number).sample_relative(study, frozen, SPACE)
-        study.tell(trial, state=TrialState.FAIL)
-        study.add_trial(complete(params, hill(params), **{record.ESTIMATE: 1 + params["x"]}))
+        trial.set_user_attr(record.ESTIMATE, 1 + trial.params["x"])
+        study.tell(trial, hill(trial.params))
     again = record.open_record(tmp_path, "s")
     for key in (SCORES, SECONDS):
-        kept = [one.system_attrs[key] for one in again.trials if key in one.system_attrs]
-        counts = [one[-1] for one in kept]
-        assert counts == [7, 8, 9, 10, 11, 13, 15, 17, 19, 21, 24, 27]
-        assert {len(one) for one in kept} == {len(SPACE) + 3}
+        kept = {one.number: one.system_attrs[key] for one in again.trials if key in one.system_attrs}
+        assert list(kept) == [7, 8, 9, 10, 11, 13, 15, 17, 19, 21, 24, 27]
+        assert all(one[-1] == number and len(one) == len(SPACE) + 3 for number, one in kept.items())
