@@ -73,6 +73,17 @@ def test_the_start_points_come_first_and_the_config_is_complete(space: Space) ->
     assert asked["config"] == space.config(space.starts[0], 3).to_dict()
 
 
+def test_what_an_epoch_takes_is_estimated_before_it_runs(space: Space) -> None:
+    study = new_study()
+    one = searcher(study, space)
+    one.suggest("a")
+    assert record.ESTIMATE not in study.trials[0].user_attrs
+    one.on_trial_complete("a", report(1, 0.1, "by itself"))
+    one.seconds = lambda config: config.batch_size / 2
+    given = one.suggest("b")
+    assert study.trials[1].user_attrs[record.ESTIMATE] == given["config"]["batch_size"] / 2
+
+
 def test_a_trial_that_ended_by_itself_is_complete_with_its_best_score(space: Space) -> None:
     study = new_study()
     asked = searcher(study, space)
