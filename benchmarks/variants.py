@@ -17,16 +17,8 @@ from benchmarks.rivals import Maker, ours
 from benchmarks.simulator import Method, RayMethod
 from search.gaussian import GaussianSampler
 from search.observed import UNCERTAIN, Observed, observe
-from search.sampler import (
-    SEEN_BY_GP,
-    Part,
-    PartsSampler,
-    View,
-    conditions,
-    distributions,
-    make_sampler,
-    seed_of,
-)
+from search.parts import Part, PartsSampler, View
+from search.sampler import SEEN_BY_GP, conditions, distributions, make_sampler, seed_of
 from search.searcher import StudySearcher
 from search.space import Schedule, Space
 

@@ -24,11 +24,11 @@ import numpy as np
 import optuna
 import threadpoolctl
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search import record
 from search.observed import UNCERTAIN
+from search.parts import PartSampler
 from search.places import Conditions, Floats, Places
 from search.process import NOISY, QUIET, Process, fitted_kernel
 
@@ -42,7 +42,7 @@ TIMED = 5
 RANDOM, NEIGHBOURS, BEST, ROUNDS, FAR = 1000, 60, 5, 4, 0.2
 
 
-class GaussianSampler(BaseSampler):
+class GaussianSampler(PartSampler):
     """Proposes where Gaussian processes of scores and costs expect the largest improvement per second.
 
     Args:
@@ -57,12 +57,6 @@ class GaussianSampler(BaseSampler):
     ) -> None:
         self._chance, self._conditions = np.random.default_rng(seed), conditions or {}
         self._startup, self._cost = startup, cost
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """None: the parts of a `PartsSampler` say what is drawn."""
-        return {}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -101,12 +95,6 @@ class GaussianSampler(BaseSampler):
             )
 
         return places.values(self._highest(gain, places, inputs, running))
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Not asked for: what it does not propose, `PartsSampler` draws."""
-        raise RuntimeError("a GaussianSampler is part of a PartsSampler")
 
     def _costs(
         self, kernels: _Kernels, places: Places, ended: Sequence[FrozenTrial], inputs: Floats

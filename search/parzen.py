@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from search.parts import PartSampler
 from search.places import Floats, Range
 
 
-class ParzenSampler(BaseSampler):
+class ParzenSampler(PartSampler):
     """Proposes, for each parameter, the candidate that good trials have most often, compared with the others.
 
     Args:
@@ -34,12 +34,6 @@ class ParzenSampler(BaseSampler):
     def __init__(self, seed: int, startup: int = 10, good: float = 0.2, candidates: int = 24) -> None:
         self._chance = np.random.default_rng(seed)
         self._startup, self._good, self._candidates = startup, good, candidates
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """None: the parts of a `PartsSampler` say what is drawn."""
-        return {}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -62,12 +56,6 @@ class ParzenSampler(BaseSampler):
             name: self._best(distribution, *(_observed(side, name, distribution) for side in (better, rest)))
             for name, distribution in search_space.items()
         }
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Not asked for: what it does not propose, `PartsSampler` draws."""
-        raise RuntimeError("a ParzenSampler is part of a PartsSampler")
 
     def _best(self, distribution: BaseDistribution, better: Sequence[Any], rest: Sequence[Any]) -> Any:
         """The candidate with the largest ratio of densities, from values in the order of the trials."""

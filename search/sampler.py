@@ -1,7 +1,6 @@
-"""Which Optuna sampler proposes a trial.
+"""Which sampler proposes a trial.
 
-- gp: Gaussian processes of scores and costs over all parameters, improvement per second
-  (search/gaussian.py).
+- gp: Gaussian processes of scores and costs over all parameters (search/gaussian.py).
 - tpe: tree-structured Parzen estimators (Bergstra et al., NeurIPS 2011), each parameter by itself
   (search/parzen.py); running trials count as bad ones, so that parallel proposals differ.
 - joint: the same by Optuna, multivariate over each group of parameters that exist together.
@@ -15,18 +14,17 @@ What cmaes cannot model is left to tpe: conditional parameters, and choices.
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from rigsl.errors import UserError
 from search.gaussian import GaussianSampler
-from search.observed import observe
+from search.parts import Distributions, Part, PartsSampler
 from search.parzen import ParzenSampler
 from search.places import Conditions
 from search.quasi_random import QuasiRandomSampler
@@ -43,55 +41,6 @@ SHORT = 60
 ENOUGH = 10
 #: Where CmaEsSampler notes with a trial that it comes from it.
 GENERATION = "cmawm:generation"
-
-Distributions = dict[str, BaseDistribution]
-#: A study and most trials -> the study with so many trials, their scores made comparable.
-View = Callable[[optuna.Study, int], optuna.Study]
-
-
-class Part(NamedTuple):
-    """Parameters that one sampler draws together."""
-
-    distributions: Distributions
-    sampler: Callable[[optuna.Study], BaseSampler]  #: made for what it sees
-
-
-class PartsSampler(BaseSampler):
-    """Draws each part of a space with a sampler of its own, the rest at random.
-
-    Args:
-        parts: of the space.
-        most: trials that a sampler sees.
-        seed: of what is drawn at random.
-        view: what of a study it sees.
-    """
-
-    def __init__(self, parts: Iterable[Part], most: int, seed: int, view: View = observe) -> None:
-        self._parts, self._most, self._rest = tuple(parts), most, RandomSampler(seed=seed)
-        self._view = view
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
-        """All parameters; those that do not exist in `trial` are drawn and not used."""
-        return {name: found for part in self._parts for name, found in part.distributions.items()}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
-    ) -> dict[str, Any]:
-        """Every part's values; none where its sampler has seen too little."""
-        seen = self._view(study, self._most)
-        params: dict[str, Any] = {}
-        for part in self._parts:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                sampler = part.sampler(seen)
-            params |= sampler.sample_relative(seen, trial, part.distributions)
-        return params
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """A random value of what no part has drawn."""
-        return self._rest.sample_independent(study, trial, param_name, param_distribution)
 
 
 def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler:
