@@ -167,10 +167,11 @@ def _tested(world: World, config: Mapping[str, object], seed: int) -> float:
 _world: World
 
 
-def _begin(world: World) -> None:
-    """A process of the pool: one thread, the same world."""
+def _begin(world: World | None) -> None:
+    """A process of an executor: one thread, the same world."""
     global _world
-    _world = world
+    if world is not None:
+        _world = world
     threadpoolctl.threadpool_limits(1)
 
 
@@ -184,7 +185,7 @@ def _found(job: tuple[Maker, int, int]) -> Mapping[str, object]:
     return found.configs[found.history[-1].trial]
 
 
-def pool(world: World) -> ProcessPoolExecutor:
+def executor(world: World | None = None) -> ProcessPoolExecutor:
     """Processes, one a core, that have `world`."""
     context = multiprocessing.get_context("spawn")  # a fork would inherit threads' locks, and hang
     return ProcessPoolExecutor(os.cpu_count(), context, _begin, (world,))
@@ -192,11 +193,11 @@ def pool(world: World) -> ProcessPoolExecutor:
 
 def results(world: World, jobs: Sequence[tuple[str, Maker, int, int]]) -> Iterator[Result]:
     """Play all studies (name, maker, workers, seed) on all cores, in their order."""
-    with pool(world) as processes:
+    with executor(world) as processes:
         yield from processes.map(_play, jobs)
 
 
 def best_of(world: World, jobs: Sequence[tuple[Maker, int, int]]) -> Iterator[Mapping[str, object]]:
     """The best configuration of each search (maker, workers, seed)."""
-    with pool(world) as processes:
+    with executor(world) as processes:
         yield from processes.map(_found, jobs)

@@ -176,11 +176,15 @@ class Surrogate:
         blocks = np.eye(int(table.blocks.max()) + 1)[:, 1:]
         timed = np.concatenate([inputs, blocks[table.blocks]], axis=1)
         self._block = blocks[-1]
+        self._means: dict[bytes, Floats] = {}  #: of configurations that have been asked for
         self._seconds = Processes().fit(timed, np.log(table.seconds)[:, None])
 
     def mean(self, params: Mapping[str, Any]) -> Floats:
         """The expected score after every epoch. [E]"""
-        return np.asarray(expit(self._scores.predict(self._encode(params)[None])[0]))
+        place = self._encode(params)
+        if (key := place.tobytes()) not in self._means:
+            self._means[key] = np.asarray(expit(self._scores.predict(place[None])[0]))
+        return self._means[key]
 
     def seconds(self, params: Mapping[str, Any]) -> float:
         """How long an epoch takes."""

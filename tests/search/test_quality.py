@@ -30,7 +30,7 @@ EPOCHS = Limits(epochs=800)
 PROPOSALS = {
     "tpe": (60, 11, 0.7, 0.05),
     "joint": (60, 11, 0.7, 0.05),
-    "gp": (40, 9, 0.2, 0.015),
+    "gp": (40, 9, 0.55, 0.04),
     "cmaes": (60, 9, 0.5, 0.03),
     "auto": (60, 5, 0.5, 0.04),
     "qmc": (60, 31, 1.2, 0.09),  # of many more seeds below
