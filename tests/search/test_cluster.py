@@ -183,7 +183,9 @@ class PowerCut:
     def __init__(self, nodes: RayNodes, trials: Path) -> None:
         self.nodes, self.trials = nodes, trials
         self.killed = ""
-        self.first_lines: dict[int, dict] = {}  #: of the trials that were on that node
+        #: Of the trials on that node that had a state to go on from: one is being written while
+        #: the next epoch runs.
+        self.first_lines: dict[int, dict] = {}
         self.hosts: dict[int, str] = {}
 
     def result(self, number: int, result: dict) -> None:
@@ -192,7 +194,8 @@ class PowerCut:
             self.killed = result["node_ip"]
             self.nodes.kill(self.killed)
             there = [number for number, host in self.hosts.items() if host == self.killed]
-            self.first_lines = {one: read_curve(self.trials / f"{one:04d}")[0] for one in there}
+            lines = {one: read_curve(self.trials / f"{one:04d}") for one in there}
+            self.first_lines = {one: known[0] for one, known in lines.items() if len(known) > 2}
 
 
 def test_a_lost_node_costs_no_trial(nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,5 +99,5 @@ def test_a_large_study_of_22_parameters_stays_small_and_quick(study: optuna.Stud
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert grown / 100 < 50_000
-    for sampler in ("gp", "tpe", "cmaes"):
-        assert run(study, tmp_path, space, sampler, 30) < 0.1
+    for sampler, seconds in {"gp": 0.3, "tpe": 0.1, "cmaes": 0.1}.items():
+        assert run(study, tmp_path, space, sampler, 30) < seconds
