@@ -15,10 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.rivals import Maker, ours
 from benchmarks.simulator import Method, RayMethod
-from search.gaussian import GaussianSampler
 from search.observed import UNCERTAIN, Observed, observe
-from search.parts import Part, PartsSampler, View
-from search.sampler import SEEN_BY_GP, conditions, distributions, make_sampler, seed_of
+from search.parts import View
+from search.sampler import gaussian, make_sampler, seed_of
 from search.searcher import StudySearcher
 from search.space import Schedule, Space
 
@@ -42,12 +41,7 @@ def proposing(
     def proposer(number: int) -> BaseSampler:
         if number < sobol:
             return make_sampler("qmc", seed, number, space)
-        own = seed_of(seed, number)
-        part = Part(
-            distributions(space),
-            lambda seen: GaussianSampler(own, conditions=conditions(space), **options),
-        )
-        return PartsSampler([part], SEEN_BY_GP, own, view)
+        return gaussian(space, seed_of(seed, number), view, **options)
 
     searcher.proposer = proposer
     return method

@@ -155,7 +155,7 @@ def _is_own_fault(trial: FrozenTrial) -> bool:
 def _as_complete(trial: FrozenTrial, score: float, variance: float) -> FrozenTrial:
     """The trial itself where it is complete, or a copy that looks so; never one with constraints.
 
-    Constraints are in the score, and GPSampler refuses a study in which some trials have none.
+    Constraints are in the score already.
     """
     if trial.state == TrialState.COMPLETE and not trial.constraints:
         return trial

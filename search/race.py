@@ -25,7 +25,7 @@ from search import record
 from search.jobs import Job, Result
 from search.statistics import summary
 
-#: The level, by default.
+#: One-sided level at which a finalist is given up, by default.
 LEVEL = 0.99
 #: Degrees of freedom below which the pooled deviation is too much of a guess.
 LEAST_FREEDOM = 3

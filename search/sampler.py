@@ -24,7 +24,8 @@ from optuna.trial import TrialState, create_trial
 
 from rigsl.errors import UserError
 from search.gaussian import GaussianSampler
-from search.parts import Distributions, Part, PartsSampler
+from search.observed import observe
+from search.parts import Distributions, Part, PartsSampler, View
 from search.parzen import ParzenSampler
 from search.places import Conditions
 from search.quasi_random import QuasiRandomSampler
@@ -58,12 +59,11 @@ def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler
         name = choose(space, number)
     if name == "random":
         return RandomSampler(seed=own)
-    first, *conditional = _groups(space)
     if name == "qmc":  # of the whole study, its scrambling is the same all along
         return QuasiRandomSampler(distributions(space), seed)
     if name == "gp":
-        sampler = GaussianSampler(own, conditions=conditions(space))
-        return PartsSampler([Part(distributions(space), lambda seen: sampler)], SEEN_BY_GP, own)
+        return gaussian(space, own)
+    first, *conditional = _groups(space)
     if name == "cmaes":
         numbers, choices = _halves(first)
         if len(numbers) < 2:
@@ -75,6 +75,12 @@ def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler
     if name == "joint":
         return PartsSampler(_joint([first, *conditional], own), SEEN, own)
     return PartsSampler(_tpe([first, *conditional], own), SEEN, own)
+
+
+def gaussian(space: Space, seed: int, view: View = observe, **options: Any) -> PartsSampler:
+    """gp, over all parameters, with `options` of `GaussianSampler`; it sees a study through `view`."""
+    sampler = GaussianSampler(seed, conditions=conditions(space), **options)
+    return PartsSampler([Part(distributions(space), lambda seen: sampler)], SEEN_BY_GP, seed, view)
 
 
 def seed_of(seed: int, number: int) -> int:
