@@ -13,6 +13,7 @@ What cmaes cannot model is left to tpe: conditional parameters, and choices.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterable
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.errors import UserError
 from search.gaussian import GaussianSampler
@@ -40,8 +41,8 @@ SEEN, SEEN_BY_GP = 500, 250
 SHORT = 60
 #: CMA-ES begins around the best of so many trials that others proposed.
 ENOUGH = 10
-#: Where CmaEsSampler notes with a trial that it comes from it.
-GENERATION = "cmawm:generation"
+#: Where CmaEsSampler notes with a trial that it comes from it, and its state from then on.
+GENERATION, STATE = "cmawm:generation", "cmawm:optimizer:0"
 
 
 def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler:
@@ -151,13 +152,15 @@ def _cmaes(seen: optuna.Study, numbers: Distributions, seed: int) -> CmaEsSample
     """CMA-ES, begun around the best of `ENOUGH` or more trials that others proposed (warm start: Nomura et
     al., AAAI 2021), else in the middle of the ranges. It goes on with the state that it left with a trial.
     """
-    source = [
-        create_trial(
-            value=trial.value,
-            params={name: trial.params[name] for name in numbers},
-            distributions=numbers,
-        )
-        for trial in seen.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if GENERATION not in trial.system_attrs
-    ]
+    ended = seen.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    source = []
+    if not any(STATE in trial.system_attrs for trial in ended):
+        source = [_part_of(trial, numbers) for trial in ended if GENERATION not in trial.system_attrs]
     return CmaEsSampler(seed=seed, with_margin=True, source_trials=source if len(source) >= ENOUGH else None)
+
+
+def _part_of(trial: FrozenTrial, part: Distributions) -> FrozenTrial:
+    """A copy of `trial` with the parameters of `part` only."""
+    shown = copy.copy(trial)
+    shown.params, shown.distributions = {name: trial.params[name] for name in part}, part
+    return shown
