@@ -3,18 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
+TESTS = $(PY) -m pytest --numprocesses 2 --dist loadfile
 
 # Build environments of source packages obey the constraints, too.
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: search test lint bench efficiency install features clean
+.PHONY: search test soak lint bench efficiency install features clean
 
 search: $(VENV)/.run  ## search MELD with the bundled features: make search ARGS="--trials 8"
 	$(PY) run_search.py --dataset MELD $(ARGS)
 
 test: $(VENV)/.test  ## run the test-suite: make test ARGS="-k sampler"
-	$(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(TESTS) -m "not soak" $(ARGS)
+
+soak: $(VENV)/.test  ## the tests that take minutes each: twenty kills, lost servers and nodes, 2,000 trials
+	$(TESTS) -m soak $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(PY) -m ruff check .

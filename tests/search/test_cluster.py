@@ -198,6 +198,7 @@ class PowerCut:
             self.first_lines = {one: known[0] for one, known in lines.items() if len(known) > 2}
 
 
+@pytest.mark.soak
 def test_a_lost_node_costs_no_trial(nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = write_home(tmp_path / "home", epochs=40)
     monkeypatch.chdir(home)

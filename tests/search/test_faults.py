@@ -81,6 +81,7 @@ def ended(trials: list) -> int:
     return sum(trial.state.is_finished() for trial in trials)
 
 
+@pytest.mark.soak
 def test_no_kill_costs_a_finished_trial(home: Path, tmp_path: Path) -> None:
     chance, kills, before = random.Random(20), 0, []
     while kills < KILLS:

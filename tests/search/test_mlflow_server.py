@@ -90,6 +90,7 @@ class Saboteur:
         pass
 
 
+@pytest.mark.soak
 def test_a_server_that_hangs_and_dies_is_sent_everything_later(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

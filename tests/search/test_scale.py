@@ -34,6 +34,7 @@ def growth(study: optuna.Study, folder: Path, space: Space) -> float:
     return grown / 100
 
 
+@pytest.mark.soak
 def test_a_study_of_2000_trials_ends_and_its_driver_stays_small(tmp_path: Path) -> None:
     """Most of them random, for the test's own sake: to the record, all samplers' trials are the same."""
     space, study = make_space(tmp_path), record.open_record(tmp_path, "large")

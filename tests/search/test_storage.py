@@ -62,6 +62,7 @@ class Stopper:
         pass
 
 
+@pytest.mark.soak
 def test_a_study_in_postgresql_outlives_a_stop_of_the_server_and_goes_on(
     home: Path, server: Postgres, capsys: pytest.CaptureFixture
 ) -> None:
