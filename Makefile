@@ -28,6 +28,7 @@ lint: $(VENV)/.dev  ## ruff and mypy
 bench: $(VENV)/.run  ## what a step, a search and trials side by side cost: make bench OFFICIAL=folder/of/a/clone
 	$(PY) -m benchmarks.step $(if $(OFFICIAL),--official "$(OFFICIAL)")
 	$(PY) -m benchmarks.overhead
+	$(PY) -m benchmarks.proposals
 	$(PY) -m benchmarks.packing
 
 efficiency: $(VENV)/.bench  ## what a search finds per hour against other ways, in simulated time

@@ -3,7 +3,7 @@
 Studies are replayed in simulated time on curves that a surrogate predicts from the committed table: our
 searcher, scheduler and race of finalists themselves, each rival of `rivals` as it is used, and ours with one
 thing changed (`variants`). The result is a page, two tables for a README and a picture, in
-``runs/efficiency``.
+``runs/efficiency``; with ``--methods``, a table of their differences to ours alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import repeat
 from pathlib import Path
@@ -49,57 +49,77 @@ OUT = ROOT / "runs" / "efficiency"
 FOLDS = 3
 #: Of the studies, so many are played by ours with one thing changed.
 VARIANTS_SHARE = 1 / 5
+MAKERS = {**METHODS, **VARIANTS}
+
+
+def options() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description="What a search finds per hour, against other ways.")
+    parser.add_argument("--studies", type=int, default=30, help="of every method (default: 30)")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first study (default: 0)")
+    parser.add_argument("--workers", type=int, nargs="+", default=list(BUDGETS), choices=list(BUDGETS))
+    parser.add_argument(
+        "--methods", nargs="+", choices=[name for name in MAKERS if name != OURS], metavar="NAME",
+        help="play these against ours, for a table of differences alone",
+    )  # fmt: skip
+    parser.add_argument("--surrogate", choices=MODELS, default=MODELS[0], help=f"default: {MODELS[0]}")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the results")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Play all studies and write what they say."""
-    parser = argparse.ArgumentParser(description="What a search finds per hour, against other ways.")
-    parser.add_argument("--studies", type=int, default=30, help="of every method (default: 30)")
-    parser.add_argument("--workers", type=int, nargs="+", default=list(BUDGETS), choices=list(BUDGETS))
-    parser.add_argument("--surrogate", choices=MODELS, default=MODELS[0], help=f"default: {MODELS[0]}")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder of the results")
-    args = parser.parse_args()
+    args = options()
     console, begin = Console(highlight=False, soft_wrap=True), time.monotonic()
     space, table = small_space(), validation_table()
     with console.status("fitting the surrogates, and predicting what was left out"), executor() as processes:
         fitted = [processes.submit(Surrogate, space, one, args.surrogate) for one in (table, test_table())]
-        trust = trusted(processes, space, table, args.surrogate)
+        trust = None if args.methods else trusted(processes, space, table, args.surrogate)
         world = World(space, *(one.result() for one in fitted))
     jobs = [
-        (name, maker, workers, seed)
-        for makers, studies in (
-            (METHODS, args.studies),
-            (VARIANTS, math.ceil(args.studies * VARIANTS_SHARE)),
-        )
+        (name, MAKERS[name], workers, args.first + number)
         for workers in args.workers
-        for name, maker in makers.items()
-        for seed in range(studies)
+        for name, count in counts(args.studies, args.methods).items()
+        for number in range(count)
     ]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         played = list(progress.track(results(world, jobs), total=len(jobs), description="studies"))
     args.out.mkdir(parents=True, exist_ok=True)
     frame(played).to_parquet(args.out / "studies.parquet", compression="zstd")
-    shown = efficiency_page.Material(
-        rivals={n: compare(_of(played, n, METHODS)) for n in args.workers},
-        variants={n: compare(_changed(_of(played, n, [OURS, *VARIANTS]))) for n in args.workers},
-        curves={n: {m: _of(played, n, METHODS)[m] for m in METHODS} for n in args.workers},
-        trust=trust,
-        studies=args.studies,
-        surrogate=args.surrogate,
-        trainings=len(table.numbers),
-        hours={n: BUDGETS[n] * world.training_seconds / 3600 for n in args.workers},
-    )
-    efficiency_page.write(args.out, shown)
-    text = "\n\n".join(
-        f"**{counted(n, 'worker')}**\n\n{markdown(HEAD, cells(shown.rivals[n]))}\n\n"
-        f"{markdown(ABLATION_HEAD, ablation_cells(shown.variants[n]))}"
-        for n in args.workers
-    )
-    write_text(args.out / "tables.md", text + "\n")
-    print(text)
+    changed = args.methods or VARIANTS
+    variants = {n: compare(_raced(_of(played, n, [OURS, *changed]))) for n in args.workers}
+    text = {n: markdown(ABLATION_HEAD, ablation_cells(variants[n])) for n in args.workers}
+    if trust is not None:
+        rivals = {n: _of(played, n, METHODS) for n in args.workers}
+        shown = efficiency_page.Material(
+            rivals={n: compare(found) for n, found in rivals.items()},
+            variants=variants,
+            curves=rivals,
+            trust=trust,
+            studies=args.studies,
+            surrogate=args.surrogate,
+            trainings=len(table.numbers),
+            hours={n: BUDGETS[n] * world.training_seconds / 3600 for n in args.workers},
+        )
+        efficiency_page.write(args.out, shown)
+        text = {n: f"{markdown(HEAD, cells(shown.rivals[n]))}\n\n{text[n]}" for n in args.workers}
+    tables = "\n\n".join(f"**{counted(n, 'worker')}**\n\n{part}" for n, part in text.items())
+    write_text(args.out / "tables.md", tables + "\n")
+    print(tables)
     console.print(f"\n{len(jobs)} studies in {(time.monotonic() - begin) / 60:.0f} min; surrogate: {trust}")
-    console.print(f"{_shown(args.out / 'report.html')}: the page; tables.md and efficiency.png: for a README")
+    if trust is not None:
+        page = "the page; tables.md and efficiency.png: for a README"
+        console.print(f"{_shown(args.out / 'report.html')}: {page}")
+
+
+def counts(studies: int, methods: Sequence[str] | None) -> dict[str, int]:
+    """Method -> how many studies it plays: as many as ours where `methods` are asked for; else rivals as
+    many, and ours with one thing changed a share of them."""
+    if methods:
+        return dict.fromkeys((OURS, *methods), studies)
+    few = math.ceil(studies * VARIANTS_SHARE)
+    return dict.fromkeys(METHODS, studies) | dict.fromkeys(VARIANTS, few)
 
 
 def _shown(path: Path) -> Path:
@@ -111,7 +131,7 @@ def _of(played: list[Result], workers: int, names: Iterable[str]) -> dict[str, l
     return {name: [one for one in here if one.method == name] for name in names}
 
 
-def _changed(found: Mapping[str, list[Result]]) -> dict[str, list[Result]]:
+def _raced(found: Mapping[str, list[Result]]) -> dict[str, list[Result]]:
     return {**found, UNRACED: unraced(found[OURS])}
 
 

@@ -102,7 +102,7 @@ def run(folder: Path, epochs: int, trials: int, workers: int) -> Search:
     (folder / "space.toml").write_text(SPACE.format(epochs=epochs), encoding="utf-8")
     command = [
         sys.executable, str(ROOT / "run_search.py"), "--space", "space.toml", "--study", "s",
-        "--trials", str(trials), "--workers", str(workers), "--sampler", "random", "--time-budget", "2h",
+        "--trials", str(trials), "--workers", str(workers), "--time-budget", "2h",
     ]  # fmt: skip
     start, shared = time.time(), []
     with (folder / "output.txt").open("wb") as output:

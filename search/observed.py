@@ -1,9 +1,10 @@
 """What a sampler sees of a study: scores that can be compared, of the trials that matter.
 
-Optuna's samplers take the record as it is. GPSampler sees complete trials only, of which a scheduler leaves a
-few in a hundred; CmaEsSampler compares the last score of a trial that was stopped after three epochs with
-those of whole trainings; none learns from a failure, so that each proposes again what cannot be trained; and
-all become slower with every trial (_gp/sampler.py, _cmaes.py, _tpe/sampler.py of Optuna 5.0). Here
+Optuna's samplers take the record as it is. TPESampler ranks every trial that was stopped below all complete
+ones, of which a scheduler leaves a few in a hundred; CmaEsSampler compares the last score of a trial that was
+stopped after three epochs with those of whole trainings; neither learns from a failure, so that both propose
+again what cannot be trained; and both become slower with every trial (_tpe/sampler.py, _cmaes.py of Optuna
+5.0). Here
 
 - a trial that was stopped early has the score that it would have reached, by lines through the trials that
   went on, and the variance of that prediction;

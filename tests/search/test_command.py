@@ -34,7 +34,7 @@ def start(home: Path, *arguments: str) -> subprocess.Popen:
         )
 
 
-def wait_for(home: Path, process: subprocess.Popen, condition, seconds: float = 90) -> None:
+def wait_for(home: Path, process: subprocess.Popen, condition, seconds: float = 300) -> None:
     """Wait until the record of the only study in `home` fulfils `condition`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -68,11 +68,11 @@ def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(home: Path) -> N
     process = start(home, "--resume", "s", "--data-dir", "data")
     wait_for(home, process, in_the_middle(len([t for t in killed if t.state.is_finished()]) + 1))
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(300) == 130
     assert "python run_search.py --resume s" in (home / "output.txt").read_text(encoding="utf-8")
     interrupted = record.read_record(home / "runs" / "s").trials
     process = start(home, "--resume", "s", "--data-dir", "data")
-    assert process.wait(120) == 0
+    assert process.wait(400) == 0
     final = record.read_record(home / "runs" / "s").trials
     assert [trial.number for trial in final] == list(range(4))
     for earlier in (killed, interrupted):
@@ -114,7 +114,7 @@ def test_a_second_process_on_one_study_is_refused(
 def test_two_searches_at_once_do_not_disturb_each_other(home: Path) -> None:
     both = [start(home, *OPTIONS, "--trials", "2", "--epochs", "3", "--workers", "1") for _ in range(2)]
     output = home / "output.txt"
-    assert [process.wait(150) for process in both] == [0, 0], output.read_text(encoding="utf-8")
+    assert [process.wait(400) for process in both] == [0, 0], output.read_text(encoding="utf-8")
     assert "warning" not in output.read_text(encoding="utf-8")
     folders = sorted((home / "runs").iterdir())
     assert len(folders) == 2

@@ -10,6 +10,7 @@ from scipy import stats
 
 from benchmarks import efficiency_page, variants
 from benchmarks.contest import GRID, METHODS, OURS, Result, Unraced, World, play
+from benchmarks.efficiency import counts
 from benchmarks.surrogate import Surrogate
 from benchmarks.tables import (
     ABLATION_HEAD,
@@ -147,6 +148,13 @@ def test_fewer_studies_are_paired_with_the_first_of_ours() -> None:
     made = compare({OURS: studies(OURS, [0.5, 0.6, 0.9, 0.9]), "slow": studies("slow", [0.4, 0.5])})
     assert made.rows.loc["slow", "difference"].value == pytest.approx(-0.1)
     assert [len(row) for row in ablation_cells(made)] == [len(ABLATION_HEAD)] * 2
+
+
+def test_methods_that_are_asked_for_play_as_many_studies_as_ours() -> None:
+    everything = counts(30, None)
+    assert {*everything} == {*METHODS, *VARIANTS}
+    assert (everything[OURS], everything[CHANCE], everything["TPE"]) == (30, 30, 6)
+    assert counts(30, ["TPE", CHANCE]) == {OURS: 30, "TPE": 30, CHANCE: 30}
 
 
 def test_finals_without_a_race_are_a_row_of_their_own() -> None:

@@ -50,7 +50,7 @@ def trials(home: Path, copy: Path) -> list:
 
 
 def wait_for_workers(driver: subprocess.Popen) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not trial_workers(driver.pid) and driver.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
 

@@ -180,7 +180,7 @@ def test_a_killed_worker_costs_no_trial(home: Path) -> None:
 
 
 def test_the_time_budget_ends_a_study_and_says_so(home: Path) -> None:
-    plan = plan_for(home, minutes=0.3, trials=None, epochs=5000)
+    plan = plan_for(home, minutes=0.5, trials=None, epochs=5000)
     outcome = run(dataclasses.replace(plan, schedule=Schedule("none")))
     trials = record.begun(record.read_record(outcome.plan.folder))
     assert "time budget" in outcome.ending
