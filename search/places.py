@@ -29,7 +29,7 @@ class Range:
         low, high = distribution.low - half, distribution.high + half
         self._low, self._high = (math.log(low), math.log(high)) if distribution.log else (low, high)
 
-    def place(self, values: Sequence[float]) -> Floats:
+    def place(self, values: Sequence[float] | Floats) -> Floats:
         """Values -> places. [n]"""
         given = np.asarray(values, dtype=np.float64)
         scaled = np.log(given) if self._one.log else given
@@ -45,14 +45,14 @@ class Range:
             return places
         steps = np.round((self._values(places) - self._one.low) / self._step)
         values = self._one.low + self._step * steps
-        return self.place(np.clip(values, self._one.low, self._one.high).tolist())
+        return self.place(np.minimum(np.maximum(values, self._one.low), self._one.high))
 
     def width(self, places: Floats) -> Floats | None:
         """The interval's bounds that belong to each place, [2, n]; None: a point each."""
         if not self._step:
             return None
         values, half = self._values(places), self._step / 2
-        return np.stack([self.place((values - half).tolist()), self.place((values + half).tolist())])
+        return np.stack([self.place(values - half), self.place(values + half)])
 
     def value(self, place: float) -> float | int:
         """A place -> its value."""
@@ -107,7 +107,7 @@ class _Number:
 
     def near(self, chance: np.random.Generator, places: Floats, distance: float) -> Floats:
         moved = np.abs(places[:, 0] + distance * chance.standard_normal(len(places)))
-        mirrored = np.clip(1.0 - np.abs(1.0 - moved), 0.0, 1.0)
+        mirrored = np.maximum(1.0 - np.abs(1.0 - moved), 0.0)
         return self._range.settle(mirrored)[:, None]
 
     def value(self, place: Floats) -> Any:
@@ -252,8 +252,8 @@ class Places:
         columns = dict(zip(self._axes, self._columns, strict=True))
         exists = {name: np.ones(len(places), dtype=np.bool_) for name in self._axes}
         for name, other, allowed in self._conditions:  # of a parameter after those of what it needs
-            same = np.isclose(places[:, None, columns[other]], allowed)  # [n, values, width]
-            exists[name] &= np.asarray(same.all(axis=2)).any(axis=1) & exists[other]
+            apart = np.abs(places[:, None, columns[other]] - allowed).max(axis=2)  # [n, values]
+            exists[name] &= (apart < 1e-6).any(axis=1) & exists[other]
         for name in {condition.name for condition in self._conditions}:
             places[~exists[name], columns[name]] = self._axes[name].nowhere()
         return places

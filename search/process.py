@@ -58,7 +58,9 @@ class Process:
         return across @ self._weights, np.sqrt(np.maximum(self._scale - explained, 1e-10))
 
     def _across(self, inputs: Floats) -> Floats:
-        return np.asarray(self._scale * _matern(_squares(inputs / self._lengths, self._scaled)))
+        found = _matern(_squares(inputs / self._lengths, self._scaled))
+        found *= self._scale
+        return found
 
     def believing(self, inputs: Floats) -> Process:
         """The process as if its means had been observed at more places: Kriging believer."""
@@ -132,14 +134,17 @@ def misfit(
 def _matern(squares: Floats) -> Floats:
     """Correlations by squared scaled distances, in place of those."""
     root = np.sqrt(np.multiply(squares, 5, out=squares), out=squares)
-    rising = 1 + root * (1 + root / 3)
-    return np.multiply(np.exp(np.negative(root, out=root), out=root), rising, out=rising)
+    rising = root / 3
+    rising += 1
+    rising *= root
+    rising += 1
+    rising *= np.exp(np.negative(root, out=root), out=root)
+    return rising
 
 
 def _squares(one: Floats, other: Floats) -> Floats:
     """Squared distances between rows. [n, c], [m, c] -> [n, m]"""
-    found = one @ other.T
-    found *= -2
+    found = (-2 * one) @ other.T
     found += np.square(one).sum(axis=1)[:, None]
     found += np.square(other).sum(axis=1)
     return np.maximum(found, 0.0, out=found)
