@@ -122,16 +122,25 @@ def _trust(m: Material) -> str:
         "the best 30 % of "
         f"{known['rank_of_best']:.2f}."
     )
-    if "found" not in known:
-        return paragraph(first)
-    second = (
+    parts = [first]
+    if "best" in known:
+        parts.append(
+            f"Of the {known['best']:.0f} real configurations that are best on validation, the scores on test "
+            f"have a rank correlation of {known['best_on_test']:.2f} with those on validation."
+        )
+    if "found" in known:
+        parts.append(_found(known))
+    return "".join(map(paragraph, parts))
+
+
+def _found(known: Mapping[str, float]) -> str:
+    return (
         f"The best configurations of {known['found']:.0f} simulated searches were trained for "
         "real: a surrogate that did not "
         f"know them had predicted {100 * known['found_predicted']:.2f} in the mean, "
         f"{100 * known['found_mean']:.2f} came out. "
         "They are part of the table now."
     )
-    return paragraph(first) + paragraph(second)
 
 
 def _numbers(trust: Mapping[str, float]) -> list[tuple[str, str]]:

@@ -283,5 +283,19 @@ def errors(found: pd.DataFrame) -> dict[str, float]:
     }
 
 
+def agreement(validation: Table, test: Table) -> dict[str, float]:
+    """Whether test agrees with validation on which real configurations are the best: over the best 30 % on
+    validation, how many they are and the rank correlation of both scores, at the best epoch on validation.
+    """
+    if not np.array_equal(validation.numbers, test.numbers):
+        raise ValueError("the tables of validation and test are not of the same trainings")
+    rows, epochs = np.arange(len(validation.numbers)), validation.scores.argmax(axis=1)
+    scores = {"validation": validation.scores[rows, epochs], "test": test.scores[rows, epochs]}
+    found = pd.DataFrame({"number": validation.numbers, **scores}).groupby("number").mean()
+    best = found[found["validation"] > found["validation"].quantile(0.7)]
+    rank = float(stats.spearmanr(best["validation"], best["test"]).statistic)
+    return {"best": float(len(best)), "best_on_test": rank}
+
+
 def _rank(found: pd.DataFrame, what: str) -> float:
     return float(stats.spearmanr(found[what], found[f"{what}_predicted"]).statistic)

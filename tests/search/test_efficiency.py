@@ -11,7 +11,7 @@ from scipy import stats
 from benchmarks import efficiency_page, variants
 from benchmarks.contest import GRID, METHODS, OURS, Result, Unraced, World, play
 from benchmarks.efficiency import counts
-from benchmarks.surrogate import Surrogate
+from benchmarks.surrogate import Surrogate, agreement
 from benchmarks.tables import (
     ABLATION_HEAD,
     CHANCE,
@@ -178,13 +178,29 @@ def test_an_interval_of_a_median_covers_it() -> None:
     assert inside > 180
 
 
+def test_test_agrees_with_itself_and_not_with_its_opposite(world: World) -> None:
+    table = world.validation.table
+    best = round(0.3 * len(np.unique(table.numbers)))
+    assert agreement(table, table) == {"best": best, "best_on_test": pytest.approx(1)}
+    assert agreement(table, replace(table, scores=-table.scores))["best_on_test"] == pytest.approx(-1)
+    with pytest.raises(ValueError, match="same trainings"):
+        agreement(table, table.part(np.arange(5)))
+
+
 def test_the_page_and_the_picture(world: World, tmp_path: Path) -> None:
     chance = np.random.default_rng(1)
     names = list(METHODS)
     found = {
         name: studies(name, 0.5 + 0.02 * (name == OURS) + 0.01 * chance.standard_normal(6)) for name in names
     }
-    trust = {"rmse": 0.02, "spread": 0.06, "rank": 0.9, "rank_of_best": 0.6}
+    trust = {
+        "rmse": 0.02,
+        "spread": 0.06,
+        "rank": 0.9,
+        "rank_of_best": 0.6,
+        "best": 124,
+        "best_on_test": 0.25,
+    }
     material = efficiency_page.Material(
         rivals={1: compare(found)},
         variants={1: compare({OURS: found[OURS], "grace 1": studies("grace 1", [0.5] * 6)})},
@@ -197,7 +213,7 @@ def test_the_page_and_the_picture(world: World, tmp_path: Path) -> None:
     )
     efficiency_page.write(tmp_path, material)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    for word in (*names, "grace 1", "Friedman"):
+    for word in (*names, "grace 1", "Friedman", "Of the 124 real configurations", "correlation of 0.25"):
         assert word.replace("&", "&amp;") in page
     assert "http" not in page.replace("http://www.w3.org", "").split("<body>")[1].split("<script>")[0]
     assert (tmp_path / "efficiency.png").read_bytes().startswith(b"\x89PNG")
