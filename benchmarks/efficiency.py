@@ -3,7 +3,7 @@
 Studies are replayed in simulated time on curves that a surrogate predicts from the committed table: our
 searcher, scheduler and race of finalists themselves, each rival of `rivals` as it is used, and ours with one
 thing changed (`variants`). The result is a page, two tables for a README and a picture, in
-``runs/efficiency``; with ``--methods``, a table of their differences to ours alone.
+``runs/efficiency``; with ``--methods``, a table of their differences to ours alone, in ``methods/`` of it.
 """
 
 from __future__ import annotations
@@ -63,8 +63,11 @@ def options() -> argparse.Namespace:
         help="play these against ours, for a table of differences alone",
     )  # fmt: skip
     parser.add_argument("--surrogate", choices=MODELS, default=MODELS[0], help=f"default: {MODELS[0]}")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder of the results")
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, help="folder of the results")
+    args = parser.parse_args()
+    if args.out is None:  # what --methods says must not stand beside another command's page
+        args.out = OUT / "methods" if args.methods else OUT
+    return args
 
 
 def main() -> None:
@@ -109,7 +112,9 @@ def main() -> None:
     write_text(args.out / "tables.md", tables + "\n")
     print(tables)
     console.print(f"\n{len(jobs)} studies in {(time.monotonic() - begin) / 60:.0f} min")
-    if trust is not None:
+    if trust is None:
+        console.print(f"{_shown(args.out / 'tables.md')}: the tables; studies.parquet: every study")
+    else:
         console.print(f"how far to trust them: {dict(shown.trust)}")
         page = "the page; tables.md and efficiency.png: for a README"
         console.print(f"{_shown(args.out / 'report.html')}: {page}")

@@ -10,7 +10,7 @@ from scipy import stats
 
 from benchmarks import efficiency_page, variants
 from benchmarks.contest import GRID, METHODS, OURS, Result, Unraced, World, play
-from benchmarks.efficiency import counts
+from benchmarks.efficiency import OUT, counts, options
 from benchmarks.surrogate import Surrogate, agreement
 from benchmarks.tables import (
     ABLATION_HEAD,
@@ -155,6 +155,14 @@ def test_methods_that_are_asked_for_play_as_many_studies_as_ours() -> None:
     assert {*everything} == {*METHODS, *VARIANTS}
     assert (everything[OURS], everything[CHANCE], everything["TPE"]) == (30, 30, 5)
     assert counts(30, ["TPE", CHANCE]) == {OURS: 30, "TPE": 30, CHANCE: 30}
+
+
+def test_chosen_methods_leave_the_whole_comparison_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = []
+    for arguments in ([], ["--methods", "TPE"], ["--methods", "TPE", "--out", "elsewhere"]):
+        monkeypatch.setattr("sys.argv", ["efficiency", *arguments])
+        folders.append(options().out)
+    assert folders == [OUT, OUT / "methods", Path("elsewhere")]
 
 
 def test_finals_without_a_race_are_a_row_of_their_own() -> None:
