@@ -63,13 +63,15 @@ def fill(study: optuna.Study, space: Space, trials: int) -> None:
 
 
 class Watched(RayMethod):
-    """Makes every proposal in a context."""
+    """Makes every proposal of `method` in a context."""
 
-    watch: Watch
+    def __init__(self, method: RayMethod, watch: Watch) -> None:
+        super().__init__(method.searcher, method.scheduler, method.configure)
+        self._watch = watch
 
     def suggest(self) -> Job | None:
         """The searcher's next proposal."""
-        with self.watch():
+        with self._watch():
             return super().suggest()
 
 
@@ -88,9 +90,7 @@ def propose(
         study, space, sampler=sampler, schedule=Schedule("asha", grace=grace), workers=WORKERS,
         listeners=[Keeper(study, folder, Clock())], seconds=lambda config: 1.0 + config.num_L,
     )  # fmt: skip
-    watched = Watched(method.searcher, method.scheduler, method.configure)
-    watched.watch = watch
-    simulate(watched, curve, workers=WORKERS, limits=Limits(trials=trials))
+    simulate(Watched(method, watch), curve, workers=WORKERS, limits=Limits(trials=trials))
 
 
 def seconds(sampler: str, size: int, proposals: int) -> float:
