@@ -26,10 +26,10 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(PY) -m mypy
 
 bench: $(VENV)/.run  ## what a step, a search and trials side by side cost: make bench OFFICIAL=folder/of/a/clone
-	$(PY) -m benchmarks.step $(if $(OFFICIAL),--official "$(OFFICIAL)")
-	$(PY) -m benchmarks.overhead
-	$(PY) -m benchmarks.proposals
-	$(PY) -m benchmarks.packing
+	$(PY) -m benchmarks.speed.step $(if $(OFFICIAL),--official "$(OFFICIAL)")
+	$(PY) -m benchmarks.speed.overhead
+	$(PY) -m benchmarks.speed.proposals
+	$(PY) -m benchmarks.speed.packing
 
 efficiency: $(VENV)/.bench  ## what a search finds per hour against other ways, in simulated time
 	$(PY) -m benchmarks.efficiency

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rigsl.arguments import Parser
+from rigsl.cli.arguments import Parser
 
 _EXAMPLES = """\
 examples:
@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser().parse_args(arguments))
     # Only now: torch and Ray take seconds to import, --help should not.
     from rigsl.errors import UserError
-    from search.command import run_command
+    from search.cli import run_command
 
     try:
         return run_command(options)

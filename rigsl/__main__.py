@@ -2,7 +2,7 @@
 
 import sys
 
-from rigsl.cli import main
+from rigsl.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

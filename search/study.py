@@ -6,8 +6,7 @@ import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,44 +14,36 @@ import optuna
 
 from rigsl.errors import UserError
 from rigsl.files import write_text
-from search import environment, lock, record, runtime
-from search.budget import Spent, exhausted
-from search.curve import METRIC
-from search.events import Listener
-from search.export import Exported, export
-from search.final_stage import Chosen, Final
-from search.final_test import read_final_record
-from search.interruption import Interruption
-from search.keeper import Clock, Keeper
-from search.model_card import write_model_card
-from search.next_space import write_next_space
-from search.plan import SPACE, Plan
-from search.population import Population, make_population
-from search.progress import Progress
-from search.ray_loop import run_on_ray
-from search.report import claim, write_report
-from search.room import epoch_seconds, excess
-from search.scheduler import make_scheduler, recorded_curves
-from search.searcher import StudySearcher
-from search.served_model import Registration
-from search.stopper import StudyStopper
-from search.tracking import Tracker
-from search.warm_start import begin
-from search.widen import widened
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run of a study ended."""
-
-    plan: Plan
-    ending: str  #: why the search ended, in words
-    interrupted: int | None  #: the signal that interrupted it
-    counts: Mapping[str, int]
-    exported: Exported | None  #: None: interrupted, or no trial finished an epoch
-    tracking_problem: str | None = None
-    tracking_page: str = ""  #: of MLflow, below its address
-    registered: Registration | None = None  #: the model in MLflow's registry
+from search import run_folder
+from search.confirm.evaluation import read_final_record
+from search.confirm.stage import Chosen, Final
+from search.execution import ray_session
+from search.execution.cleanup import Keeper
+from search.execution.clock import Clock
+from search.execution.listener import Listener
+from search.execution.searcher import StudySearcher
+from search.execution.signals import Interruption
+from search.execution.stopper import StudyStopper
+from search.execution.tune_run import run_on_ray
+from search.export import environment
+from search.export.best import Exported, export
+from search.export.model_card import write_model_card
+from search.export.narrow import write_next_space
+from search.plan.plan import Plan
+from search.plan.warm_start import begin
+from search.record import lock, record
+from search.record.learning_curve import METRIC
+from search.report.write import study_claim, write_report
+from search.resources.memory_limit import epoch_seconds, excess
+from search.results import Outcome
+from search.run_folder import ENVIRONMENT, SPACE, TRIALS
+from search.schedulers.pbt import Population
+from search.schedulers.registry import make_scheduler, recorded_curves
+from search.space.budget import Spent, exhausted
+from search.space.widen import widened
+from search.terminal.progress import Progress
+from search.tracking.registry import Registration
+from search.tracking.tracker import Tracker
 
 
 def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
@@ -67,7 +58,7 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
     """
     plan = _create_folder(plan)
     refusal = f"study {plan.name} is being run by another process; wait for it or stop it first"
-    with lock.held(plan.folder / record.LOCK, refusal), Interruption() as interruption:
+    with lock.held(plan.folder / run_folder.LOCK, refusal), Interruption() as interruption:
         study = record.open_record(plan.folder, plan.opens, plan.storage, lambda text: progress.note(text))
         _check_left(plan, study)
         study = _write_folder(plan, study)
@@ -104,7 +95,7 @@ def _finish(plan: Plan, study: optuna.Study, chosen: Chosen | None, ending: str)
     write_report(plan, study, exported)
     if exported is not None:
         found = read_final_record(plan.folder)
-        write_model_card(plan, exported.metrics, found, claim(plan, study, exported))
+        write_model_card(plan, exported.metrics, found, study_claim(plan, study, exported))
         write_next_space(plan.folder, plan.space, study, found["winner"]["params"])
     return exported
 
@@ -122,11 +113,27 @@ def _outcome(
     return Outcome(plan, ending, signal, counts, exported, tracker.problem, tracker.page, registered)
 
 
+def make_population(plan: Plan, study: optuna.Study) -> Population | None:
+    """The population of a study whose scheduler is pbt."""
+    if plan.schedule.name != "pbt":
+        return None
+    return Population(
+        study,
+        plan.space,
+        plan.schedule,
+        seed=plan.seed,
+        epochs=plan.epochs,
+        trials=plan.folder / TRIALS,
+        most=plan.budget.trials,
+        excess=excess(plan.corpus, plan.workers.device, plan.workers.memory),
+    )
+
+
 @contextlib.contextmanager
 def _ray(plan: Plan, interruption: Interruption) -> Iterator[None]:
     """The workers, for the search and for what follows it."""
     n_bytes = sum(array.nbytes for array in plan.corpus.features.values())
-    with runtime.running(plan.workers, n_bytes, plan.ray_address), interruption.installed():
+    with ray_session.running(plan.workers, n_bytes, plan.ray_address), interruption.installed():
         yield
 
 
@@ -141,7 +148,7 @@ def _search(
     stopper.count()
     if stopper.stop_all():
         return stopper.ending
-    trials = plan.folder / "trials"
+    trials = plan.folder / TRIALS
     searcher = StudySearcher(
         study,
         plan.space,
@@ -197,7 +204,7 @@ def _create_folder(plan: Plan) -> Plan:
             made = Path(hidden) / name
             made.mkdir()
             write_text(made / SPACE, plan.space.path.read_text(encoding="utf-8"))
-            write_text(made / record.STUDY, plan.options_toml())
+            write_text(made / run_folder.STUDY, plan.options_toml())
             with contextlib.suppress(OSError):  # there is one of this name
                 made.rename(plan.folder)
                 return plan
@@ -225,13 +232,13 @@ def _write_folder(plan: Plan, study: optuna.Study) -> optuna.Study:
     narrow, space = study, plan.space.path.read_text(encoding="utf-8")
     if plan.widened_from is not None:
         study = widened(narrow, plan.space, plan.record)
-    write_text(plan.folder / record.STUDY, plan.options_toml())
+    write_text(plan.folder / run_folder.STUDY, plan.options_toml())
     write_text(plan.folder / SPACE, space)
     if plan.widened_from is not None:
         optuna.delete_study(study_name=plan.widened_from, storage=narrow._storage)
     begin(plan, study)
-    (plan.folder / "trials").mkdir(exist_ok=True)
-    path = plan.folder / "environment.json"
+    (plan.folder / TRIALS).mkdir(exist_ok=True)
+    path = plan.folder / ENVIRONMENT
     sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     started = {"started": datetime.now().astimezone().isoformat(timespec="seconds")}
     sessions.append(started | environment.describe(plan.workers, plan.seed))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rigsl.data.corpus import Corpus
-from rigsl.data.places import Places
+from rigsl.data.gather import Places
 from rigsl.errors import UserError
 
 Indices = NDArray[np.int64]

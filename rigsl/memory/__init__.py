@@ -3,7 +3,8 @@
 The model is a row of stages, in the order of its forward pass. Each says how many numbers it keeps for its
 backward pass and how many are alive at its fullest moment: forwards, backwards, and without gradients. What
 autograd keeps was derived from the model's code, operation by operation, and checked against recorded
-allocations (``python -m benchmarks.memory``). Who changes the model's operations changes its stage here.
+allocations (``python -m benchmarks.speed.memory``). Who changes the model's operations changes its stage
+here.
 
 The same shapes tell how long an epoch takes in comparison with others (``seconds``).
 

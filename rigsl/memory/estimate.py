@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Schema
 from rigsl.errors import UserError
-from rigsl.evaluation import evaluation_batch
 from rigsl.memory.model import model_stages
 from rigsl.memory.shapes import Load, Shapes
 from rigsl.memory.stage import Sizes, Stage
+from rigsl.training.evaluation import evaluation_batch
 
 #: Bytes of a number.
 WORD = 4

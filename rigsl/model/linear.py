@@ -1,7 +1,7 @@
 """The linear map of every layer, by the faster of PyTorch's two matrix products.
 
 In float32 PyTorch multiplies on the CPU with MKL, which leaves processors of other makers than its own at
-half their speed; oneDNN, which it brings for other purposes, does not (benchmarks/step.py).
+half their speed; oneDNN, which it brings for other purposes, does not (benchmarks/speed/step.py).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from rigsl.data.batches import Packing
-from rigsl.data.places import permuted
+from rigsl.data.gather import permuted
 from rigsl.model.linear import linear
 
 #: How torch.nn.GRU names its directions and its parameters.

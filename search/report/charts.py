@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
-from search.report.markup import text
+from search.report.html import text
 from search.report.style import FONT, GREY, INK
 
 _CONFIG = {"responsive": True, "displayModeBar": False, "displaylogo": False}

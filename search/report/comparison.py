@@ -1,181 +1,203 @@
-"""The page of ``--compare``: studies side by side."""
+"""Studies side by side (``--compare``): paired statistics where two were tested on the same utterances.
+
+Elsewhere, across corpora or test splits, intervals stand side by side, and nothing is tested.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import plotly.graph_objects as go
+from rigsl.config import FIELDS
+from rigsl.errors import UserError
+from search.confirm import summary
+from search.confirm.evaluation import read_predictions
+from search.confirm.predictions import SeedRuns, check_paired
+from search.record import record
+from search.report.data import Material, read_material
+from search.report.format import (
+    DASH,
+    p_value,
+    percent,
+    points,
+    span,
+    spread,
+)
 
-from search import record
-from search.budget import minutes_in_words
-from search.compare import HEAD, NOTE, PAIRS_HEAD, Comparison, Side, pair_rows, study_rows, times
-from search.report.charts import chart
-from search.report.history import F1, points
-from search.report.markup import drawn, note, paragraph, section, table, text
-from search.report.page import document
-from search.report.sentence import claim
-from search.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE
-from search.report.words import DASH, listed, spread, value_text
 
-_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, INK, GREY)
-_DASHES = ("solid", "dash", "dot", "dashdot")
+@dataclass(frozen=True)
+class Side:
+    """A study in a comparison."""
+
+    label: str  #: its name; with its folder's, where two have the same
+    material: Material
+    runs: SeedRuns | None  #: what its winner's trainings predict on test; None: not recorded
+
+    @property
+    def tested(self) -> Mapping[str, Any] | None:
+        """What `summary.describe` says of its winner on test; None: it was not tested."""
+        test = self.material.final.test
+        return None if test is None else dict(test["winner"])
+
+    @property
+    def backbone(self) -> str:
+        """Of its winner."""
+        final, winner = self.material.final.winner, self.material.winner
+        searched = {} if winner is None else winner.params
+        known = {**self.material.space.fixed, **searched, **((final or {}).get("config") or {})}
+        return str(known.get("backbone", FIELDS["backbone"].default))
 
 
-def page(found: Comparison) -> str:
-    """The whole page."""
-    names = [side.label for side in found.sides]
-    parts = [
-        f"<header><h1>{text(listed(names))}</h1></header>",
-        section(
-            "test",
-            "Studies side by side",
-            table(HEAD, study_rows(found), words=(0, 1, 2)),
-            drawn(lambda: _intervals(found.sides)),
-            note(NOTE),
-        ),
-        section("pairs", "Every two of them", *_pairs(found)),
-        section("claims", "What each of them says", *_claims(found.sides)),
-        section("classes", "Emotions", *_classes(found.sides)),
-        section("history", "The best score so far", *_histories(found.sides)),
-        section("winners", "Winning configurations", _winners(found.sides)),
-        section("setup", "How they were made", _setups(found.sides)),
+@dataclass(frozen=True)
+class Pair:
+    """Two studies: what is known of the difference of their winners, first less second."""
+
+    first: Side
+    second: Side
+    difference: Mapping[str, Any] | None  #: `summary.compare`; None: no paired test is possible
+    why: str  #: there is none; or what else must be known of it
+
+    @property
+    def p(self) -> float | None:
+        """Of the paired bootstrap."""
+        found = None if self.difference is None else self.difference["bootstrap"]
+        return None if found is None else float(found["p"])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All studies, and every two of them."""
+
+    sides: Sequence[Side]
+    pairs: Sequence[Pair]
+
+    @property
+    def tests(self) -> int:
+        """How many paired tests were made."""
+        return sum(pair.p is not None for pair in self.pairs)
+
+    def corrected(self, pair: Pair) -> float | None:
+        """p of a pair, times the number of tests (Bonferroni)."""
+        return None if pair.p is None else min(1.0, pair.p * self.tests)
+
+
+def compared(folders: Sequence[Path]) -> Comparison:
+    """Read the studies and compare every two of them.
+
+    Raises:
+        UserError: fewer than two studies, one of them twice, or a record that does not answer.
+    """
+    if len(folders) < 2:
+        raise UserError("--compare: needs the names of two studies or more")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError("--compare: the same study is named twice")
+    names = [folder.name for folder in folders]
+    sides = [
+        _side(folder, folder.name if names.count(folder.name) == 1 else f"{folder.parent.name}/{folder.name}")
+        for folder in folders
     ]
-    return document(f"Comparison of {listed(names)}", parts)
+    return Comparison(sides, [_pair(first, second) for first, second in itertools.combinations(sides, 2)])
 
 
-def _intervals(sides: Sequence[Side]) -> str:
-    figure = go.Figure()
-    for i, side in enumerate(sides):
-        colour = _COLOURS[i % len(_COLOURS)]
-        test = side.material.final.test or {}
-        for name, symbol in (("winner", "circle"), ("baseline", "square-open")):
-            found = test.get(name)
-            if found is None:
-                continue
-            mean, interval = found["weighted_f1"]["mean"], found["interval"]
-            error = {"type": "data", "symmetric": False, "color": colour, "thickness": 2, "width": 6}
-            if interval is not None:
-                error["array"] = [100 * (interval["high"] - mean)]
-                error["arrayminus"] = [100 * (mean - interval["low"])]
-            figure.add_scatter(
-                x=[100 * mean],
-                y=[side.label if name == "winner" else f"{side.label}<br>baseline"],
-                mode="markers",
-                marker={"color": colour, "symbol": symbol, "size": 11},
-                error_x=error,
-                name=name,
-            )
-    if not figure.data:
-        return note("None of them was tested.")
-    figure.update_xaxes(title_text="test weighted F1 (%)")
-    figure.update_yaxes(autorange="reversed", type="category")
-    height = 90 + 38 * len(figure.data)
-    return chart(figure, "test scores with their 95 % intervals", height=height, bare=True)
+def _side(folder: Path, label: str) -> Side:
+    return Side(label, read_material(folder), read_predictions(folder).get("winner"))
 
 
-def _pairs(found: Comparison) -> list[str]:
-    words = (0, len(PAIRS_HEAD) - 1)
-    said = (
-        "Differences in percentage points, with the paired bootstrap over dialogues and trainings: both are "
-        "scored on the same drawn dialogues. Corrected p: times the number of tests "
-        f"({found.tests}; Bonferroni). Where there is no test, the intervals above are all there is to say."
+def _pair(first: Side, second: Side) -> Pair:
+    corpora = [side.material.corpus for side in (first, second)]
+    datasets = {str(side.material.options["dataset"]).upper() for side in (first, second)}
+    if len(datasets) > 1:
+        return Pair(first, second, None, f"other data: {corpora[0]} and {corpora[1]}")
+    if first.runs is None or second.runs is None:
+        lacking = [side.label for side in (first, second) if side.runs is None]
+        return Pair(first, second, None, f"no recorded predictions of {' and '.join(lacking)}")
+    try:
+        check_paired(first.runs, second.runs)
+    except ValueError:
+        return Pair(first, second, None, "not tested on the same utterances")
+    same = first.material.options["corpus"] == second.material.options["corpus"]
+    said = "" if same else f"the same utterances, other features: {corpora[0]} and {corpora[1]}"
+    return Pair(first, second, summary.compare(first.runs, second.runs), said)
+
+
+#: Columns of the studies' table: the first three hold words.
+HEAD = (
+    "study", "corpus", "backbone", "trials", "validation", "test", "opened", "95 % interval", "baseline",
+    "difference",
+)  # fmt: skip
+#: Columns of the pairs' table: the first and the last hold words.
+PAIRS_HEAD = (
+    "first less second",
+    "difference",
+    "95 % interval",
+    "p",
+    "p corrected",
+    "Wilcoxon, dialogues",
+    "",
+)
+NOTE = (
+    "Weighted F1 of each study's winner: on validation the mean of its finals, or else its search score; on "
+    "test mean ± standard deviation over its trainings. Who takes the best of these studies by its test "
+    "score selects on test."
+)
+
+
+def study_rows(found: Comparison) -> list[tuple[str, ...]]:
+    """A row for each study, under HEAD."""
+    return [_study_row(side) for side in found.sides]
+
+
+def _study_row(side: Side) -> tuple[str, ...]:
+    m, tested = side.material, side.tested
+    test = m.final.test or {}
+    baseline, difference = test.get("baseline"), (test.get("difference") or {}).get("bootstrap")
+    return (
+        side.label,
+        m.corpus,
+        side.backbone,
+        str(len(record.finished(m.study))),
+        percent(validation_score(m)),
+        DASH if tested is None else spread(tested["weighted_f1"]),
+        DASH if tested is None else times(m.opened),
+        DASH if tested is None else span(tested["interval"]),
+        DASH if baseline is None else spread(baseline["weighted_f1"]),
+        DASH if difference is None else points(difference["interval"]["value"]),
     )
-    parts = [table(PAIRS_HEAD, pair_rows(found), words=words), note(said)]
-    return parts if found.tests else [*parts, paragraph("No paired test is possible between these studies.")]
 
 
-def _claims(sides: Sequence[Side]) -> list[str]:
-    return [f"<h3>{text(side.label)}</h3>{paragraph(claim(side.material))}" for side in sides]
+def times(opened: int) -> str:
+    """How often test was opened, as it stands beside a test score."""
+    return f"{opened} times (!)" if opened > 1 else "once"
 
 
-def _classes(sides: Sequence[Side]) -> list[str]:
-    """F1 of every class; of studies with the same classes in one table."""
-    groups: dict[tuple[str, ...], list[Side]] = {}
-    for side in sides:
-        if side.tested is not None:
-            groups.setdefault(tuple(side.tested["f1"]), []).append(side)
-    parts = []
-    for classes, members in groups.items():
-        rows = [(name, *(spread((side.tested or {})["f1"][name]) for side in members)) for name in classes]
-        head = (
-            "",
-            *(
-                f"{side.label}{f' ({side.material.again})' if side.material.again else ''}"
-                for side in members
-            ),
+def validation_score(m: Material) -> float | None:
+    """Of the winner: the mean of its finals; without finals its score in the search."""
+    candidates = (m.final.finalists or {}).get("candidates", [])
+    mean = next((one["mean"] for one in candidates if one["state"] == "winner"), None)
+    if mean is not None:
+        return float(mean)
+    return None if m.winner is None else record.score(m.winner)
+
+
+def pair_rows(found: Comparison) -> list[tuple[str, ...]]:
+    """A row for every two studies, under PAIRS_HEAD."""
+    rows = []
+    for pair in found.pairs:
+        name = f"{pair.first.label} less {pair.second.label}"
+        known = None if pair.difference is None else pair.difference["bootstrap"]
+        if pair.difference is None or known is None:
+            rows.append((name, *[DASH] * 5, pair.why or "a single dialogue tells nothing"))
+            continue
+        interval, corrected = known["interval"], found.corrected(pair) or 0.0
+        wilcoxon = p_value(pair.difference["wilcoxon_over_dialogues"]["p"])
+        tests = (
+            points(interval["value"]),
+            span(interval, signed=True),
+            p_value(known["p"]),
+            p_value(corrected),
         )
-        parts.append(table(head, rows))
-    return parts or [note("None of them was tested.")]
-
-
-def _histories(sides: Sequence[Side]) -> list[str]:
-    """Best validation score over time; studies of other data in another figure."""
-    groups: dict[str, list[Side]] = {}
-    for side in sides:
-        if points(side.material):
-            groups.setdefault(str(side.material.options["dataset"]).upper(), []).append(side)
-    parts = []
-    for dataset, members in groups.items():
-        figure = go.Figure()
-        for i, side in enumerate(members):
-            found = points(side.material)
-            figure.add_scatter(
-                x=[60 * point.hours for point in found],
-                y=[100 * point.best for point in found],
-                mode="lines+markers",
-                name=side.label,
-                line={
-                    "shape": "hv",
-                    "width": 2.2,
-                    "color": _COLOURS[i % len(_COLOURS)],
-                    "dash": _DASHES[i % 4],
-                },
-                marker={"size": 4},
-            )
-        figure.update_xaxes(title_text="minutes of search", rangemode="tozero")
-        figure.update_yaxes(title_text=F1)
-        figure.update_layout(showlegend=True)
-        parts.append(chart(figure, f"best score over time on {dataset}", height=340, caption=dataset))
-    return parts or [note("No trial of them has a score.")]
-
-
-def _winners(sides: Sequence[Side]) -> str:
-    params = [_params(side) for side in sides]
-    names = list(dict.fromkeys(name for side in sides for name in side.material.space.parameters))
-    rows = [
-        (name, *(value_text(own[name]) if name in own else DASH for own in params))
-        for name in names
-        if any(name in own for own in params)
-    ]
-    return table(("", *(side.label for side in sides)), rows)
-
-
-def _params(side: Side) -> dict[str, object]:
-    final, winner = side.material.final.winner, side.material.winner
-    if final is not None:
-        return dict(final["params"])
-    return {} if winner is None else dict(winner.params)
-
-
-def _setups(sides: Sequence[Side]) -> str:
-    rows: dict[str, list[str]] = {}
-    for side in sides:
-        m, options = side.material, side.material.options
-        counts = record.counts(m.study)
-        commits = sorted({str(session["commit"])[:12] for session in m.sessions})
-        for name, value in (
-            ("corpus", f"{m.corpus}, {str(options['corpus'])[:12]}"),
-            ("features", str(options["features"])),
-            ("backbone", side.backbone),
-            ("space", f"{len(m.space.parameters)} parameters, {m.space.content_hash}"),
-            ("sampler, scheduler", f"{options['sampler']}, {options['scheduler']}"),
-            ("seed, epochs", f"{options['seed']}, {options['epochs']}"),
-            ("trials", ", ".join(f"{count} {state}" for state, count in counts.items() if count)),
-            ("time of the search", minutes_in_words(record.seconds(m.study) / 60)),
-            ("GPU hours", f"{record.gpu_seconds(m.study) / 3600:.2f}"),
-            ("test opened", times(m.opened) if m.opened else "never"),
-            ("commit", listed(commits) if commits else DASH),
-        ):
-            rows.setdefault(name, []).append(value)
-    head = ("", *(side.label for side in sides))
-    return table(head, [(name, *values) for name, values in rows.items()], words=range(len(head)))
+        rows.append((name, *tests, wilcoxon, pair.why))
+    return rows

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from rigsl.checkpoint import load_checkpoint
 from rigsl.data.corpus import Corpus
+from rigsl.data.source import features_in_words
 from rigsl.device import threads
 from rigsl.errors import UserError
 from rigsl.files import write_text
-from rigsl.learned_graph import EDGE_TYPES, learned_graph
-from search.corpora import features_in_words
-from search.report.material import FACTS
+from rigsl.inference.learned_graph import EDGE_TYPES, learned_graph
+from rigsl.training.checkpoint import load_checkpoint
+from search.run_folder import FACTS
 
 #: So many validation dialogues show how sparse a graph is.
 DIALOGUES = 24

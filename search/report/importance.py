@@ -17,7 +17,7 @@ from optuna.importance import (
 )
 from scipy import stats
 
-from search.report.view import ENOUGH, View, as_scored, good
+from search.report.trial_views import ENOUGH, View, as_scored, good
 
 #: The scores are shuffled among the trials so often, to see what a method makes of nothing.
 SHUFFLES = 20

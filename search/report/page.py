@@ -7,25 +7,25 @@ from datetime import datetime
 
 from plotly.offline import get_plotlyjs
 
-from search import record
-from search.report.classes import classes
-from search.report.compute import compute
-from search.report.edges import edges
-from search.report.finalists import finalists
-from search.report.graph import graph
-from search.report.history import curves, history
+from search.record import record
+from search.report.claim import claim
+from search.report.data import Material
+from search.report.format import counted, percent
+from search.report.html import note, paragraph, text
 from search.report.importance import Importances
-from search.report.importance_section import importance
-from search.report.landscape import landscape
-from search.report.markup import note, paragraph, text
-from search.report.material import Material
-from search.report.result import result
-from search.report.sentence import claim
-from search.report.setup import setup
+from search.report.sections.classes import classes
+from search.report.sections.compute import compute
+from search.report.sections.edges import edges
+from search.report.sections.finalists import finalists
+from search.report.sections.graph import graph
+from search.report.sections.history import curves, history
+from search.report.sections.importance import importance
+from search.report.sections.landscape import landscape
+from search.report.sections.result import result
+from search.report.sections.setup import setup
+from search.report.sections.trials import trials
 from search.report.style import CSS, SCRIPT
-from search.report.trials import trials
-from search.report.view import scored
-from search.report.words import counted, percent
+from search.report.trial_views import scored
 
 _LINKS = {
     "result": "Winner against baseline",

@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from rigsl.files import replacing
-from search.report.history import points
+from search.report.data import Json, Material
 from search.report.importance import Importances
-from search.report.importance_section import NAMES, opacities
-from search.report.material import Json, Material
+from search.report.sections.history import points
+from search.report.sections.importance import NAMES, opacities
 from search.report.style import BLUE, GREY, INK, ORANGE, STATES
 
 HISTORY, RESULT, FINALISTS, CONFUSION, IMPORTANCE = (

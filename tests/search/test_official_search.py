@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from rigsl.presets import preset
-from search.machine import Workers
-from search.prepare import prepare
-from search.runtime import ROOT
-from search.space import read_space
+from rigsl.official.presets import preset
+from search.plan.new_study import prepare
+from search.plan.options import Wishes
+from search.resources.workers import Workers
+from search.run_folder import ROOT
+from search.space.space import read_space
 from search.study import run
-from search.wishes import Wishes
-from tests.official_files import write_official
-
-from .corpus import SPACE
+from tests.helpers.official_files import write_official
+from tests.helpers.toy_study import SPACE
 
 
 @pytest.mark.parametrize("dataset", ["MELD", "IEMOCAP"])

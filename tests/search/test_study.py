@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 
 from rigsl.errors import UserError
-from search import record, runtime
-from search.budget import Budget
-from search.machine import Workers
-from search.plan import Plan
-from search.prepare import prepare
-from search.space import Schedule
+from search.execution import ray_session
+from search.plan.new_study import prepare
+from search.plan.options import Wishes
+from search.plan.plan import Plan
+from search.record import record
+from search.resources.workers import Workers
+from search.space.budget import Budget
+from search.space.schedule import Schedule
 from search.study import run
-from search.wishes import Wishes
-
-from .corpus import make_corpus, write_home
-from .mirror import assert_mirrored, mlflow_runs
+from tests.helpers.mlflow_contents import assert_mirrored, mlflow_runs
+from tests.helpers.toy_study import make_corpus, write_home
 
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_of_the_module():
     """Two cores and two pretended GPUs."""
-    with runtime.running(Workers(4, "cpu", cpus=1, gpus=0.5, gpu_total=2), 10_000_000):
+    with ray_session.running(Workers(4, "cpu", cpus=1, gpus=0.5, gpu_total=2), 10_000_000):
         yield
 
 
@@ -51,7 +51,7 @@ def resumed(home: Path, name: str, workers: int = 2, **wishes) -> Plan:
 
 
 def test_a_study_from_start_to_export_and_again(home: Path) -> None:
-    from search.rerun import rerun
+    from search.export.rerun import rerun
 
     outcome = run(plan_for(home, trials=8))
     folder, counts = outcome.plan.folder, outcome.counts
@@ -190,7 +190,7 @@ def test_the_time_budget_ends_a_study_and_says_so(home: Path) -> None:
         assert "time budget" in trial.user_attrs[record.REASON]
     assert outcome.exported is not None
     assert outcome.exported.metrics["trial_complete"] is False
-    from search.rerun import rerun
+    from search.export.rerun import rerun
 
     assert rerun(outcome.exported.folder, data_dir=home / "data").equal
     with pytest.raises(UserError, match="has ended"):
@@ -248,7 +248,7 @@ def test_training_reads_the_shared_corpus_in_place_and_never_writes_it() -> None
     import ray
 
     from rigsl.config import RIGSLConfig
-    from rigsl.training import Training
+    from rigsl.training.trainer import Training
 
     corpus = make_corpus()
     shared = ray.get(ray.put(corpus))

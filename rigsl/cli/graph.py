@@ -1,0 +1,64 @@
+"""`python -m rigsl graph`: a dialogue's learned graph as file, picture and table."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # torch and rich are imported when the command runs
+    from rich.console import Console
+
+    from rigsl.inference.learned_graph import LearnedGraph
+
+
+def run_graph(options: argparse.Namespace) -> int:
+    """Write DIALOGUE.pt and DIALOGUE.png into the folder `out`; print what is left of every kind of edge."""
+    from rich.console import Console
+
+    from rigsl.data.source import load_corpus
+    from rigsl.inference.graph_picture import draw
+    from rigsl.inference.learned_graph import learned_graph
+    from rigsl.training.checkpoint import load_checkpoint
+
+    model = load_checkpoint(options.checkpoint)
+    corpus = load_corpus(options.dataset, options.features, options.data_dir)
+    graph = learned_graph(model, corpus, options.dialogue)
+    out: Path = options.out
+    data, picture = out / f"{graph.dialogue}.pt", out / f"{graph.dialogue}.png"
+    graph.save(data)
+    draw(graph, corpus, picture)
+    console = Console(highlight=False, soft_wrap=True)
+    first = int(corpus.offsets[corpus.dialogue_ids.index(graph.dialogue)])
+    for t in range(graph.length):
+        emotion = corpus.classes[graph.predicted[t]]
+        console.print(
+            f"{t + 1:3d}  speaker {graph.speakers[t] + 1}  {emotion:9s} {corpus.utterance(first + t)}"
+        )
+    _print_tables(console, graph)
+    console.print(f"graph    {data}  (torch_geometric: Data.from_dict(torch.load(...)))\npicture  {picture}")
+    return 0
+
+
+def _print_tables(console: Console, graph: LearnedGraph) -> None:
+    from rich.table import Table
+
+    from rigsl.inference.learned_graph import EDGE_TYPES
+
+    if graph.gates.numel():
+        table = Table("edges left", *EDGE_TYPES)
+        for layer, shares in enumerate(graph.kept().tolist()):
+            cells = ["none there" if math.isnan(share) else f"{share:.1%}" for share in shares]
+            table.add_row(f"layer {layer + 1}", *cells)
+        console.print(table)
+    if strongest := graph.strongest(5):
+        table = Table("strongest implicit relations", "weight")
+        for source, target, weight in strongest:
+            table.add_row(f"{_node(graph, source)} -> {_node(graph, target)}", f"{weight:.3f}")
+        console.print(table)
+
+
+def _node(graph: LearnedGraph, node: int) -> str:
+    modality, utterance = divmod(node, graph.length)
+    return f"{graph.modalities[modality]} {utterance + 1}"

@@ -1,0 +1,198 @@
+"""The command line of the model: train, test, predict, graph, build-features,
+import-checkpoint; and the official command lines of train and test."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rigsl import config as configuration
+from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments
+from rigsl.cli.graph import run_graph
+from rigsl.cli.official import import_arguments, run_import, run_official
+from rigsl.config import FIELDS
+from rigsl.errors import UserError
+from rigsl.official.flags import boolean, is_official
+from rigsl.official.presets import preset
+
+EXAMPLES = """examples:
+  python -m rigsl train --dataset MELD --out models/first --hidden_dim 64 --tau 0.4 --epochs 10
+  python -m rigsl test --checkpoint models/first
+  python -m rigsl predict --checkpoint models/first --split dev --out predictions.csv
+  python -m rigsl predict --checkpoint models/first --csv conversation.csv
+  python -m rigsl graph --checkpoint models/first --dialogue test_17
+  python -m rigsl build-features --csv MELD/ --encoder all-MiniLM-L6-v2 --out data/meld_open.safetensors
+  python -m rigsl import-checkpoint checkpoints/IEMOCAP.pkl
+
+train and test take the command lines of the official code, too: the flag --Dataset tells them.
+To search hyperparameters: python run_search.py --help"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] in (["train"], ["test"]) and is_official(given):
+            return run_official(given[0], given[1:])
+        options = _parser().parse_args(given)
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m rigsl",
+        description="RIGSL: emotion recognition in conversations by graph structure learning.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _train_parser(commands)
+    test = _command(commands, "test", "score a checkpoint on the test split", run_test)
+    _checkpoint_arguments(test, default_split="test")
+    _predict_parser(commands)
+    graph = _command(commands, "graph", "show the graph that a checkpoint learned for a dialogue", run_graph)
+    graph.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="a checkpoint folder")
+    graph.add_argument("--dialogue", required=True, metavar="ID", help="name of a dialogue, such as test_17")
+    graph.add_argument("--out", type=Path, default=Path("graphs"), metavar="DIR", help="default: %(default)s")
+    data_arguments(graph)
+    brought = _command(
+        commands, "import-checkpoint", "an official checkpoint -> a checkpoint folder", run_import
+    )
+    import_arguments(brought)
+    build = _command(commands, "build-features", "MELD's public CSV files -> open features", run_build)
+    build.add_argument("--csv", type=Path, required=True, metavar="DIR", help="folder of the three CSV files")
+    build.add_argument(
+        "--encoder", default="all-MiniLM-L6-v2", metavar="NAME", help="sentence-transformers name or folder"
+    )
+    build.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write"
+    )
+    build.add_argument("--device", default="cpu", help="where the encoder runs (default: %(default)s)")
+    return parser
+
+
+def _command(commands: Any, name: str, help: str, run: Callable[[argparse.Namespace], int]) -> Parser:
+    made: Parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    made.set_defaults(run=run)
+    return made
+
+
+def _checkpoint_arguments(parser: argparse.ArgumentParser, default_split: str, split: Any = None) -> None:
+    """`split`: the group that --split belongs to, if not the parser itself."""
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="a checkpoint folder")
+    (split or parser).add_argument(
+        "--split", default=default_split, help="train, dev or test (default: %(default)s)"
+    )
+    data_arguments(parser)
+
+
+def _predict_parser(commands: Any) -> None:
+    what = "write a checkpoint's predictions as CSV, or read emotions from your own transcript"
+    predict = _command(commands, "predict", what, run_predict)
+    source = predict.add_mutually_exclusive_group()
+    _checkpoint_arguments(predict, default_split="test", split=source)
+    source.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="a transcript in place of a split: CSV with the columns speaker and text and, if there are any, "
+        "dialogue, start and end (seconds, or 00:20:57,256), or with MELD's names of them",
+    )
+    predict.add_argument("--out", type=Path, metavar="FILE", help="the CSV file to write")
+    predict.add_argument(
+        "--encoder",
+        metavar="DIR",
+        help="with --csv: folder of the sentence encoder (default: the installed one)",
+    )
+
+
+def _train_parser(commands: Any) -> None:
+    train = _command(commands, "train", "train one configuration and keep its best epoch", run_train)
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the checkpoint folder to write"
+    )
+    start = train.add_mutually_exclusive_group()
+    start.add_argument("--config", type=Path, metavar="FILE", help="a config.toml to start from")
+    start.add_argument("--preset", metavar="NAME", help="official/iemocap or official/meld to start from")
+    data_arguments(train)
+    group = train.add_argument_group("hyperparameters (each overrides --config and --preset)")
+    for name, spec in FIELDS.items():
+        kind: Any = type(spec.default)
+        help = f"{spec.metadata['help']} (default: {spec.default})".replace("%", "%%")
+        group.add_argument(
+            f"--{name}",
+            type=boolean if kind is bool else kind,
+            default=argparse.SUPPRESS,
+            metavar=kind.__name__.upper(),
+            help=help,
+        )
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """`train`: fit, print every epoch, write the checkpoint."""
+    from rigsl.cli.train import train_and_save
+
+    corpus, device = corpus_and_device(options)
+    given = {name: value for name, value in vars(options).items() if name in FIELDS}
+    base = preset(options.preset).config.to_dict() if options.preset else {}
+    base |= configuration.from_toml(options.config).to_dict() if options.config else {}
+    base.setdefault("modals", "".join(corpus.features))
+    train_and_save(configuration.from_mapping(base | given, "command line"), corpus, options.out, device)
+    named = "" if options.dataset.upper() == "MELD" else f" --dataset {options.dataset}"
+    print(f"next: python -m rigsl test --checkpoint {options.out}{named}")
+    return 0
+
+
+def run_test(options: argparse.Namespace) -> int:
+    """`test`: scores of a checkpoint, per class too."""
+    from rigsl.cli.train import print_scores
+    from rigsl.training.checkpoint import load_checkpoint
+
+    model = load_checkpoint(options.checkpoint)
+    corpus, device = corpus_and_device(options)
+    print_scores(model, options.checkpoint, corpus, options.split, device)
+    return 0
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    """`predict`: one CSV row an utterance, with the probability of every class."""
+    from rigsl.cli.transcript import run_transcript
+    from rigsl.inference.predictions import write_predictions
+    from rigsl.training.checkpoint import load_checkpoint
+    from rigsl.training.evaluation import evaluate
+
+    if options.csv is not None:
+        return run_transcript(options)
+    if options.encoder is not None:
+        raise UserError("--encoder is for a transcript; give one with --csv FILE")
+    if options.out is None:
+        raise UserError("--out FILE is missing: the CSV file to write; or give a transcript with --csv FILE")
+    model = load_checkpoint(options.checkpoint)
+    corpus, device = corpus_and_device(options)
+    found = evaluate(model, corpus, options.split, device=device)
+    write_predictions(options.out, corpus, found)
+    print(f"{len(found.rows)} predictions of the {options.split} split of {corpus.name} in {options.out}")
+    return 0
+
+
+def run_build(options: argparse.Namespace) -> int:
+    """`build-features`: transcripts -> a corpus file."""
+    from rigsl.data.open.open_features import build_open_features
+    from rigsl.device import resolve_device
+
+    device = resolve_device(options.device)
+    corpus = build_open_features(options.csv, encoder=options.encoder, out=options.out, device=device)
+    size = options.out.stat().st_size / 1e6
+    print(f"{corpus.name}: {len(corpus.labels)} utterances, {size:.1f} MB, in {options.out}")
+    print(f"content hash {corpus.content_hash()}")
+    return 0

@@ -1,0 +1,143 @@
+"""`train` and `test` with the official flags, and `import-checkpoint`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments
+from rigsl.errors import UserError
+from rigsl.official.flags import UNREAD_BY_M3NET, OfficialRun, from_official_flags, official_arguments
+
+if TYPE_CHECKING:
+    from rigsl.model.rigsl import RIGSL
+
+#: Said where an official checkpoint meets no GPU.
+_DRAWN_ON_CPU = (
+    "note: a random projection that is not in the file is drawn on the CPU; the official code draws it on a "
+    "GPU, where the numbers are others (--device cuda)"
+)
+
+
+def run_official(command: str, arguments: list[str]) -> int:
+    """`train` or `test` with an official command line.
+
+    Raises:
+        UserError: a value, a file or the data are not what they should be.
+    """
+    parser = Parser(
+        prog=f"python -m rigsl {command}", description="The official command line.", allow_abbrev=False
+    )
+    official_arguments(parser)
+    data_arguments(parser, dataset=False, features="official")
+    if command == "train":
+        parser.add_argument("--out", type=Path, metavar="DIR", help="default: checkpoints/DATASET-HASH")
+    parser.add_argument("--model_path", type=Path, metavar="FILE", help="an official checkpoint, or a folder")
+    options = parser.parse_args(arguments)
+    run = from_official_flags(vars(options))
+    options.dataset = run.dataset
+    for note in run.notes:
+        print(note)
+    return _train(options, run) if command == "train" else _test(options, run)
+
+
+def _train(options: argparse.Namespace, run: OfficialRun) -> int:
+    from rigsl.cli.train import train_and_save
+
+    if getattr(options, "testing", False) or options.model_path is not None:
+        raise UserError("--testing and --model_path are for a trained model; use python -m rigsl test")
+    corpus, device = corpus_and_device(options)
+    unread = [f"--{name}" for name in UNREAD_BY_M3NET if hasattr(options, name)]
+    if run.config.backbone == "M3Net" and unread:
+        print(f"note: the official M3Net never reads {', '.join(unread)}; here they do what they say")
+    print(
+        "note: the best epoch is chosen on dev; the official code trains on train and dev and chooses on test"
+    )
+    out: Path = options.out or Path("checkpoints") / f"{run.dataset}-{run.config.content_hash()}"
+    train_and_save(run.config, corpus, out, device)
+    where = f" --data-dir {options.data_dir}" if options.data_dir else ""
+    print(f"next: python -m rigsl test --dataset {run.dataset}{where} --checkpoint {out}")
+    return 0
+
+
+def _test(options: argparse.Namespace, run: OfficialRun) -> int:
+    from rigsl.cli.train import print_scores
+    from rigsl.official.state import official_model, read_state
+    from rigsl.training.checkpoint import load_checkpoint
+
+    path: Path | None = options.model_path
+    if path is None:
+        raise UserError("--model_path FILE is missing: the checkpoint to test")
+    if path.is_dir():
+        model = load_checkpoint(path)
+        corpus, device = corpus_and_device(options)
+    else:
+        state = read_state(path)
+        corpus, device = corpus_and_device(options)
+        model = official_model(path, state, run.config, run.dataset, device)
+        if device == "cpu":
+            print(_DRAWN_ON_CPU)
+    print_scores(model, path, corpus, "test", device)
+    return 0
+
+
+def import_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `import-checkpoint`."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="the official .pkl or .pth file")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the folder to write (default: FILE without its ending)"
+    )
+    parser.add_argument(
+        "--preset", metavar="NAME", help="official/iemocap or official/meld (default: what the weights tell)"
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="cpu, cuda or cuda:N, whose generator draws the random projection that is not in the file; "
+        "auto: a GPU, on which the official code runs, or else the CPU",
+    )
+    official_arguments(parser)
+
+
+def run_import(options: argparse.Namespace) -> int:
+    """`import-checkpoint`: an official state dict -> a checkpoint folder with `official_quirks`."""
+    from rigsl.device import resolve_device
+    from rigsl.training.checkpoint import save_checkpoint
+
+    path: Path = options.file
+    out: Path = options.out or path.with_suffix("")
+    if out == path:
+        raise UserError(f"{path}: has no ending to leave out; say where to write with --out DIR")
+    device = resolve_device(options.device)
+    model, run = _imported(options, path, device)
+    for note in [*run.notes, *([_DRAWN_ON_CPU] if device == "cpu" else [])]:
+        print(note)
+    save_checkpoint(out, model)
+    print(
+        f"{path} -> {out}: {model.config.backbone}, hidden_dim {model.config.hidden_dim}, batches of "
+        f"{model.config.batch_size}\n"
+        f"next: python -m rigsl test --dataset {run.dataset} --checkpoint {out}"
+    )
+    return 0
+
+
+def _imported(options: argparse.Namespace, path: Path, device: str) -> tuple[RIGSL, OfficialRun]:
+    """The model; flags that were given win over the preset, and over the official defaults without one.
+
+    Where neither is given, the shapes of the weights tell, and the published values for the rest.
+    """
+    from rigsl.official.flags import FLAGS
+    from rigsl.official.presets import preset
+    from rigsl.official.state import inferred_flags, official_model, read_state
+
+    state = read_state(path)
+    given = {name: value for name, value in vars(options).items() if name in FLAGS}
+    if options.preset is not None:
+        run = preset(options.preset, given)
+    elif given.keys() - {"Dataset"}:
+        run = from_official_flags(given)
+    else:
+        told = inferred_flags(state, path) | given
+        run = preset(f"official/{told['Dataset'].lower()}", told)
+    return official_model(path, state, run.config, run.dataset, device), run

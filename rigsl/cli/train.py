@@ -1,0 +1,71 @@
+"""What the commands that train and score print and write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rigsl.config import RIGSLConfig
+from rigsl.data.corpus import Corpus
+from rigsl.errors import UserError
+from rigsl.model.rigsl import RIGSL
+
+
+def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) -> None:
+    """Fit, print every epoch, write the checkpoint of the best one.
+
+    Raises:
+        UserError: the corpus does not serve, the training diverged, or `out` cannot be written.
+    """
+    from rich.console import Console
+
+    from rigsl.training.checkpoint import save_checkpoint
+    from rigsl.training.fit import fit
+    from rigsl.training.trainer import EpochReport, TrainingDiverged
+
+    console = Console(highlight=False)
+    console.print(f"{corpus.name}: training configuration {config.content_hash()} on {device}")
+
+    def show(report: EpochReport) -> None:
+        mark = " *" if report.improved else ""
+        console.print(
+            f"epoch {report.epoch:3d}/{config.epochs}  loss {report.train_loss:8.4f}  "
+            f"dev weighted F1 {report.validation.weighted_f1:.4f}  ({report.seconds:.1f} s){mark}"
+        )
+
+    try:
+        result = fit(config, corpus.without_test_labels(), device=device, on_epoch=show)
+    except TrainingDiverged as error:
+        raise UserError(f"{error}; try a smaller lr") from None
+    save_checkpoint(out, result.model)
+    best = result.best
+    console.print(
+        f"best epoch {best.epoch}: dev weighted F1 {best.validation.weighted_f1:.4f}, "
+        f"accuracy {best.validation.accuracy:.4f}; checkpoint in {out}",
+        soft_wrap=True,
+    )
+
+
+def print_scores(model: RIGSL, source: Path, corpus: Corpus, split: str, device: str) -> None:
+    """The scores of a model from `source` on a split, per class too, and what was taken for what.
+
+    Raises:
+        UserError: the model and the corpus do not fit together.
+    """
+    from rich.console import Console
+    from sklearn.metrics import classification_report, confusion_matrix
+
+    from rigsl.training.evaluation import evaluate
+
+    found = evaluate(model, corpus, split, device=device)
+    console = Console(highlight=False, soft_wrap=True)
+    classes, predicted = list(range(len(corpus.classes))), found.log_prob.argmax(axis=1)
+    console.print(f"{source} on {corpus.name}, {split} split")
+    console.print(
+        classification_report(
+            found.labels, predicted, labels=classes, target_names=corpus.classes, digits=4, zero_division=0
+        )
+    )
+    console.print("true class in rows, predicted class in columns:")
+    console.print(str(confusion_matrix(found.labels, predicted, labels=classes)), markup=False)
+    weighted, accuracy, macro = found.scores.weighted_f1, found.scores.accuracy, found.scores.macro_f1
+    console.print(f"weighted F1 {weighted:.4f}  accuracy {accuracy:.4f}  macro F1 {macro:.4f}")

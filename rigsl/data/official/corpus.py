@@ -1,0 +1,170 @@
+"""The official RIGSL features of IEMOCAP and MELD as a `Corpus`, checked item by item, converted once."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rigsl.data.corpus import SPLITS, Corpus
+from rigsl.data.official.files import (
+    HOME,
+    LAYOUTS,
+    VIEWS,
+    Items,
+    no_files,
+    official_paths,
+    read_items,
+)
+from rigsl.data.official.rows import labels_of, rows_of, sentences_of, speakers_of
+from rigsl.errors import UserError
+from rigsl.files import sha256
+
+CACHE = ".corpus"  #: folder of the converted files, beside the official ones
+_FORM = "1"  #: of the conversion; another number makes converted files again
+
+
+def load_official(dataset: str, folder: Path) -> Corpus:
+    """The official corpus of `dataset`, from its converted file if these very sources were converted before.
+
+    Dialogues keep the order of the official training and test lists, in which the official evaluation
+    cuts its batches. Test: the official test list; dev: `validIds` of the RoBERTa file; train: the others
+    (design, "Protocols").
+
+    Raises:
+        UserError: the files are not there, or an item is not what it should be; the sentence names both.
+    """
+    paths = official_paths(dataset, folder)
+    if paths is None:
+        raise UserError(no_files(dataset, folder))
+    hashes = {path.name: _sha256(path) for path in paths}
+    key = hashlib.sha256("".join([_FORM, *hashes.values()]).encode()).hexdigest()[:16]
+    converted = folder / CACHE / f"{dataset.lower()}-{key}.safetensors"
+    if converted.is_file():
+        try:
+            return Corpus.load(converted)
+        except UserError:  # a damaged copy is made again
+            pass
+    corpus = _corpus(dataset, *read_items(dataset, paths), hashes)
+    return _kept(corpus, converted)
+
+
+def _kept(corpus: Corpus, path: Path) -> Corpus:
+    """The corpus, saved and mapped; in memory only where the folder cannot be written."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError:
+        return corpus
+    try:
+        corpus.save(path)
+        return Corpus.load(path)
+    except UserError:  # a full disk
+        return corpus
+
+
+def _corpus(dataset: str, features: Items, roberta: Items, hashes: dict[str, str]) -> Corpus:
+    layout = LAYOUTS[dataset]
+    _check_ids(features, roberta)
+    train, test = _labelled(features, "trainVid"), _labelled(features, "testVid")
+    for key in _sorted({*train} & {*test})[:1]:
+        raise features.problem("testVid", f"names dialogue {key!r}, which is in trainVid, too")
+    dev = _dev(roberta, train, test)
+    order = [*train, *test]
+    labels = [labels_of(features, key, len(layout.classes)) for key in order]
+    lengths = [len(part) for part in labels]
+    texts = [sentences_of(features, key, length) for key, length in zip(order, lengths, strict=True)]
+    views = np.stack([rows_of(roberta, view, order, lengths, layout.widths[view]) for view in VIEWS], axis=1)
+    raw = [text.encode("utf-8", "replace") for part in texts for text in part]
+    return Corpus(
+        name=f"{dataset}-official",
+        features={
+            "l": views,  # [U, 4, 1024]
+            "a": rows_of(features, "audio", order, lengths, layout.widths["audio"]),
+            "v": rows_of(features, "visual", order, lengths, layout.widths["visual"]),
+        },
+        labels=np.concatenate(labels),
+        speakers=np.concatenate(
+            [speakers_of(features, key, n, layout.n_speakers) for key, n in zip(order, lengths, strict=True)]
+        ),
+        offsets=np.cumsum([0, *lengths], dtype=np.int64),
+        splits=np.array(
+            [SPLITS.index("dev" if key in dev else "train") for key in train]
+            + [SPLITS.index("test")] * len(test),
+            dtype=np.uint8,
+        ),
+        dialogue_ids=tuple(map(str, order)),
+        classes=layout.classes,
+        text_default=layout.text_default,
+        text=np.frombuffer(b"".join(raw), dtype=np.uint8),
+        text_offsets=np.cumsum([0, *map(len, raw)], dtype=np.int64),
+        provenance={"source": HOME, "files_sha256": hashes},
+        n_speakers=layout.n_speakers,
+    )
+
+
+def _check_ids(features: Items, roberta: Items) -> None:
+    """Every item that is read has the same dialogues."""
+    wanted = features.dialogues("labels").keys()
+    used = [(features, name) for name in ("ids", "speakers", "audio", "visual", "sentences")]
+    for items, name in [*used, *((roberta, view) for view in VIEWS)]:
+        found = items.dialogues(name).keys()
+        for key in _sorted(wanted - found)[:1]:
+            raise items.problem(name, f"lacks dialogue {key!r}, which {features.path.name} has labels of")
+        for key in _sorted(found - wanted)[:1]:
+            raise items.problem(name, f"has dialogue {key!r}, of which {features.path.name} has no labels")
+
+
+def _ids(items: Items, name: str) -> list[Any]:
+    """A list of dialogues in its own order; a set has none and is sorted."""
+    value = items[name]
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, list | tuple | set | frozenset) or not value:
+        kind = "is empty" if hasattr(value, "__len__") and not len(value) else f"is a {type(value).__name__}"
+        raise items.problem(name, f"{kind} and not a list of dialogues; download the file again")
+    order = [key.item() if isinstance(key, np.generic) else key for key in value]
+    if isinstance(value, set | frozenset):
+        order = _sorted(order)
+    if not all(isinstance(key, str | int) for key in order) or len(set(order)) != len(order):
+        raise items.problem(name, "names a dialogue twice, or holds something that is no name")
+    return order
+
+
+def _labelled(features: Items, name: str) -> list[Any]:
+    """As `_ids`, and each of them has labels."""
+    order = _ids(features, name)
+    for key in order:
+        if key not in features["labels"]:
+            raise features.problem(name, f"names dialogue {key!r}, of which there are no labels")
+    return order
+
+
+def _dev(roberta: Items, train: Sequence[Any], test: Sequence[Any]) -> set[Any]:
+    """The validation dialogues; the last three items of the file are train, TEST, validation."""
+    dev = _ids(roberta, "validIds")
+    rest, tested = set(train), set(test)
+    for key in dev:
+        if key in tested:
+            raise roberta.problem("validIds", f"names dialogue {key!r}, which is a test dialogue")
+        if key not in rest:
+            raise roberta.problem("validIds", f"names dialogue {key!r}, which is not in trainVid")
+    if len(dev) == len(train):
+        raise roberta.problem("validIds", "names every dialogue of trainVid: none is left to train on")
+    return set(dev)
+
+
+def _sorted(keys: Iterable[Any]) -> list[Any]:
+    return sorted(keys, key=lambda key: (isinstance(key, str), key))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

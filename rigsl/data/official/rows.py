@@ -1,0 +1,96 @@
+"""One dialogue's values in an item of an official feature file, checked.
+
+Every function raises UserError for a value of the wrong type, length, width or range; the sentence names
+file, item and dialogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rigsl.data.official.files import Items
+
+
+def labels_of(items: Items, key: Any, classes: int) -> np.ndarray:
+    """int64 [T]"""
+    try:
+        given = np.asarray(items["labels"][key], dtype=np.float64)
+    except (TypeError, ValueError):
+        given = np.empty((0, 0))
+    if given.ndim != 1 or not given.size:
+        raise items.problem("labels", f"of dialogue {key!r} are not a list of numbers")
+    if not (np.isin(given, np.arange(classes))).all():
+        bad = int(np.flatnonzero(~np.isin(given, np.arange(classes)))[0])
+        raise items.problem(
+            "labels", f"of dialogue {key!r}: {given[bad]:g} of utterance {bad} is not 0 to {classes - 1}"
+        )
+    return given.astype(np.int64)
+
+
+def speakers_of(items: Items, key: Any, length: int, count: int) -> np.ndarray:
+    """int64 [T]: 'M' 0 and 'F' 1, or the place of the one in a one-hot row."""
+    given = list(_sized(items, "speakers", key, length))
+    if count == 2:
+        names = [_text(value) for value in given]
+        for name in names:
+            if name not in ("M", "F"):
+                raise items.problem("speakers", f"of dialogue {key!r}: {name!r} is not 'M' or 'F'")
+        return np.array([0 if name == "M" else 1 for name in names], dtype=np.int64)
+    rows = _numbers(items, "speakers", key, given, count)
+    if not (((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all()):
+        raise items.problem("speakers", f"of dialogue {key!r} are not rows with a single one")
+    return np.asarray(rows.argmax(axis=1), dtype=np.int64)
+
+
+def sentences_of(items: Items, key: Any, length: int) -> list[str]:
+    """The utterances; what Python 2 wrote as UTF-8 is read as such."""
+    _sized(items, "ids", key, length)
+    return [_text(value) for value in _sized(items, "sentences", key, length)]
+
+
+def _text(value: Any) -> str:
+    text = value.decode("latin1") if isinstance(value, bytes) else str(value)
+    try:
+        return text.encode("latin1").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def rows_of(items: Items, name: str, order: Sequence[Any], lengths: Sequence[int], width: int) -> np.ndarray:
+    """The rows of all dialogues, float32 [U, width]."""
+    parts = []
+    for key, length in zip(order, lengths, strict=True):
+        rows = _numbers(items, name, key, _sized(items, name, key, length), width)
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if bad.size:
+            raise items.problem(name, f"of dialogue {key!r}: utterance {bad[0]} is NaN or infinite")
+        parts.append(rows)
+    return np.concatenate(parts)
+
+
+def _numbers(items: Items, name: str, key: Any, value: Any, width: int) -> np.ndarray:
+    """A dialogue's rows, float32 [T, width]."""
+    try:
+        with np.errstate(over="ignore"):
+            rows = np.asarray(list(value), dtype=np.float32)
+    except (TypeError, ValueError):
+        raise items.problem(name, f"of dialogue {key!r} is not rows of {width} numbers") from None
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise items.problem(
+            name, f"of dialogue {key!r} has the shape {list(rows.shape)}, not rows of {width}"
+        )
+    return rows
+
+
+def _sized(items: Items, name: str, key: Any, length: int) -> Any:
+    """A dialogue's value with one entry an utterance."""
+    value = items[name][key]
+    is_list = value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, list | tuple)
+    count = len(value) if is_list else -1
+    if count != length:
+        entries = "no list" if count < 0 else f"{count} entries"
+        raise items.problem(name, f"of dialogue {key!r} is {entries} for {length} labels")
+    return value

@@ -1,0 +1,113 @@
+"""A checkpoint behind a table: a DataFrame of utterances in, a DataFrame of class probabilities out.
+
+MLflow loads it by `_load_pyfunc` (its "loader module" convention); nothing of MLflow is needed here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rigsl.config import MODALITIES
+from rigsl.data.corpus import Corpus
+from rigsl.data.unlabelled import unlabelled
+from rigsl.errors import UserError
+from rigsl.model.rigsl import RIGSL
+from rigsl.training.checkpoint import load_checkpoint
+from rigsl.training.evaluation import predict
+
+#: Modality -> the column with an utterance's vector; several text vectors stand one after another in it.
+FEATURES = {letter: f"{name}_features" for letter, name in MODALITIES.items()}
+
+
+class ServedModel:
+    """Class probabilities of utterances, on the CPU.
+
+    Columns of a table: `dialogue`, a name; `utterance`, a whole number that orders a dialogue's utterances;
+    `speaker`, the speaker's number in the dialogue as in the corpus (0 speaks first); and for every modality
+    of the model its column of `FEATURES`, a list of numbers.
+    """
+
+    def __init__(self, model: RIGSL) -> None:
+        self.model = model
+
+    def predict(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A row for every row of `table`, in its order; no dialogue's numbers depend on another one.
+
+        Raises:
+            UserError: a column is missing or holds what it should not.
+        """
+        schema = self.model.schema
+        wanted = ["dialogue", "utterance", "speaker", *(FEATURES[m] for m in self.model.config.modals)]
+        if missing := [name for name in wanted if name not in table.columns]:
+            raise UserError(f"the table lacks the column {', '.join(missing)}")
+        if table.empty:
+            return pd.DataFrame(columns=list(schema.classes), dtype=np.float32)
+        order, offsets, names = _dialogues(table)
+        ordered = table.iloc[order]
+        corpus = unlabelled(
+            "the table", schema, self._features(ordered), _whole(ordered, "speaker"), offsets, names
+        )
+        probabilities = np.empty((len(table), len(schema.classes)), dtype=np.float32)
+        probabilities[order] = np.exp(predict(self.model, corpus))
+        return pd.DataFrame(probabilities, columns=list(schema.classes), index=table.index)
+
+    def _features(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Modality -> its vectors, float32; "l": [U, views, width], others [U, width]."""
+        schema, features = self.model.schema, {}
+        for letter in self.model.config.modals:
+            views = schema.text_views if letter == "l" else 1
+            shape = (len(table), views, schema.widths[letter])
+            try:
+                values = np.array(table[FEATURES[letter]].tolist(), dtype=np.float32).reshape(shape)
+            except (TypeError, ValueError):
+                raise UserError(
+                    f"{FEATURES[letter]}: is not a list of {shape[1] * shape[2]} numbers in every row"
+                ) from None
+            if not np.isfinite(values).all():
+                raise UserError(f"{FEATURES[letter]}: holds numbers that are not finite")
+            features[letter] = values if letter == "l" else values[:, 0]
+        return features
+
+
+def _dialogues(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Rows with every dialogue together [U], where each begins [n + 1], and their names [n]."""
+    if table["dialogue"].isna().any():
+        raise UserError("dialogue: is empty in a row; name the dialogue in every row")
+    group, names = pd.factorize(table["dialogue"])
+    place = _whole(table, "utterance")
+    if pd.DataFrame({"group": group, "place": place}).duplicated().any():
+        raise UserError("utterance: a number comes twice in a dialogue")
+    counts = np.bincount(group)
+    return np.lexsort((place, group)), np.append(0, np.cumsum(counts)), [str(name) for name in names]
+
+
+def _whole(table: pd.DataFrame, column: str) -> np.ndarray:
+    """A column of whole numbers, int64 [U]."""
+    numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    if not (np.isfinite(numbers) & (numbers == np.floor(numbers))).all():
+        raise UserError(f"{column}: is not a whole number in every row")
+    return numbers.astype(np.int64)
+
+
+def table_of(corpus: Corpus, dialogues: np.ndarray, modals: str) -> pd.DataFrame:
+    """The table that `ServedModel.predict` reads, from dialogues of a corpus, in the order of its rows."""
+    rows = corpus.rows(dialogues)
+    lengths = corpus.lengths[dialogues]
+    columns: dict[str, Any] = {
+        "dialogue": np.repeat([corpus.dialogue_ids[index] for index in dialogues], lengths).tolist(),
+        "utterance": rows - np.repeat(corpus.offsets[dialogues], lengths),
+        "speaker": corpus.speakers[rows],
+    }
+    for letter in modals:
+        vectors = corpus.features[letter][rows].reshape(len(rows), -1)
+        columns[FEATURES[letter]] = vectors.astype(np.float64).tolist()
+    return pd.DataFrame(columns)
+
+
+def _load_pyfunc(path: str) -> ServedModel:
+    """What MLflow calls with the checkpoint folder in a model's artifacts."""
+    return ServedModel(load_checkpoint(Path(path)))

@@ -1,0 +1,382 @@
+"""Training of one configuration."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from rigsl.config import RIGSLConfig, from_mapping
+from rigsl.data.batches import BatchSource, shuffled_batches
+from rigsl.data.corpus import HIDDEN, Corpus
+from rigsl.errors import UserError
+from rigsl.files import replacing
+from rigsl.model.rigsl import RIGSL
+from rigsl.training.evaluation import Evaluation, evaluate_dialogues, evaluation_batch
+from rigsl.training.losses import class_weights, link_factor, task_loss
+from rigsl.training.optimiser import Adam
+from rigsl.training.scores import Scores
+
+#: What an epoch reports as a mean over its batches.
+MEANS = (
+    "train_loss", "task_loss", "penalty", "link_loss",
+    "kept_other_speaker", "kept_same_speaker", "kept_cross_modal",
+)  # fmt: skip
+
+#: What may change in the course of a training: it leaves the weights' shapes, what they mean and what they
+#: read as they are.
+CONTINUABLE = frozenset({
+    "dropout", "denoise_dropout", "nodeformer_dropout", "temperature", "anneal_to", "anneal_epoch", "tau",
+    "use_gumbel", "gumbel_k", "class_weight", "focal_gamma", "penalty_weight_coff", "link_loss_coff",
+    "link_loss_epoch", "lr", "l2", "batch_size", "epochs", "patience",
+})  # fmt: skip
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch: losses are means over its batches, seconds are its wall time, validation included.
+
+    improved: this epoch's validation weighted F1 is the best so far; kept_...: share of the predefined
+    edges between different speakers, of one speaker, across modalities whose gate is not zero, in
+    training; done: no further epoch follows.
+    """
+
+    epoch: int
+    train_loss: float
+    task_loss: float
+    penalty: float
+    link_loss: float
+    kept_other_speaker: float
+    kept_same_speaker: float
+    kept_cross_modal: float
+    validation: Scores
+    best_weighted_f1: float
+    best_epoch: int
+    improved: bool
+    seconds: float
+    done: bool
+
+    def metrics(self) -> dict[str, float]:
+        """The numbers of this epoch under flat names, for a tracker."""
+        flat = {name: float(getattr(self, name)) for name in (*MEANS, "best_weighted_f1")}
+        flat |= {f"val_{name}": value for name, value in dataclasses.asdict(self.validation).items()}
+        return flat | {"best_epoch": float(self.best_epoch), "epoch_seconds": self.seconds}
+
+
+class Training:
+    """One training run, epoch by epoch.
+
+    Every epoch draws its noise and its order from (seed, epoch) alone and leaves the global random
+    state as it found it: a run that is saved and loaded goes on bit for bit, and runs in one
+    process do not touch each other (CPU, same number of threads; CUDA adds up in no fixed order
+    unless the configuration is `deterministic`).
+
+    Raises:
+        UserError: the corpus lacks a modality or a split, or hides labels that training needs.
+    """
+
+    def __init__(
+        self,
+        config: RIGSLConfig,
+        corpus: Corpus,
+        *,
+        device: str = "cpu",
+        train: Sequence[str] = ("train",),
+        validation: str = "dev",
+    ) -> None:
+        self.config, self.corpus, self.device = config, corpus, device
+        self.splits = (tuple(train), validation)
+        self._train = np.concatenate([corpus.dialogues(split) for split in train])
+        self._validation = corpus.dialogues(validation)
+        self._source = BatchSource(corpus, config.modals, device)
+        labels = self._labels(self._train, "training")
+        self._labels(self._validation, "validation")
+        with _seeded(config.seed, 0, device):
+            self.model = RIGSL(config, corpus.schema).to(device)
+        self._weights = class_weights(labels, len(corpus.classes), config.class_weight).to(device)
+        self._optimiser = Adam(self.model.parameters(), lr=config.lr, weight_decay=config.l2)
+        self._mean = _running_mean(self.model, config.ema) if config.ema else None
+        self.last_report: EpochReport | None = None
+        self._best: dict[str, Tensor] = {}
+        self._best_config = config  # under which the best epoch was trained and validated
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self.last_report.epoch if self.last_report else 0
+
+    @property
+    def done(self) -> bool:
+        """Whether no further epoch follows."""
+        return self.last_report is not None and self.last_report.done
+
+    def step(self) -> EpochReport:
+        """Train one epoch and validate.
+
+        Raises:
+            TrainingDiverged: the loss is not finite; the model is as the last batch left it.
+            torch.OutOfMemoryError: the device's memory is full.
+        """
+        start = time.perf_counter()
+        with _seeded(self.config.seed, self.epoch + 1, self.device), _determinism(self.config):
+            losses = self._train_epoch()
+        validation = self._evaluate(self._validation).scores
+        best = self.last_report.best_weighted_f1 if self.last_report else -math.inf
+        improved = validation.weighted_f1 > best
+        epoch = self.epoch + 1
+        best_epoch = epoch if improved or self.last_report is None else self.last_report.best_epoch
+        if improved:
+            self._best = self._kept_weights()
+            self._best_config = self.config
+        self.last_report = EpochReport(
+            epoch=epoch,
+            **losses,
+            validation=validation,
+            best_weighted_f1=max(best, validation.weighted_f1),
+            best_epoch=best_epoch,
+            improved=improved,
+            seconds=time.perf_counter() - start,
+            done=self._is_last(epoch, best_epoch),
+        )
+        return self.last_report
+
+    def best_model(self) -> RIGSL:
+        """A model with the weights of the best epoch, in evaluation mode, on the training's device.
+
+        Its configuration is the one under which they were scored.
+        """
+        if self._best_config == self.config:
+            model = copy.deepcopy(self._kept())
+        else:
+            with _seeded(self.config.seed, 0, self.device):
+                model = RIGSL(self._best_config, self.corpus.schema).to(self.device)
+        if self._best:
+            model.load_state_dict(self._best)
+        return model.eval()
+
+    def best_weights(self) -> tuple[Mapping[str, Tensor], RIGSLConfig]:
+        """The weights of the best epoch, which no later one changes, and the configuration that they had."""
+        if not self._best:
+            return self._kept_weights(), self.config
+        return self._best, self._best_config
+
+    def under(self, config: RIGSLConfig) -> Training:
+        """A training that goes on from here with another `config`: the same weights, optimiser and seed.
+
+        Raises:
+            UserError: the two differ by more than `CONTINUABLE`.
+        """
+        return self._from_state(self.snapshot(), self.corpus, self.device, config)
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on, atomically."""
+        write_state(self._state(), path)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything needed to go on, as it is now, for `write_state` to write later."""
+        return {name: _cloned(part) for name, part in self._state().items()}
+
+    @classmethod
+    def load(
+        cls, path: Path, corpus: Corpus, *, device: str = "cpu", config: RIGSLConfig | None = None
+    ) -> Training:
+        """A training that goes on where `save` left it, with another `config` where one is given.
+
+        Raises:
+            UserError: the file is missing or damaged, or belongs to another corpus or another model.
+        """
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            return cls._from_state(state, corpus, device, config)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"{path}: the training state cannot be loaded ({reason})") from None
+
+    def _state(self) -> dict[str, Any]:
+        """Everything needed to go on; its tensors are this training's own, which the next step changes."""
+        return {
+            "config": self.config.to_dict(),
+            "splits": self.splits,
+            "model": self.model.state_dict(),
+            "mean": {} if self._mean is None else self._mean.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "best": self._best,
+            "best_config": self._best_config.to_dict(),
+            "report": None if self.last_report is None else dataclasses.asdict(self.last_report),
+        }
+
+    @classmethod
+    def _from_state(
+        cls, state: dict[str, Any], corpus: Corpus, device: str, config: RIGSLConfig | None
+    ) -> Training:
+        before = from_mapping(state["config"], "its configuration")
+        config = before if config is None else config
+        _check_continuable(before, config)
+        train, validation = state["splits"]
+        training = cls(config, corpus, device=device, train=train, validation=validation)
+        training.model.load_state_dict(state["model"])
+        training._optimiser.load_state_dict(state["optimiser"])
+        if training._mean is not None:
+            training._mean.load_state_dict(state["mean"])
+        training._best = state["best"]
+        training._best_config = from_mapping(state["best_config"], "its best configuration")
+        if state["report"] is not None:
+            report = state["report"] | {"validation": Scores(**state["report"]["validation"])}
+            report["done"] = training._is_last(report["epoch"], report["best_epoch"])
+            training.last_report = EpochReport(**report)
+        return training
+
+    def _is_last(self, epoch: int, best_epoch: int) -> bool:
+        """Whether no epoch follows `epoch`."""
+        patience = self.config.patience
+        return epoch >= self.config.epochs or (patience > 0 and epoch - best_epoch >= patience)
+
+    def _kept(self) -> RIGSL:
+        """The weights that are validated and kept: the running mean, or the weights as they are."""
+        if self._mean is None:
+            return self.model
+        mean = self._mean.module
+        assert isinstance(mean, RIGSL)
+        for kept, buffer in zip(mean.buffers(), self.model.buffers(), strict=True):
+            kept.copy_(buffer)  # what batch normalisation counted is not averaged twice
+        return mean
+
+    def _kept_weights(self) -> dict[str, Tensor]:
+        """Copies of them."""
+        return {name: value.detach().clone() for name, value in self._kept().state_dict().items()}
+
+    def _labels(self, dialogues: NDArray[np.int64], role: str) -> NDArray[np.int64]:
+        labels: NDArray[np.int64] = self.corpus.labels[self.corpus.rows(dialogues)]
+        if not len(labels) or (labels == HIDDEN).any():
+            raise UserError(f"corpus {self.corpus.name}: the {role} split is empty or its labels are hidden")
+        return labels
+
+    def _train_epoch(self) -> dict[str, float]:
+        """One pass over the training dialogues; means over the batches."""
+        config = self.config
+        self.model.train().start_epoch(self.epoch)
+        order = torch.Generator().manual_seed(_seed(config.seed, self.epoch + 1))
+        factor = link_factor(config, self.epoch)
+        sums: Tensor | None = None
+        batches = 0
+        for dialogues in shuffled_batches(self.corpus.lengths, self._train, config.batch_size, order):
+            parts = self.train_on(dialogues, factor)
+            sums = parts if sums is None else sums + parts
+            batches += 1
+        assert sums is not None
+        means = (sums / batches).tolist()
+        if not all(map(math.isfinite, means)):
+            raise TrainingDiverged(f"the loss is not finite in epoch {self.epoch + 1}")
+        return dict(zip(MEANS, means, strict=True))
+
+    def train_on(self, dialogues: NDArray[np.int64], factor: float) -> Tensor:
+        """One step of the optimiser on a batch of dialogues; an epoch is many of them.
+
+        Args:
+            factor: weight of the link loss.
+
+        Returns:
+            What MEANS names, left on the device. [7]
+        """
+        config = self.config
+        batch = self._source.batch(dialogues)
+        with _precision(config, self.device):
+            out = self.model(batch)
+        task = task_loss(out.log_prob, batch.label, self._weights, config.focal_gamma)
+        loss = task + config.penalty_weight_coff * out.penalty
+        if factor:  # without it, no gradient goes through the link loss
+            loss = loss - factor * out.link_loss
+        self._optimiser.zero_grad()
+        loss.backward()
+        self._optimiser.step()
+        if self._mean is not None:
+            self._mean.update_parameters(self.model)
+        # Kept on the device: reading a number would wait for the device after every batch.
+        return torch.stack([loss, task, out.penalty, out.link_loss, *out.kept]).detach()
+
+    def _evaluate(self, dialogues: NDArray[np.int64]) -> Evaluation:
+        size = evaluation_batch(self.config)
+        return evaluate_dialogues(self._kept(), self._source, dialogues, self._weights, size)
+
+
+def write_state(state: dict[str, Any], path: Path) -> None:
+    """Write what `Training.snapshot` gave, for `Training.load`, atomically."""
+    with replacing(Path(path)) as temporary:
+        torch.save(state, temporary)
+
+
+def _cloned(value: Any) -> Any:
+    """Nested dicts and lists with copies of their tensors."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {key: _cloned(one) for key, one in value.items()}
+    return [_cloned(one) for one in value] if isinstance(value, list) else value
+
+
+def _check_continuable(before: RIGSLConfig, after: RIGSLConfig) -> None:
+    old, new = before.to_dict(), after.to_dict()
+    for name in old:
+        if old[name] != new[name] and name not in CONTINUABLE:
+            raise UserError(
+                f"{name} cannot change from {old[name]!r} to {new[name]!r} in the course of a training; "
+                "train such a configuration from its start"
+            )
+
+
+def _running_mean(model: RIGSL, decay: float) -> AveragedModel:
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=average)
+
+
+def _seed(seed: int, epoch: int) -> int:
+    """One 63-bit seed for (seed, epoch), without collisions between neighbouring seeds."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int, device: str) -> Iterator[None]:
+    """The global random state of (seed, epoch), and afterwards the one from before."""
+    devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(_seed(seed, epoch))
+        yield
+
+
+@contextmanager
+def _determinism(config: RIGSLConfig) -> Iterator[None]:
+    """Operations that add up in a fixed order, where the configuration asks for them."""
+    if not config.deterministic:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's BLAS starts
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _precision(config: RIGSLConfig, device: str) -> torch.autocast:
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=config.precision == "bf16")

@@ -1,0 +1,114 @@
+"""The predictions of several trainings of one configuration on one split, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rigsl.training import scores
+
+if TYPE_CHECKING:
+    from rigsl.data.corpus import Corpus
+    from rigsl.training.evaluation import Evaluation
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SeedRuns:
+    """What m trainings of one configuration predict for the same U utterances in n dialogues.
+
+    Raises:
+        ValueError: the parts do not fit together.
+    """
+
+    predicted: Integers  #: [m, U], index into `classes`
+    labels: Integers  #: [U], index into `classes`
+    offsets: Integers  #: [n + 1]: dialogue i is utterances offsets[i]:offsets[i + 1]
+    classes: tuple[str, ...]
+    seeds: tuple[int, ...]  #: of the m trainings
+
+    def __post_init__(self) -> None:
+        fit = self.predicted.shape == (len(self.seeds), len(self.labels)) and len(self.seeds) > 0
+        cut = (
+            self.offsets[0] == 0
+            and self.offsets[-1] == len(self.labels)
+            and (np.diff(self.offsets) > 0).all()
+        )
+        values = np.concatenate([self.labels, self.predicted.ravel()])
+        if not (fit and cut and values.min() >= 0 and values.max() < len(self.classes)):
+            raise ValueError("predictions, labels and dialogues do not fit together")
+
+    def one(self, index: int) -> SeedRuns:
+        """The training `index` alone."""
+        at = slice(index, index + 1)
+        return SeedRuns(self.predicted[at], self.labels, self.offsets, self.classes, self.seeds[at])
+
+
+def recorded(corpus: Corpus, split: str, runs: Mapping[int, Evaluation]) -> SeedRuns:
+    """The predictions of evaluations of a whole split: seed -> evaluation."""
+    lengths = corpus.lengths[corpus.dialogues(split)]
+    predicted = np.stack([found.log_prob.argmax(axis=1) for found in runs.values()])
+    labels = next(iter(runs.values())).labels
+    return SeedRuns(predicted, labels, np.append(0, np.cumsum(lengths)), corpus.classes, tuple(runs))
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """Fractions, of one training; the F1 of a class that neither occurs nor is predicted is None."""
+
+    weighted_f1: float
+    macro_f1: float
+    accuracy: float
+    f1: dict[str, float | None]
+
+
+def scores_of(runs: SeedRuns) -> list[RunScores]:
+    """The scores of every training."""
+    found = []
+    for predicted in runs.predicted:
+        counts = scores.confusion(runs.labels, predicted, len(runs.classes))
+        single = scores.f1(counts)
+        found.append(
+            RunScores(
+                weighted_f1=float(scores.weighted_f1(counts)),
+                macro_f1=scores.macro_f1(counts),
+                accuracy=scores.accuracy(counts),
+                f1={
+                    name: None if np.isnan(value) else float(value)
+                    for name, value in zip(runs.classes, single, strict=True)
+                },
+            )
+        )
+    return found
+
+
+def confusion(runs: SeedRuns) -> Integers:
+    """What was taken for what, summed over the trainings: [true class, predicted class]"""
+    each = [scores.confusion(runs.labels, predicted, len(runs.classes)) for predicted in runs.predicted]
+    return np.asarray(np.sum(each, axis=0), dtype=np.int64)
+
+
+def dialogue_confusions(runs: SeedRuns) -> Integers:
+    """The confusion matrix of every dialogue and training, [m, n, classes, classes]"""
+    m, n, k = len(runs.seeds), len(runs.offsets) - 1, len(runs.classes)
+    dialogue = np.repeat(np.arange(n), np.diff(runs.offsets))
+    cell = (dialogue * k + runs.labels) * k + runs.predicted  # [m, U], within a training
+    flat = cell + np.arange(m)[:, None] * (n * k * k)
+    return np.bincount(flat.ravel(), minlength=m * n * k * k).reshape(m, n, k, k)
+
+
+def check_paired(winner: SeedRuns, baseline: SeedRuns) -> None:
+    """Whether both were tested on the same utterances.
+
+    Raises:
+        ValueError: they were not.
+    """
+    same = np.array_equal(winner.labels, baseline.labels) and np.array_equal(winner.offsets, baseline.offsets)
+    if not same or winner.classes != baseline.classes:
+        raise ValueError("winner and baseline were not tested on the same utterances")

@@ -1,0 +1,84 @@
+"""Changes to Ray Tune while a search runs: lost workers are counted once, and starting ones may start."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+#: Seconds for a worker to start (imports, on a slow disk) before its trial takes an idle one.
+PATIENCE = 60.0
+
+
+@contextlib.contextmanager
+def count_each_loss_once() -> Iterator[None]:
+    """Let Ray Tune see one lost worker wherever one is lost.
+
+    Of a worker that Ray's memory monitor killed it hears by an error that it does not know, and ends the
+    whole search: "Caught unexpected exception" (air/execution/_internal/actor_manager.py). A worker that dies
+    while it is handed to its next trial counts twice, so that this trial fails at once, and is waited for
+    for ever where that trial is to be tried again (tune/execution/tune_controller.py).
+    """
+    from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.exceptions import RayActorError, RayTaskError
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
+
+    task_failed, actor_failed = RayActorManager._actor_task_failed, TuneController._actor_failed
+
+    def lost(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=str(exception))
+        task_failed(manager, tracked_actor_task, exception)
+
+    def lost_between_trials(controller: Any, tracked_actor: Any, exception: Exception) -> None:
+        trial = controller._actor_to_trial[tracked_actor]
+        if trial in controller._resetting_trials:
+            # As of a worker that had begun: the failure of its task, told next, is the one that counts.
+            controller._resetting_trials.remove(trial)
+            controller._unstage_trial_with_resources(trial)
+            controller._set_trial_status(trial, Trial.RUNNING)
+        actor_failed(controller, tracked_actor, exception)
+
+    RayActorManager._actor_task_failed = lost
+    TuneController._actor_failed = lost_between_trials
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = task_failed
+        TuneController._actor_failed = actor_failed
+
+
+@contextlib.contextmanager
+def patient_workers() -> Iterator[None]:
+    """Let a starting worker start.
+
+    Where a trial ends while another trial's worker is still starting, Ray gives the idle worker to that other
+    trial and throws the starting one away. Short trials then all gather on one worker (measured: one of four
+    places was ever used). Inside this block an idle worker goes to the next new trial instead.
+
+    A trial that waits for a place is not starting: with fewer places than before, because a node was lost, it
+    gets the next idle worker. So does one whose worker does not come up, after a while.
+    """
+    from ray.tune.execution.tune_controller import TuneController
+
+    reuse = TuneController._maybe_reuse_cached_actor
+    since: dict[Any, float] = {}
+
+    def reuse_unless_starting(controller: Any, trial: Any) -> bool:
+        worker = controller._trial_to_actor.get(trial)
+        starting = (
+            worker is not None
+            and trial not in controller._resetting_trials
+            and controller._actor_manager.is_actor_started(worker)
+        )
+        if starting and time.monotonic() - since.setdefault(worker, time.monotonic()) < PATIENCE:
+            return False
+        return bool(reuse(controller, trial))
+
+    TuneController._maybe_reuse_cached_actor = reuse_unless_starting
+    try:
+        yield
+    finally:
+        TuneController._maybe_reuse_cached_actor = reuse

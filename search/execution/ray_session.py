@@ -1,0 +1,126 @@
+"""Ray, started quietly for one study and taken down with everything it wrote.
+
+The environment is set before Ray is imported, because Ray reads parts of it at import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from search.execution.ray_patches import count_each_loss_once
+from search.resources import cluster
+from search.resources.cluster import PRIVATE
+from search.resources.workers import Workers
+from search.run_folder import ROOT
+
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would have Ray copy the environment into every worker
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # print nothing of what nodes tell every driver, such as their end
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ray's would end the study and exit with code 0; ours knows better
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the report of a failure has no score
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's snapshots are never restored
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "600",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
+}
+#: Longest folder name under which Ray's sockets (107 bytes at most) still fit.
+_LONGEST = 40
+
+
+def quiet() -> None:
+    """Set what Ray reads from the environment, unless the user did; silence its loggers."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in ("ray", "ray.tune", "ray.train", "ray.air", "ray._private"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+quiet()
+
+
+@contextlib.contextmanager
+def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> Iterator[None]:
+    """A Ray instance of this study's own, or the cluster at `address`; down again after the block.
+
+    Where the calling program has started Ray itself, that instance is used and left running.
+
+    Raises:
+        UserError: there is no cluster at `address`, or it cannot be used; see `cluster.join`.
+    """
+    # Ray starts one worker after the other where the searcher is not its own; ours asks for no more than fit.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers.count)
+    with count_each_loss_once(), _ray(workers, corpus_bytes, address):
+        yield
+
+
+@contextlib.contextmanager
+def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[None]:
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    if address:
+        with cluster.joined(address):
+            quiet()
+            yield
+        return
+    _let_workers_import()
+    folder = _temporary()
+    try:
+        ray.init(
+            address="local",
+            num_cpus=workers.count * workers.cpus,
+            num_gpus=workers.gpu_total,
+            object_store_memory=max(100_000_000, 2 * corpus_bytes + 50_000_000),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _temp_dir=folder,
+        )
+        quiet()
+        yield
+    finally:
+        ray.shutdown()
+        _remove(folder)
+
+
+def _let_workers_import() -> None:
+    """Ray's workers find this project's packages wherever they are started from."""
+    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+
+
+def _remove(folder: str) -> None:
+    """Ray's processes write their last lines while they go down: try a few times."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not Path(folder).exists():
+            return
+        time.sleep(0.1)
+
+
+def _temporary() -> str:
+    """A folder for Ray's files, named after this process; those of killed searches are removed."""
+    base = Path(tempfile.gettempdir())
+    if len(str(base)) > _LONGEST:
+        base = Path("/tmp")
+    for left in base.glob(f"{PRIVATE}*-*"):
+        number = left.name.split("-")[1]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{PRIVATE}{os.getpid()}-", dir=base)

@@ -1,0 +1,74 @@
+"""A study, ready to run: everything in it was checked before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from rigsl.data.corpus import Corpus
+from search.record.storage import without_password
+from search.resources.workers import Workers
+from search.space.budget import Budget
+from search.space.confirmation import FinalOptions
+from search.space.schedule import Schedule
+from search.space.space import Space
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study, ready to run."""
+
+    name: str
+    folder: Path  #: runs/<study>, absolute
+    resumed: bool
+    space: Space
+    corpus: Corpus  #: with test labels; the search itself gets it without them
+    features: str
+    budget: Budget
+    schedule: Schedule
+    sampler: str
+    seed: int
+    epochs: int
+    workers: Workers
+    tracking_uri: str
+    ray_address: str | None = None
+    storage: str | None = None  #: address of the record's database; None: a journal in the folder
+    record: str = ""  #: the study's name in the storage, where it is not `name`
+    widened_from: str | None = None  #: its name there before its space was widened by this resume
+    final: FinalOptions = field(default_factory=FinalOptions)
+    start_from: Path | None = None  #: folder of a study whose trials this one begins with
+
+    @property
+    def opens(self) -> str:
+        """The study's name in the storage when it is opened: before its space is widened."""
+        return self.widened_from or self.record or self.name
+
+    def options(self) -> dict[str, Any]:
+        """What ``study.toml`` keeps, so that a resume goes on in the same way."""
+        optional = {
+            "storage": None if self.storage is None else without_password(self.storage),
+            "start_from": None if self.start_from is None else str(self.start_from),
+        }
+        limits = {name: value for name, value in dataclasses.asdict(self.budget).items() if value is not None}
+        return {
+            "study": self.name,
+            "dataset": self.space.dataset,
+            "features": self.features,
+            "sampler": self.sampler,
+            "scheduler": self.schedule.name,
+            "seed": self.seed,
+            "epochs": self.epochs,
+            "tracking_uri": without_password(self.tracking_uri),
+            "corpus": self.corpus.content_hash(),
+            "record": self.record or self.name,
+            "budget": limits,
+            "final": dataclasses.asdict(self.final),
+        } | {name: value for name, value in optional.items() if value is not None}
+
+    def options_toml(self) -> str:
+        """`options` as TOML."""
+        return tomli_w.dumps(self.options())

@@ -1,0 +1,53 @@
+"""The names of all files that a study leaves: ``runs/STUDY`` and ``runs/STUDY/trials/NNNN``.
+
+README, "What a run leaves behind", lists them for users. No other module spells one of these names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: The repository's root, which holds `search`, `rigsl` and `spaces`.
+ROOT = Path(__file__).resolve().parents[1]
+
+# runs/STUDY
+SPACE = "space.toml"  #: what was searched
+STUDY = "study.toml"  #: the study's options; see `Plan.options`
+JOURNAL = "study.journal"  #: the record, unless a database holds it
+LOCK = "study.lock"  #: held locked by the process that runs the study
+ENVIRONMENT = "environment.json"  #: on which machine and versions, one entry for every start
+SYSTEM = "system.jsonl"  #: what the machine did meanwhile
+FINAL = "final.json"  #: finalists, test scores, when test was opened
+PREDICTIONS = "predictions.npz"  #: what winner and baseline predicted on test
+FACTS = "facts.json"  #: what the report needs of the corpus and the winner's graph
+REPORT = "report.html"
+TRIALS = "trials"  #: folder of the trials' folders
+TRAININGS = "final"  #: folder of the trainings of finalists, winner and baseline
+RESULTS = "results.json"  #: in TRAININGS: how they ended
+SCRATCH = ".ray"  #: Ray Tune's own files, while a search runs
+
+# runs/STUDY/best
+BEST = "best"
+METRICS = "metrics.json"
+RERUN = "rerun.sh"
+OFFICIAL = "official_command.txt"
+CARD = "README.md"
+NEXT_SPACE = "space_next.toml"
+
+# runs/STUDY/trials/NNNN, and likewise a training's folder in TRAININGS
+CONFIG = "config.toml"
+CURVE = "epochs.jsonl"  #: one line an epoch
+MODEL = "model"  #: checkpoint folder of the best epoch
+STATE = "state.pt"  #: from which an interrupted training goes on
+SNAPSHOTS = "state-*.pt"  #: from which children of population based training begin
+ERROR = "error.txt"  #: traceback of a failure
+
+
+def snapshot_name(epoch: int) -> str:
+    """The file, in a trial's folder, with its state after `epoch`."""
+    return f"state-{epoch:04d}.pt"
+
+
+def trial_folder(run: Path, number: int) -> Path:
+    """Where trial `number` of the run folder `run` keeps its state, its curve and its best model."""
+    return run / TRIALS / f"{number:04d}"

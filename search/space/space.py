@@ -1,0 +1,158 @@
+"""A search space as data: a TOML file -> fixed values, searched parameters, start points, schedule, budgets.
+
+Everything in the file is checked when it is read; afterwards a `Space` can only draw valid configurations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rigsl.config import RIGSLConfig, from_mapping, read_toml
+from rigsl.errors import UserError
+from search.space.budget import Budget, read_budget
+from search.space.confirmation import FinalOptions, read_final
+from search.space.parameter import FORBIDDEN, Parameter, read_parameter
+from search.space.schedule import Schedule, read_schedule
+
+if TYPE_CHECKING:
+    import optuna
+
+SECTIONS = {"study", "fixed", "space", "start", "scheduler", "budget", "final"}
+
+
+@dataclass(frozen=True)
+class Space:
+    """What one study may try."""
+
+    path: Path
+    dataset: str
+    features: str
+    fixed: Mapping[str, Any]
+    parameters: Mapping[str, Parameter]  #: in the order of the file: a condition names an earlier one
+    starts: tuple[dict[str, Any], ...]  #: tried first, in this order; the first is the baseline
+    schedule: Schedule
+    budgets: Mapping[str, Budget]  #: "cpu" and "gpu"
+    final: FinalOptions
+    content_hash: str
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """Draw the active parameters, in the order of the file (define-by-run)."""
+        params: dict[str, Any] = {}
+        for name, parameter in self.parameters.items():
+            if parameter.active(params):
+                params[name] = parameter.suggest(trial)
+        return params
+
+    def enqueue_starts(self, study: optuna.Study) -> None:
+        """Make the start points the next trials of `study`, those that it has had already left out."""
+        for start in self.starts:
+            study.enqueue_trial(start, skip_if_exists=True)
+
+    def config(self, params: Mapping[str, Any], seed: int, **overrides: Any) -> RIGSLConfig:
+        """The configuration of a trial: the fixed values, `params`, the seed, and the overrides of a run."""
+        return from_mapping({**self.fixed, **params, "seed": seed, **overrides}, str(self.path))
+
+
+def read_space(path: Path) -> Space:
+    """Read and check a space file.
+
+    Raises:
+        UserError: the file is missing, is no TOML, or something in it is wrong; file and key are named.
+    """
+    content = read_toml(path)
+    if unknown := set(content) - SECTIONS:
+        raise UserError(f"{path}: [{min(unknown)}] is not a section; they are {', '.join(sorted(SECTIONS))}")
+    study = _table(content, "study", {"dataset", "features"}, path)
+    fixed = _read_fixed(_table(content, "fixed", None, path), path)
+    parameters = _read_parameters(_table(content, "space", None, path), fixed, path)
+    space = Space(
+        path=path,
+        dataset=_text(study, "dataset", path),
+        features=_text(study, "features", path),
+        fixed=fixed,
+        parameters=parameters,
+        starts=_read_starts(content.get("start", []), parameters, path),
+        schedule=read_schedule(_table(content, "scheduler", None, path), path),
+        budgets={
+            kind: read_budget(table, f"{path}: [budget.{kind}]")
+            for kind, table in _table(content, "budget", {"cpu", "gpu"}, path).items()
+        },
+        final=read_final(content.get("final", {}), f"{path}: [final]"),
+        content_hash=hashlib.sha256(json.dumps(content, sort_keys=False).encode()).hexdigest()[:12],
+    )
+    space.config(space.starts[0] if space.starts else {}, seed=0)
+    return space
+
+
+def _table(content: dict[str, Any], name: str, keys: set[str] | None, path: Path) -> dict[str, Any]:
+    table = content.get(name, {})
+    if not isinstance(table, dict):
+        raise UserError(f"{path}: {name} is not a table [{name}]")
+    if keys is not None and (unknown := set(table) - keys):
+        raise UserError(
+            f"{path}: [{name}] {min(unknown)}: is not a key here; they are {', '.join(sorted(keys))}"
+        )
+    return table
+
+
+def _text(study: dict[str, Any], key: str, path: Path) -> str:
+    if not isinstance(study.get(key), str) or not study[key]:
+        raise UserError(f"{path}: [study] {key}: is missing or not a text")
+    return str(study[key])
+
+
+def _read_fixed(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    if "seed" in table:
+        raise UserError(f"{path}: [fixed] seed: {FORBIDDEN['seed']}")
+    config = from_mapping(table, f"{path}: [fixed]")
+    return {name: getattr(config, name) for name in table}
+
+
+def _read_parameters(table: dict[str, Any], fixed: dict[str, Any], path: Path) -> dict[str, Parameter]:
+    parameters: dict[str, Parameter] = {}
+    for name, entry in table.items():
+        where = f"{path}: [space.{name}]"
+        if name in fixed:
+            raise UserError(f"{where}: {name} stands in [fixed], too; remove one of the two")
+        parameter = read_parameter(name, entry, where)
+        for other, values in (parameter.when or {}).items():
+            if other not in parameters:
+                raise UserError(f"{where}.when: '{other}' is not a parameter that stands before {name}")
+            for value in values:
+                if not parameters[other].contains(value):
+                    raise UserError(f"{where}.when: {other} = {value!r} is never drawn")
+        parameters[name] = parameter
+    if not parameters:
+        raise UserError(f"{path}: [space] names no parameter; there is nothing to search")
+    return parameters
+
+
+def _read_starts(starts: Any, parameters: dict[str, Parameter], path: Path) -> tuple[dict[str, Any], ...]:
+    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+        raise UserError(f"{path}: start is not a list of tables [[start]]")
+    return tuple(
+        _read_start(start, parameters, f"{path}: [[start]] {index}")
+        for index, start in enumerate(starts, start=1)
+    )
+
+
+def _read_start(start: dict[str, Any], parameters: dict[str, Parameter], where: str) -> dict[str, Any]:
+    point: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        if not parameter.active(point):
+            if name in start:
+                raise UserError(f"{where}: {name} does not exist under the other values (its when)")
+            continue
+        if name not in start:
+            raise UserError(f"{where}: {name} is missing; a start point names every parameter")
+        if not parameter.contains(start[name]):
+            raise UserError(f"{where}: {name} = {start[name]!r} is outside {parameter.describe()}")
+        point[name] = float(start[name]) if parameter.kind == "float" else start[name]
+    if unknown := set(start) - set(parameters):
+        raise UserError(f"{where}: '{min(unknown)}' is not a parameter of [space]")
+    return point

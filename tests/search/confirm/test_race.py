@@ -1,0 +1,148 @@
+"""The best mean over fresh seeds wins, and nobody runs on who cannot win."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+from scipy import stats
+
+from rigsl.config import RIGSLConfig
+from search.confirm.race import (
+    LEVEL,
+    Finalist,
+    Race,
+    identity,
+    pooled_deviation,
+    top,
+    upper_bound,
+)
+from search.confirm.trainings import Result
+
+SEEDS = (11, 12, 13)
+
+
+def finalists(*scores: float) -> list[Finalist]:
+    """Finalists whose search scores are these."""
+    return [
+        Finalist(number, RIGSLConfig(lr=10.0 ** -(number + 2)), {}, score, True)
+        for number, score in enumerate(scores)
+    ]
+
+
+def run(race: Race, score) -> list[tuple[int, int]]:
+    """Run a race one job at a time; returns (trial, seed) in the order of the jobs."""
+    order = []
+    while (job := race.next()) is not None:
+        one = next(one for one in race.finalists if identity(job.config) == one.key)
+        order.append((one.trial, job.config.seed))
+        value = score(one.trial, job.config.seed)
+        race.ended(job, Result(value, 5, 3, "" if value is not None else "diverged"))
+    return order
+
+
+def test_every_finalist_gets_every_seed_and_the_best_mean_wins() -> None:
+    race = Race(finalists(0.9, 0.8, 0.7), SEEDS)
+    noise = {11: 0.01, 12: -0.01, 13: 0.0}
+    wobble = {(0, 11): 0.02, (1, 12): 0.02, (2, 13): 0.02}
+    order = run(race, lambda trial, seed: 0.5 + noise[seed] + wobble.get((trial, seed), 0) + 0.001 * trial)
+    assert order == [(trial, seed) for seed in SEEDS for trial in range(3)]
+    assert race.winner().trial == 2
+    assert [one.trial for one in race.ranked()] == [2, 1, 0]
+
+
+def test_one_lucky_seed_does_not_win() -> None:
+    race = Race(finalists(0.9, 0.5), SEEDS)
+    scores = {(0, 11): 0.60, (0, 12): 0.50, (0, 13): 0.50, (1, 11): 0.55, (1, 12): 0.55, (1, 13): 0.55}
+    run(race, lambda trial, seed: scores[trial, seed])
+    assert race.winner().trial == 1
+
+
+def test_equal_means_go_to_the_lower_spread() -> None:
+    race = Race(finalists(0.9, 0.5), (11, 12))
+    scores = {(0, 11): 0.75, (0, 12): 0.25, (1, 11): 0.5, (1, 12): 0.5}
+    run(race, lambda trial, seed: scores[trial, seed])
+    assert race.winner().trial == 1
+
+
+def test_who_cannot_win_any_more_is_stopped_and_who_can_goes_on() -> None:
+    seeds = range(1, 9)
+    rng = np.random.default_rng(0)
+    noise = {key: 0.002 * rng.normal() for key in itertools.product(range(4), seeds)}
+    level = {0: 0.600, 1: 0.606, 2: 0.55, 3: 0.40}
+    race = Race(finalists(0.6, 0.6, 0.6, 0.6), seeds)
+    order = run(race, lambda trial, seed: level[trial] + noise[trial, seed])
+    ran = {trial: sum(one == trial for one, _ in order) for trial in level}
+    assert ran[1] == 8
+    assert ran[2] < 8
+    assert ran[3] <= 3
+    assert race.winner().trial == 1
+    assert "behind trial" in race.finalists[3].stopped
+
+
+def test_the_race_rarely_stops_the_truly_best() -> None:
+    lost = 0
+    for study in range(60):
+        noise = np.random.default_rng(study).normal(scale=0.01, size=(4, 9))
+        race = Race(finalists(*[0.5] * 4), range(1, 7))
+        run(race, lambda trial, seed, noise=noise: 0.5 + 0.004 * (trial == 3) + noise[trial, seed])
+        lost += bool(race.finalists[3].stopped)
+    assert lost <= 6, "the best is given up in one of ten such close races at most"
+
+
+def test_a_failed_seed_costs_the_final() -> None:
+    race = Race(finalists(0.9, 0.5), SEEDS)
+    run(race, lambda trial, seed: None if (trial, seed) == (0, 12) else 0.9 - 0.1 * trial)
+    assert race.winner().trial == 1
+    assert "seed 12: diverged" in race.finalists[0].failure
+    assert race.finalists[0].to_dict(SEEDS, False)["state"] == "failed"
+
+
+def test_nobody_wins_where_all_fail() -> None:
+    race = Race(finalists(0.9, 0.5), SEEDS)
+    run(race, lambda trial, seed: None)
+    assert race.winner() is None
+
+
+def test_the_bound_is_that_of_a_paired_t_interval_for_two() -> None:
+    one, leader = finalists(0.5, 0.5)
+    one.scores = {1: 0.50, 2: 0.53, 3: 0.49, 4: 0.51}
+    leader.scores = {1: 0.55, 2: 0.52, 3: 0.57, 4: 0.55}
+    difference = np.array([one.scores[seed] - leader.scores[seed] for seed in one.scores])
+    interval = stats.ttest_1samp(difference, 0, alternative="less").confidence_interval(LEVEL)
+    assert upper_bound(one, leader, [one, leader]) == pytest.approx(interval.high)
+
+
+def test_the_pooled_deviation_is_the_residual_of_two_factors() -> None:
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(4, 5))
+    group = finalists(*[0.5] * 4)
+    for one, row in zip(group, table, strict=True):
+        one.scores = dict(enumerate(row))
+    residual = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
+    deviation, freedom = pooled_deviation(group)
+    assert freedom == 3 * 4
+    assert deviation == pytest.approx(np.sqrt((residual**2).sum() / 12))
+    assert pooled_deviation([dataclasses.replace(group[0], scores={1: 0.5})]) is None
+
+
+def test_the_top_are_distinct_configurations_by_score() -> None:
+    study = optuna.create_study(direction="maximize")
+    lr = {"lr": FloatDistribution(1e-5, 1.0)}
+    for value, score, state in (
+        (0.1, 0.5, TrialState.COMPLETE), (0.2, 0.6, TrialState.PRUNED), (0.1, 0.55, TrialState.COMPLETE),
+        (0.3, 0.6, TrialState.COMPLETE), (0.4, None, TrialState.FAIL),
+    ):  # fmt: skip
+        done = state == TrialState.COMPLETE
+        study.add_trial(
+            create_trial(
+                state=state, value=score if done else None, params={"lr": value}, distributions=lr,
+                intermediate_values={} if score is None else {1: score},
+            )
+        )  # fmt: skip
+    configs = {trial.number: RIGSLConfig(lr=trial.params["lr"]) for trial in study.trials}
+    assert [(one.trial, one.complete) for one in top(study, configs, 5)] == [(3, True), (1, False), (2, True)]
+    assert len(top(study, configs, 2)) == 2

@@ -1,0 +1,127 @@
+"""A worker survives its trials, and nothing of one trial reaches the next."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.execution import trainable
+from search.execution.trainable import TrialWorker, WorkerOptions
+from search.record.learning_curve import read_curve
+from search.run_folder import ERROR, MODEL, STATE
+from search.space.space import read_space
+from tests.helpers.toy_study import make_corpus, write_home
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict:
+    space = read_space(write_home(tmp_path / "home", epochs=3) / "space.toml")
+    return space.config(space.starts[0], seed=1).to_dict()
+
+
+@pytest.fixture
+def worker(tmp_path: Path, config: dict, monkeypatch: pytest.MonkeyPatch) -> TrialWorker:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = TrialWorker.__new__(TrialWorker)  # Ray's own constructor wants a cluster; it only calls setup
+    made.setup(
+        {"number": 0, "config": config},
+        make_corpus(),
+        WorkerOptions(trials=tmp_path / "trials", device="cpu", threads=1),
+    )
+    return made
+
+
+def run(worker: TrialWorker) -> list[dict]:
+    reports = [worker.step()]
+    while not reports[-1]["done"]:
+        reports.append(worker.step())
+    return reports
+
+
+def test_a_whole_trial_reports_every_epoch_and_keeps_its_files(worker: TrialWorker, tmp_path: Path) -> None:
+    reports = run(worker)
+    assert [report["epoch"] for report in reports] == [1, 2, 3]
+    assert [report["ended"] for report in reports] == ["", "", "by itself"]
+    folder = tmp_path / "trials" / "0000"
+    assert [line["epoch"] for line in read_curve(folder)] == [1, 2, 3]
+    assert (folder / MODEL / "model.safetensors").is_file()
+
+
+def test_a_second_trial_in_the_same_worker_is_as_in_a_fresh_one(worker: TrialWorker, config: dict) -> None:
+    first = run(worker)
+    assert worker.reset_config({"number": 1, "config": config | {"lr": 0.05}})
+    run(worker)
+    assert worker.reset_config({"number": 2, "config": config})
+    again = run(worker)
+    assert [_numbers(report) for report in again] == [_numbers(report) for report in first]
+
+
+def test_an_interrupted_trial_tells_its_last_epoch_again_and_goes_on(
+    worker: TrialWorker, config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainable, "SAVING_SHARE", 0)  # save after every epoch, however short
+    whole = run(worker)
+    worker.reset_config({"number": 1, "config": config})
+    worker.step()
+    worker.step()
+    worker.reset_config({"number": 1, "config": config})
+    rest = run(worker)
+    assert [report["epoch"] for report in rest] == [2, 3]
+    assert _numbers(rest[-1]) == _numbers(whole[-1])
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (trainable.TrainingDiverged("the loss is not finite in epoch 2"), "diverged: the loss is not finite"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory: OutOfMemoryError"),
+        (MemoryError(), "out of memory: MemoryError"),
+        (IndexError("index 7 is out of range\nmore"), "crashed: IndexError: index 7 is out of range"),
+    ],
+)
+def test_a_failure_is_a_report_and_the_worker_goes_on(
+    worker: TrialWorker,
+    config: dict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
+) -> None:
+    worker.step()
+
+    def fail(training: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainable.Training, "step", fail)
+        report = worker.step()
+    assert (report["done"], report["ended"]) == (True, "failed")
+    assert report["reason"].startswith(reason)
+    assert "\n" not in report["reason"]
+    assert (tmp_path / "trials" / "0000" / ERROR).is_file()
+    worker.reset_config({"number": 1, "config": config})
+    assert run(worker)[-1]["ended"] == "by itself"
+
+
+def test_a_trial_that_reaches_the_target_ends_by_itself(worker: TrialWorker, tmp_path: Path) -> None:
+    worker.options = WorkerOptions(trials=tmp_path / "trials", device="cpu", threads=1, target=1e-6)
+    assert run(worker)[-1]["best_weighted_f1"] > 0
+
+
+def test_the_state_is_not_taken_from_another_configuration(
+    worker: TrialWorker, config: dict, tmp_path: Path
+) -> None:
+    worker.step()
+    worker.cleanup()  # what it writes in the background is written
+    assert (tmp_path / "trials" / "0000" / STATE).is_file()
+    worker.reset_config({"number": 0, "config": config | {"lr": 0.02}})
+    assert worker.step()["epoch"] == 1
+
+
+def test_the_corpus_is_read_only(worker: TrialWorker) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        worker.corpus.features["l"][0] = 0
+
+
+def _numbers(report: dict) -> dict:
+    return {name: value for name, value in report.items() if "seconds" not in name and name != "metrics/time"}

@@ -1,0 +1,67 @@
+"""A second study's space lies around the good trials of the first."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from search.export.narrow import write_next_space
+from search.run_folder import NEXT_SPACE
+from search.space.distributions import distribution
+from search.space.space import Space, read_space
+from tests.helpers.toy_study import write_home
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> tuple[Path, Space]:
+    home = write_home(tmp_path / "home")
+    folder = home / "runs" / "one"
+    (folder / "best").mkdir(parents=True)
+    (folder / "space.toml").write_bytes((home / "space.toml").read_bytes())
+    return folder, read_space(folder / "space.toml")
+
+
+def study_of(space: Space, *points: tuple[dict, float]) -> optuna.Study:
+    study = optuna.create_study(direction="maximize")
+    for params, score in points:
+        kinds = {name: distribution(space.parameters[name]) for name in params}
+        study.add_trial(
+            create_trial(state=TrialState.COMPLETE, value=score, params=params, distributions=kinds)
+        )
+    return study
+
+
+def point(lr: float, gumbel: bool = False, depth: int = 1) -> dict:
+    params = {"lr": lr, "num_L": depth, "use_gumbel": gumbel}
+    return params | ({"tau": 0.3} if gumbel else {})
+
+
+def test_ranges_shrink_to_the_good_trials_with_a_margin(run) -> None:
+    folder, space = run
+    good = [(point(lr, gumbel=True), 0.6) for lr in (2e-3, 3e-3, 4e-3, 5e-3, 6e-3)]
+    bad = [(point(lr, gumbel=False, depth=2), 0.1) for lr in (1e-4, 9e-2, 5e-2, 2e-4, 3e-4, 4e-4, 6e-4)]
+    path = write_next_space(folder, space, study_of(space, *good, *bad), good[1][0])
+    assert path == folder / "best" / NEXT_SPACE
+    found = read_space(path)
+    lr = found.parameters["lr"]
+    assert 1e-3 < lr.low <= 2e-3
+    assert 6e-3 <= lr.high < 1.2e-2
+    assert found.fixed["use_gumbel"] is True, "the only value of all good trials"
+    assert found.parameters["tau"].when is None
+    assert found.starts[0]["lr"] == 3e-3
+
+
+def test_a_parameter_that_no_good_trial_has_is_gone(run) -> None:
+    folder, space = run
+    good = [(point(lr), 0.6) for lr in (2e-3, 3e-3, 4e-3, 5e-3, 6e-3)]
+    bad = [(point(lr, gumbel=True), 0.1) for lr in (1e-4, 9e-2, 5e-2, 2e-4, 3e-4)]
+    found = read_space(write_next_space(folder, space, study_of(space, *good, *bad), good[0][0]))
+    assert "tau" not in found.parameters
+    assert found.fixed["use_gumbel"] is False
+
+
+def test_nothing_is_written_from_few_trials(run) -> None:
+    folder, space = run
+    assert write_next_space(folder, space, study_of(space, (point(1e-3), 0.5)), point(1e-3)) is None
+    assert not (folder / "best" / NEXT_SPACE).exists()

@@ -1,0 +1,79 @@
+"""optuna-dashboard shows a study while it runs, from a journal and from a database."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search import run_folder
+from search.record import lock
+from tests.helpers.played_study import ByHand
+from tests.helpers.toy_study import write_home
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def asked(url: str) -> Any:
+    """The JSON at `url`, as soon as somebody answers there."""
+    for _ in range(1200):
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.URLError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} never answered")
+
+
+def polls() -> Iterator[None]:
+    """Chances for something to come true within a minute: the dashboard keeps what it read for seconds."""
+    for _ in range(300):
+        yield
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("storage", "shown"),
+    [
+        (None, lambda home: str(home / "runs" / "one" / "study.journal")),
+        ("sqlite:///record.db", lambda home: f"sqlite:///{home}/record.db"),
+    ],
+)
+def test_the_dashboard_shows_a_running_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str | None, shown: Callable[[Path], str]
+) -> None:
+    home = write_home(tmp_path / "home")
+    monkeypatch.chdir(home)
+    made, port = ByHand(home, "http://127.0.0.1:9", storage=storage), free_port()
+    program = str(Path(sys.executable).with_name("optuna-dashboard"))
+    with lock.held(made.folder / run_folder.LOCK):
+        made.play([], 3, last="running")
+        command = [program, "--server", "wsgiref", "--port", str(port), "--quiet", shown(home)]
+        dashboard = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            api = f"http://127.0.0.1:{port}/api/studies"
+            (summary,) = asked(api)["study_summaries"]
+            assert summary["study_name"] == "one"
+            detail = f"{api}/{summary['study_id']}"
+            trials = asked(detail)["trials"]
+            assert [trial["state"] for trial in trials] == ["Pruned", "Complete", "Running"]
+            curve = [(value["step"], value["value"]) for value in trials[2]["intermediate_values"]]
+            assert curve == list(made.study.trials[2].intermediate_values.items())
+            made.play([], 2)
+            states = ["Pruned", "Complete", "Pruned", "Complete"]
+            assert any([trial["state"] for trial in asked(detail)["trials"]] == states for _ in polls())
+        finally:
+            dashboard.kill()
+            dashboard.wait()

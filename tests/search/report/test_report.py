@@ -1,0 +1,296 @@
+"""The report of a study: what it says of every kind of study, and that it needs nothing else."""
+
+import dataclasses
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from search.record import record
+from search.report import importance
+from search.report.clock import search_seconds
+from search.report.sections.classes import row_shares
+from search.report.sections.edges import at_edges, beyond
+from search.report.sections.trials import grouped
+from search.report.trial_views import as_scored, good
+from search.report.write import rebuild, study_claim, write_report
+from search.space.parameter import Parameter
+from tests.helpers.run_folders import (
+    BEGIN,
+    make_export,
+    make_final,
+    make_plan,
+    make_study,
+    watch,
+)
+from tests.helpers.toy_study import make_corpus
+
+PICTURES = {"history.png", "winner-baseline.png", "finalists.png", "confusion.png", "importance.png"}
+
+
+def own(page: str) -> str:
+    """The page without plotly.js, which is a library of other people."""
+    return re.sub(r"<head>.*</head>", "", page, flags=re.DOTALL)
+
+
+def said(page: str) -> str:
+    """The words of a page."""
+    text = re.sub(r"<script.*?</script>", " ", own(page), flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text).replace("&nbsp;", " "))
+
+
+def report_of(folder: Path, states: str, **options) -> str:
+    """The words of the report of a study without a last stage."""
+    plan = make_plan(folder, **options)
+    study = make_study(plan, states)
+    return said(write_report(plan, study, make_export(plan, study)).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_forests():
+    """Seconds less, and the same of what is tested here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importance, "TREES", 8)
+        patch.setattr(importance, "SHUFFLES", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a whole study: 24 trials, finalists, a test."""
+    plan = make_plan(tmp_path_factory.mktemp("runs"), "whole")
+    study = make_study(plan, "cppcpfcrpcpcpcppcpcpcpcc")
+    make_final(plan, study)
+    watch(plan, 200, gpus=1)
+    write_report(plan, study, make_export(plan, study))
+    return plan.folder
+
+
+def test_a_whole_study_is_told(finished: Path) -> None:
+    text = said((finished / "report.html").read_text(encoding="utf-8"))
+    final = json.loads((finished / "final.json").read_text(encoding="utf-8"))["test"]
+    f1, interval = final["winner"]["weighted_f1"], final["winner"]["interval"]
+    gap = final["difference"]["bootstrap"]["interval"]
+    for part in (
+        f"{100 * f1['mean']:.2f} ± {100 * f1['std']:.2f} % (mean ± standard deviation of 3 trainings",
+        f"95 % interval {100 * interval['low']:.2f} to {100 * interval['high']:.2f} %",
+        f"{100 * gap['low']:+.2f}".replace("-", "\u2212"),
+        "by the mean of 3 fresh seeds among 4 finalists, and test was opened once, afterwards",
+        "selected on test, optimistic",
+        "Regression to the mean: on average the search scores stand 1.23 points above",
+        ": cannot win any more",
+        "predefined edges, on average over its layers",
+        "same configuration as trial 0",
+        "stopped by the scheduler after epoch 2",
+        "python run_search.py --rerun runs/whole/best",
+        "PED-ANOVA asks what tells",
+        "GPU 0",
+        "0123456789abcdef",
+    ):
+        assert part in text, part
+    assert "Not drawn" not in text
+    assert {path.name for path in finished.glob("*.png")} == PICTURES
+
+
+def test_the_page_needs_nothing_else_and_escapes_what_it_shows(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert page.count("plotly.js v") == 1
+    assert not re.findall(r"""(?:src|href|action)\s*=\s*["'](?!#)|@import|url\(|https?:""", own(page))
+    assert "crashed: ValueError: &lt;script&gt;alert(" in page
+    assert "<script>alert(" not in page
+    assert "alert(5)</script>" not in page
+
+
+def test_a_report_is_made_again_from_the_folder_alone(finished: Path, tmp_path: Path) -> None:
+    first = said((finished / "report.html").read_text(encoding="utf-8"))
+    for name in ("report.html", *PICTURES):
+        (finished / name).unlink()
+    again = said(rebuild(finished).read_text(encoding="utf-8"))
+    made = re.compile(r"Made .* from the record")
+    assert made.sub("", again) == made.sub("", first)
+    assert {path.name for path in finished.glob("*.png")} == PICTURES
+
+
+def test_a_second_opening_of_test_is_said_wherever_a_test_score_stands(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    study = make_study(plan, "cc")
+    make_final(plan, study, openings=2)
+    page = write_report(plan, study, make_export(plan, study)).read_text(encoding="utf-8")
+    assert "test was opened 2 times, so that this number is no longer a first look" in said(page)
+    assert "The test split was opened 2 times for this study." in said(page)
+    for part in ("result", "classes"):
+        section = page.split(f'<section id="{part}">')[1].split("</section>")[0]
+        assert "winner (test opened 2 times)" in section
+        assert re.search(r"<figcaption>[^<]*test opened 2 times", section)
+    once = report_of(tmp_path / "once", "cc")
+    assert "opened 2 times" not in once
+
+
+@pytest.mark.parametrize(
+    ("states", "sentence"),
+    [
+        ("", "None of 0 trials finished an epoch; there is no result."),
+        ("fff", "None of 3 trials finished an epoch; there is no result."),
+        ("c", "The best of 1 trial on MELD-tiny, trial 0, reaches a weighted F1 of"),
+        ("p", "trial 0 (stopped before its last epoch), reaches a weighted F1 of"),
+        ("cc", "it is one training (seed 0), so that its spread is not known."),
+    ],
+)
+def test_few_trials_give_an_honest_page(tmp_path: Path, states: str, sentence: str) -> None:
+    text = report_of(tmp_path, states)
+    assert sentence in text
+    scored = len(states.replace("f", ""))
+    assert f"Importance is computed from 10 trials with different scores on; there are {scored}." in text
+    assert "Ranges are judged from 10 trials with a score on" in text
+    assert ("No trial has a score." in text) == (scored == 0)
+    assert ("This needs 2 trials with a score" in text) == (scored < 2)
+    assert ("No trial has ended." in text) == (states == "")
+    assert ("There was nothing to train again." in text) == (scored == 0)
+    assert "Not drawn" not in text
+    assert {path.name for path in (tmp_path / "one").glob("*.png")} == {"history.png"}
+
+
+def test_a_class_that_validation_lacks_is_named(tmp_path: Path) -> None:
+    corpus = make_corpus()
+    rows = corpus.rows(corpus.dialogues("dev"))
+    labels = np.array(corpus.labels)
+    labels[rows] = np.where(labels[rows] == 2, 0, labels[rows])
+    text = report_of(tmp_path, "cc", corpus=dataclasses.replace(corpus, labels=labels))
+    assert "No utterance of validation is fear: how well that is recognised had no part in any choice" in text
+    assert "No utterance of the training split" not in text
+
+
+def test_a_class_that_does_not_occur_has_no_shares() -> None:
+    assert row_shares([[3, 1], [0, 0]]) == [[0.75, 0.25], [None, None]]
+
+
+def test_a_result_that_the_search_has_left_behind_says_so(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    study = make_study(plan, "cc")
+    write_report(plan, study, make_export(plan, study))
+    make_study(plan, "ccc", seed=1)
+    text = said(rebuild(plan.folder).read_text(encoding="utf-8"))
+    assert "3 trials ended after this result was made; they have no part in it." in text
+
+
+def test_no_baseline_and_the_baseline_as_the_winner_are_told(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    study = make_study(plan, "cc")
+    final = make_final(plan, study)
+    final["test"] |= {"baseline": None, "difference": None, "validation": {"winner": [0.5, 0.5, 0.5]}}
+    changed = final | {"baseline": None, "paper": None}
+    (plan.folder / "final.json").write_text(json.dumps(changed), encoding="utf-8")
+    exported = make_export(plan, study)
+    text = said(write_report(plan, study, exported).read_text(encoding="utf-8"))
+    assert "with no baseline beside it" in text
+    assert "Not drawn" not in text
+    same = changed | {"baseline": final["winner"]}
+    (plan.folder / "final.json").write_text(json.dumps(same), encoding="utf-8")
+    assert "the baseline itself reaches" in study_claim(plan, study, exported)
+
+
+def test_trials_that_were_stopped_count_with_their_best_score(tmp_path: Path) -> None:
+    study = make_study(make_plan(tmp_path), "cprf")
+    view = as_scored(study, 100).get_trials(deepcopy=False)
+    assert [trial.number for trial in view] == [0, 1]
+    assert [trial.value for trial in view] == [100 * record.score(trial) for trial in study.trials[:2]]
+    assert study.trials[1].state == TrialState.PRUNED
+
+
+def test_importance_finds_what_matters_and_nothing_in_noise(tmp_path: Path) -> None:
+    found = importance.measure(make_study(make_plan(tmp_path, "real"), "c" * 24))
+    assert found.order[0] == "lr"
+    assert "lr" in found.fanova.beyond_chance
+    assert found.left_out == ["tau"]
+    assert sum(found.ped_anova.shares.values()) == pytest.approx(1)
+    plan = make_plan(tmp_path, "noise")
+    study = record.open_record(plan.folder, plan.name)
+    rng = np.random.default_rng(1)
+    ranges = {name: FloatDistribution(0, 1) for name in ("a", "b", "c")}
+    for _ in range(20):
+        params = {name: float(rng.random()) for name in ranges}
+        study.add_trial(create_trial(value=float(rng.random()), params=params, distributions=ranges))
+    noise = importance.measure(study)
+    assert not noise.ped_anova.beyond_chance
+    assert not noise.fanova.beyond_chance
+
+
+def test_parameters_at_an_edge_are_found_and_can_be_widened() -> None:
+    lr = Parameter("lr", "float", 1e-4, 1e-2, log=True)
+    dropout = Parameter("dropout", "float", 0.0, 0.6)
+    layers = Parameter("num_L", "int", 1, 3)
+    width = Parameter("hidden_dim", "choice", values=(128, 64, 96))
+    kind = Parameter("class_weight", "choice", values=("none", "sqrt", "inverse"))
+    trials = [
+        create_trial(
+            value=0.5,
+            params={
+                "lr": 9e-3,
+                "dropout": 0.01,
+                "num_L": 1 + i % 3,
+                "hidden_dim": 128,
+                "class_weight": "none",
+            },
+            distributions={
+                name: _range(one) for name, one in _named(lr, dropout, layers, width, kind).items()
+            },
+        )
+        for i in range(6)
+    ]
+    found = {edge.parameter.name: edge for edge in at_edges([lr, dropout, layers, width, kind], trials)}
+    assert set(found) == {"lr", "dropout", "hidden_dim"}
+    assert (found["lr"].side, found["lr"].there, found["lr"].wider) == ("high", 6, pytest.approx(0.03))
+    assert (found["dropout"].side, found["dropout"].wider) == ("low", None)  # below 0 there is none
+    assert (found["hidden_dim"].end, found["hidden_dim"].wider) == (128, 256)
+    assert beyond(layers, "high") == 4
+    assert beyond(layers, "low") is None
+    assert beyond(dataclasses.replace(dropout, high=0.9), "high") == 0.95
+
+
+def _named(*parameters: Parameter) -> dict[str, Parameter]:
+    return {parameter.name: parameter for parameter in parameters}
+
+
+def _range(parameter: Parameter):
+    from search.space.distributions import distribution
+
+    return distribution(parameter)
+
+
+def test_good_trials_are_the_best_fifth_of_enough(tmp_path: Path) -> None:
+    assert good(make_study(make_plan(tmp_path, "few"), "c" * 9)) == []
+    study = make_study(make_plan(tmp_path, "many"), "cp" * 20)
+    best = good(study)
+    scores = sorted((record.score(trial) for trial in study.trials), reverse=True)
+    assert [record.score(trial) for trial in best] == scores[:8]
+
+
+def test_reasons_that_differ_in_numbers_are_one() -> None:
+    given = [
+        ("pruned", "stopped by the scheduler after epoch 3", 4),
+        ("pruned", "stopped by the scheduler after epoch 3", 2),
+        ("pruned", "stopped: trial 12 follows", 5),
+        ("pruned", "stopped: trial 14 follows", 6),
+        ("failed", "out of memory", 1),
+    ]
+    assert grouped(given) == [
+        ("failed", "out of memory", [1]),
+        ("pruned", "stopped by the scheduler after epoch 3", [2, 4]),
+        ("pruned", "stopped: trial \u2026 follows", [5, 6]),
+    ]
+
+
+def test_a_pause_before_a_resume_takes_no_time() -> None:
+    def ended(start: int, end: int):
+        trial = create_trial(value=0.5)
+        trial.datetime_start, trial.datetime_complete = (BEGIN + timedelta(seconds=s) for s in (start, end))
+        return trial
+
+    trials = [ended(10, 20), ended(10, 40), ended(3610, 3630)]
+    assert search_seconds(trials, [BEGIN, BEGIN + timedelta(hours=1)]) == [20, 40, 70]
+    assert search_seconds(trials, []) == [10, 30, 3620]

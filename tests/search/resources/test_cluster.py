@@ -1,0 +1,273 @@
+"""A cluster of real Ray nodes that was started elsewhere; some are lost in mid-search."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from rigsl.errors import UserError
+from search.execution import node_watch as carrying
+from search.execution.searcher import StudySearcher
+from search.plan.new_study import prepare
+from search.plan.options import Wishes
+from search.record import record
+from search.record.learning_curve import read_curve
+from search.resources import cluster
+from search.resources.workers import plan_workers
+from search.study import run
+from tests.helpers.ray_nodes import HEAD, RayNodes
+from tests.helpers.toy_study import write_home
+
+NODES = ("127.0.0.3", "127.0.0.4")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[RayNodes]:
+    """A head without cores, and two nodes with two cores each."""
+    made = RayNodes()
+    try:
+        for host in NODES:
+            made.start(host)
+        yield made
+    finally:
+        ray.shutdown()
+        made.close()
+
+
+@pytest.fixture
+def no_ray_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine on which nobody has started Ray."""
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", frozenset)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@contextlib.contextmanager
+def listening(answer: bytes | None) -> Iterator[str]:
+    """Something that is no Ray: says nothing (None), or the same to everybody."""
+    with socket.create_server(("127.0.0.9", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(100)
+                        connection.sendall(answer or b"")
+
+        if answer is not None:
+            threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.9:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("address", ["nonsense", "host:port", "ray://127.0.0.1:10001", ""])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UserError, match="is not auto or HOST:PORT"):
+        cluster.join(address)
+
+
+def test_an_address_where_no_cluster_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(None) as closed:
+        pass
+    with pytest.raises(UserError, match=r"no Ray cluster answers at .* \(Connection refused\)"):
+        cluster.join(closed)
+    with pytest.raises(UserError, match=r"no Ray cluster answers at no-such-host\.invalid:6379"):
+        cluster.join("no-such-host.invalid:6379")
+    with (
+        listening(b"HTTP/1.1 400 Bad Request\r\n\r\n") as other,
+        pytest.raises(UserError, match="is no Ray cluster"),
+    ):
+        cluster.join(other)
+    monkeypatch.setattr(cluster, "ANSWER", 0.2)
+    with (
+        listening(None) as silent,
+        pytest.raises(UserError, match=r"no Ray cluster answers at .* \(timed out\)"),
+    ):
+        cluster.join(silent)
+    assert not ray.is_initialized()
+
+
+@pytest.mark.usefixtures("no_ray_here")
+def test_auto_without_a_cluster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="no Ray cluster runs here; start one with ray start --head"):
+        cluster.join("auto")
+    with listening(None) as stopped:
+        monkeypatch.setenv("RAY_ADDRESS", stopped)
+    with pytest.raises(UserError, match="no Ray cluster answers at"):
+        cluster.join("auto")
+
+
+def test_a_cluster_that_cannot_be_used_is_refused(nodes: RayNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("ray._private.utils.compute_version_info", lambda: ("1.2.3", "3.11.0"))
+        with pytest.raises(UserError, match=r"Version mismatch: .* Ray: 1\.2\.3 Python: 3\.11\.0"):
+            cluster.join(nodes.address)
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil, "process_iter", lambda attributes: iter(()))
+        with pytest.raises(
+            UserError, match=f"this machine is no node .* ray start --address={nodes.address}"
+        ):
+            cluster.join(nodes.address)
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "PRIVATE", Path(nodes.folder).name)
+        with pytest.raises(UserError, match="only another search's own Ray runs here"):
+            cluster.join(nodes.address)
+    assert not ray.is_initialized()
+
+
+def test_the_nodes_decide_how_many_workers_there_are(
+    nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    found = cluster.read_nodes("auto", tmp_path / "runs")
+    assert not ray.is_initialized()
+    assert list(tmp_path.iterdir()) == [], "nothing is written before a search starts"
+    assert {node.name.split("(")[1]: node.cores for node in found} == {
+        f"{HEAD})": 0,
+        **{f"{host})": 2 for host in NODES},
+    }
+    wishes = {"device": None, "count": None, "gpus": None, "share": 0.5, "nodes": found}
+    workers = plan_workers(cpus=None, **wishes)
+    assert (workers.count, workers.device, workers.cpus, workers.nodes) == (4, "cpu", 1, 2)
+    assert plan_workers(cpus=2, **wishes).count == 2
+    with pytest.raises(UserError, match="--workers 5: the cluster carries 4 such trials at a time"):
+        plan_workers(cpus=None, **(wishes | {"count": 5}))
+    with pytest.raises(UserError, match="--cpus-per-trial 3: the cluster has only 2 cores on one machine"):
+        plan_workers(cpus=3, **wishes)
+    with pytest.raises(UserError, match="--device cuda: the cluster has no GPU"):
+        plan_workers(cpus=None, **(wishes | {"device": "cuda"}))
+
+
+def test_a_folder_that_a_node_does_not_see_is_refused(
+    nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "VISIBLE", 0.1)
+    runs = os.open(tmp_path, os.O_RDONLY)
+    try:
+        # A folder under a name that only this process can follow.
+        with pytest.raises(UserError, match=r"node .* \(127.0.0.[34]\) does not see /proc/self/fd"):
+            cluster.read_nodes(nodes.address, Path(f"/proc/self/fd/{runs}/runs"))
+    finally:
+        os.close(runs)
+    with pytest.raises(UserError, match="--runs-dir /proc/runs: /proc cannot be written"):
+        cluster.read_nodes(nodes.address, Path("/proc/runs"))
+    assert not ray.is_initialized()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_node_that_lacks_a_package_is_named(
+    nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Ray lets workers import from the driver's folder
+    monkeypatch.setattr(cluster, "_look", absent)  # this module is not among the packages that travel
+    expected = r"node .* \(127.0.0.[34]\) cannot run a trial: ModuleNotFoundError: No module named 'tests'"
+    with pytest.raises(UserError, match=expected):
+        cluster.read_nodes(nodes.address, tmp_path)
+
+
+def absent(probe: str) -> None:
+    """A task that no node can import."""
+
+
+class PowerCut:
+    """Kills the node of the first trial that finishes its fifth epoch."""
+
+    def __init__(self, nodes: RayNodes, trials: Path) -> None:
+        self.nodes, self.trials = nodes, trials
+        self.killed = ""
+        #: Of the trials on that node that had a state to go on from: one is being written while
+        #: the next epoch runs.
+        self.first_lines: dict[int, dict] = {}
+        self.hosts: dict[int, str] = {}
+
+    def result(self, number: int, result: dict) -> None:
+        self.hosts[number] = result["node_ip"]
+        if not self.killed and result["epoch"] == 5:
+            self.killed = result["node_ip"]
+            self.nodes.kill(self.killed)
+            there = [number for number, host in self.hosts.items() if host == self.killed]
+            lines = {one: read_curve(self.trials / f"{one:04d}") for one in there}
+            self.first_lines = {one: known[0] for one, known in lines.items() if len(known) > 2}
+
+
+@pytest.mark.soak
+def test_a_lost_node_costs_no_trial(nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = write_home(tmp_path / "home", epochs=40)
+    monkeypatch.chdir(home)
+    plan = prepare(
+        Wishes(
+            trials=6,
+            minutes=5,
+            workers=3,
+            ray_address=nodes.address,
+            study="s",
+            scheduler="none",
+            space=home / "space.toml",
+            data_dir=home / "data",
+            tracking_uri=f"sqlite:///{home}/mlflow.db",
+            finalists=0,
+            test_seeds=0,
+        )
+    )
+    assert plan.workers.describe() == "3 on CPU of 2 nodes, 1 thread each"
+    cut, hear = PowerCut(nodes, plan.folder / "trials"), StudySearcher.on_trial_result
+
+    def on_trial_result(searcher: StudySearcher, trial_id: str, result: dict) -> None:
+        hear(searcher, trial_id, result)
+        cut.result(searcher.live[trial_id].trial.number, result)
+
+    monkeypatch.setattr(StudySearcher, "on_trial_result", on_trial_result)
+    outcome = run(plan)
+    trials = record.begun(record.read_record(plan.folder))
+    reasons = [trial.user_attrs.get(record.REASON) for trial in trials]
+    assert outcome.counts == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}, (
+        outcome.ending,
+        reasons,
+    )
+    (left,) = {*NODES} - {cut.killed}
+    assert Counter(trial.user_attrs[record.HASH] for trial in trials).most_common(1)[0][1] == 1
+    for trial in trials:
+        lines = read_curve(plan.folder / "trials" / f"{trial.number:04d}")
+        assert [line["epoch"] for line in lines] == sorted(trial.intermediate_values) == list(range(1, 41))
+    assert cut.first_lines
+    for number, line in cut.first_lines.items():
+        assert trials[number].user_attrs["host"].endswith(f"({left})")
+        # Its time, too, is that of the first attempt: the trial went on and did not begin anew.
+        assert read_curve(plan.folder / "trials" / f"{number:04d}")[0] == line
+    assert not ray.is_initialized()
+
+
+def test_what_nodes_tell_every_driver_is_not_printed() -> None:
+    code = (
+        "from search import runtime; from ray._private.ray_logging import stdout_deduplicator as out; "
+        "print(out.deduplicate({'lines': ['The node has been marked dead'], 'pid': 'raylet', 'ip': '', "
+        "'is_err': False, 'job': None})[0]['lines'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cluster.ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_search_without_nodes_ends(nodes: RayNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrying, "EVERY", 0.0)
+    monkeypatch.setattr(carrying, "MISSED", 0.0)
+
+    def search(cpus: int) -> None:
+        callback = carrying.Carrying(nodes.address, cpus, 0.0)
+        for step in range(3):
+            callback.on_step_begin(step, [])
+
+    with cluster.joined(nodes.address):
+        search(2)
+        with pytest.raises(UserError, match="has no node left that carries a trial"):
+            search(3)

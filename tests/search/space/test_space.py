@@ -1,0 +1,138 @@
+"""A space file is checked when it is read, and afterwards only valid configurations come out of it."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from rigsl.config import RIGSLConfig
+from rigsl.errors import UserError
+from search.run_folder import ROOT
+from search.space.space import read_space
+
+GOOD = """
+[study]
+dataset = "MELD"
+features = "open"
+[fixed]
+modals = "ld"
+[space.lr]
+type = "float"
+low = 1e-4
+high = 1e-2
+log = true
+[space.use_gumbel]
+type = "choice"
+values = [true, false]
+[space.gumbel_k]
+type = "choice"
+values = [1, 4]
+when = { use_gumbel = true }
+[space.dropout]
+type = "float"
+low = 0.0
+high = 0.6
+step = 0.1
+[[start]]
+lr = 1e-3
+use_gumbel = true
+gumbel_k = 4
+dropout = 0.3
+[budget.cpu]
+trials = 5
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "space.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("[space.lr]", "[space.learning_rate]", "learning_rate"),
+        ("low = 1e-4", "low = 1e-1", "[space.lr]"),
+        ("low = 1e-4", "low = 0.0", "lr"),
+        ("high = 1e-2", "high = 5.0", "[space.lr].high"),
+        ("high = 1e-2", 'high = "much"', "[space.lr].high"),
+        ("log = true", "log = true\nstep = 0.1", "[space.lr].step"),
+        ("log = true", "logarithmic = true", "logarithmic"),
+        ("step = 0.1", "step = 0.25", "[space.dropout].step"),
+        ("values = [1, 4]", "values = []", "[space.gumbel_k].values"),
+        ("values = [1, 4]", "values = [1, 4, 4]", "[space.gumbel_k].values"),
+        ("values = [1, 4]", "values = [1, 4.5]", "[space.gumbel_k].values"),
+        ("when = { use_gumbel = true }", "when = { dropout = 0.3 }", "[space.gumbel_k].when"),
+        ("when = { use_gumbel = true }", "when = { gumbel = true }", "[space.gumbel_k].when"),
+        ("when = { use_gumbel = true }", "when = { use_gumbel = 3 }", "[space.gumbel_k].when"),
+        ('modals = "ld"', 'modals = "ld"\nlr = 1e-3', "[space.lr]"),
+        ('modals = "ld"', 'modals = "xy"', "modals"),
+        ('modals = "ld"', "seed = 3", "seed"),
+        ("[space.dropout]\ntype", "[space.seed]\ntype", "seed"),
+        ("[space.dropout]\ntype", "[space.epochs]\ntype", "epochs"),
+        ("lr = 1e-3", "lr = 1.0", "[[start]] 1: lr"),
+        ("gumbel_k = 4\n", "", "[[start]] 1: gumbel_k"),
+        ("use_gumbel = true\ngumbel_k = 4", "use_gumbel = false\ngumbel_k = 4", "[[start]] 1: gumbel_k"),
+        ("dropout = 0.3", "dropout = 0.3\ntau = 0.2", "tau"),
+        ("trials = 5", "trials = 0", "[budget.cpu] trials"),
+        ("trials = 5", "hours = 5", "[budget.cpu] hours"),
+        ("[budget.cpu]", '[scheduler]\nname = "fast"\n[budget.cpu]', "[scheduler] name"),
+        (
+            "[budget.cpu]",
+            '[scheduler]\nname = "median"\nreduction = 2\n[budget.cpu]',
+            "[scheduler] reduction",
+        ),
+        ("[budget.cpu]", "[weather]\nrain = 1\n[budget.cpu]", "[weather]"),
+        ('dataset = "MELD"', "", "[study] dataset"),
+        ("[study]", "[study", "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_named_by_file_and_key(tmp_path: Path, old: str, new: str, key: str) -> None:
+    assert old in GOOD
+    path = written(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(UserError) as caught:
+        read_space(path)
+    assert key in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_conditional_parameter_exists_only_under_its_condition(tmp_path: Path) -> None:
+    space = read_space(written(tmp_path, GOOD))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    drawn = [space.suggest(study.ask()) for _ in range(40)]
+    assert {params["use_gumbel"] for params in drawn} == {True, False}
+    for params in drawn:
+        assert ("gumbel_k" in params) == params["use_gumbel"]
+        config = space.config(params, seed=7)
+        assert config.seed == 7
+        assert config.gumbel_k == params.get("gumbel_k", RIGSLConfig().gumbel_k)
+
+
+def test_equal_content_has_an_equal_hash(tmp_path: Path) -> None:
+    first = read_space(written(tmp_path, GOOD)).content_hash
+    assert read_space(written(tmp_path, "# a comment\n" + GOOD)).content_hash == first
+    assert read_space(written(tmp_path, GOOD.replace("1e-2", "2e-2"))).content_hash != first
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "spaces").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_spaces_of_the_project_are_sound(path: Path) -> None:
+    space = read_space(path)
+    assert space.starts, "the first start point is the baseline"
+    assert set(space.budgets) == {"cpu", "gpu"}
+
+
+def test_the_published_meld_configuration_is_the_first_trial_of_the_official_space() -> None:
+    space = read_space(ROOT / "spaces" / "meld.toml")
+    config = space.config(space.starts[0], seed=44751)
+    # The command says windowp = windowf = 10, which the official code never reads: it links all pairs.
+    published = RIGSLConfig(
+        modals="avl", hidden_dim=512, norm="None", base_model="GRU", batch_size=16, class_weight="inverse",
+        denoise_dropout=0.0, dropout=0.4, epochs=40, gamma=-0.95, zeta=1.05, gumbel_k=4, l2=3e-5,
+        link_loss_coff=0.1, link_loss_epoch=10, lr=1e-4, nb_features_dim=64, nodeformer_dropout=0.3,
+        nodeformer_heads=8, num_K=3, num_L=2, penalty_weight_coff=5e-4, seed=44751, tau=0.4, temperature=1.0,
+        use_gumbel=True, use_residue=True, use_residue_denoise=True, use_residue_nodeformer=True,
+        use_jk_nodeformer=False, windowp=-1, windowf=-1, focal_gamma=0.5,
+    )  # fmt: skip
+    assert config == published

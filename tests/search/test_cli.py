@@ -1,0 +1,204 @@
+"""The real command line, as users call it: signals, kills, two at once, mistakes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search import run_folder
+from search.record import lock, record
+from search.run_folder import ROOT
+from tests.helpers.toy_study import write_home
+from tests.search.test_study import mlflow_runs
+
+OPTIONS = ("--space", "space.toml", "--data-dir", "data")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return write_home(tmp_path / "home", epochs=60)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "run_search.py"), *arguments]
+
+
+def start(home: Path, *arguments: str) -> subprocess.Popen:
+    with (home / "output.txt").open("ab") as file:
+        return subprocess.Popen(
+            command(*arguments), cwd=home, stdout=file, stderr=file, start_new_session=True
+        )
+
+
+def wait_for(home: Path, process: subprocess.Popen, condition, seconds: float = 300) -> None:
+    """Wait until the record of the only study in `home` fulfils `condition`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, (home / "output.txt").read_text(encoding="utf-8")
+        for journal in home.glob("runs/*/study.journal"):
+            try:
+                if condition(record.read_record(journal.parent)):
+                    return
+            except (ValueError, KeyError):  # read in the middle of a line
+                pass
+        time.sleep(0.1)
+    raise AssertionError((home / "output.txt").read_text(encoding="utf-8"))
+
+
+def in_the_middle(done: int):
+    """So many trials have ended, and another one is in its third epoch."""
+
+    def condition(study) -> bool:
+        running = record.running(study)
+        return len(record.finished(study)) >= done and any(len(t.intermediate_values) >= 3 for t in running)
+
+    return condition
+
+
+def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(home: Path) -> None:
+    process = start(home, *OPTIONS, "--trials", "4", "--scheduler", "none", "--study", "s")
+    wait_for(home, process, in_the_middle(1))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    killed = record.read_record(home / "runs" / "s").trials
+    process = start(home, "--resume", "s", "--data-dir", "data")
+    wait_for(home, process, in_the_middle(len([t for t in killed if t.state.is_finished()]) + 1))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(300) == 130
+    assert "python run_search.py --resume s" in (home / "output.txt").read_text(encoding="utf-8")
+    interrupted = record.read_record(home / "runs" / "s").trials
+    process = start(home, "--resume", "s", "--data-dir", "data")
+    assert process.wait(400) == 0
+    final = record.read_record(home / "runs" / "s").trials
+    assert [trial.number for trial in final] == list(range(4))
+    for earlier in (killed, interrupted):
+        for old, new in zip(earlier, final, strict=False):
+            assert old.params.items() <= new.params.items()  # a kill may come between two of a proposal
+            assert old.intermediate_values.items() <= new.intermediate_values.items()
+            if old.state.is_finished():
+                assert (old.value, old.datetime_complete) == (new.value, new.datetime_complete)
+    assert all(sorted(trial.intermediate_values) == list(range(1, 61)) for trial in final)
+    runs = mlflow_runs(home)
+    assert len(runs["study"]) == 1
+    assert sorted(int(one.data.tags["trial"]) for one in runs["trial"]) == list(range(4))
+    assert {one.info.status for one in runs["study"] + runs["trial"]} == {"FINISHED"}
+
+
+def test_a_second_process_on_one_study_is_refused(
+    home: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import run_search
+    from search.plan.new_study import prepare
+    from search.plan.options import Wishes
+
+    monkeypatch.chdir(home)
+    plan = prepare(Wishes(study="s", space=home / "space.toml", data_dir=home / "data"))
+    plan.folder.mkdir(parents=True)
+    record.open_record(plan.folder, plan.name)
+    (plan.folder / "study.toml").write_text(plan.options_toml(), encoding="utf-8")
+    (plan.folder / "space.toml").write_bytes((home / "space.toml").read_bytes())
+    before = sorted(home.rglob("*"))
+    with lock.held(plan.folder / run_folder.LOCK):
+        assert run_search.main(["--resume", "s", "--data-dir", "data"]) == 2
+    said = capsys.readouterr().err
+    assert "being run by another process" in said
+    assert str(os.getpid()) in said
+    assert said.count("\n") == 1
+    assert sorted(home.rglob("*")) == sorted([*before, plan.folder / run_folder.LOCK])
+
+
+def test_two_searches_at_once_do_not_disturb_each_other(home: Path) -> None:
+    both = [start(home, *OPTIONS, "--trials", "2", "--epochs", "3", "--workers", "1") for _ in range(2)]
+    output = home / "output.txt"
+    assert [process.wait(400) for process in both] == [0, 0], output.read_text(encoding="utf-8")
+    assert "warning" not in output.read_text(encoding="utf-8")
+    folders = sorted((home / "runs").iterdir())
+    assert len(folders) == 2
+    studies = [record.read_record(folder) for folder in folders]
+    assert [record.counts(study)["running"] for study in studies] == [0, 0]
+    assert [len(record.begun(study)) for study in studies] == [2, 2]
+    runs = mlflow_runs(home)
+    assert len(runs["study"]) == 2
+    assert len(runs["trial"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--trials", "0"], "--trials"),
+        (["--time-budget", "soon"], "--time-budget"),
+        (["--target", "65"], "--target"),
+        (["--sampler", "magic"], "--sampler"),
+        (["--scheduler", "magic"], "--scheduler"),
+        (["--features", "secret"], "secret"),
+        (["--features", "official"], "official"),
+        (["--dataset", "FRIENDS"], "FRIENDS"),
+        (["--space", "nowhere.toml"], "nowhere.toml"),
+        (["--space", "wrong.toml"], "wrong.toml"),
+        (["--gpus-per-trial", "0.5"], "--gpus-per-trial"),
+        (["--device", "cuda"], "--device cuda"),
+        (["--workers", "0"], "--workers"),
+        (["--study", "../elsewhere"], "--study"),
+        (["--gpus-per-trial", "some"], "--gpus-per-trial some"),
+        (["--gpu-hours", "1"], "--gpu-hours"),
+        (["--storage", "study.db"], "--storage study.db"),
+        (["--start-from", "nothing"], "--start-from nothing"),
+        (["--resume", "nothing"], "--resume nothing"),
+        (["--status", "nothing"], "--status nothing"),
+        (["--sync", "nothing"], "--sync nothing"),
+        (["--report", "nothing"], "--report nothing"),
+        (["--compare", "nothing", "else"], "--compare nothing"),
+        (["--test-seeds", "-1"], "--test-seeds"),
+        (["--protocol", "mine"], "--protocol"),
+        (["--rerun", "nothing"], "--rerun nothing"),
+        (["--tracking-uri", "./mlruns"], "--tracking-uri"),
+        (["--epochs", "0"], "epochs"),
+        (["--seed", "-1"], "seed"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
+    home: Path,
+    arguments: list[str],
+    word: str,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    import run_search
+
+    if torch.cuda.is_available() and ("cuda" in arguments or "--gpus-per-trial" in arguments):
+        pytest.skip("here is a GPU")
+    monkeypatch.chdir(home)
+    (home / "wrong.toml").write_text("[study]\n", encoding="utf-8")
+    before = sorted(home.rglob("*"))
+    options = ["--data-dir", "data"] if {"--space", "--dataset"} & set(arguments) else list(OPTIONS)
+    options = ["--data-dir", "data"] if {"--resume", "--rerun"} & set(arguments) else options
+    options = [] if {"--status", "--sync", "--report", "--compare"} & set(arguments) else options
+    assert run_search.main([*options, *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert word in said
+    assert sorted(home.rglob("*")) == before
+
+
+def test_an_unreadable_option_is_one_sentence_too(home: Path) -> None:
+    done = subprocess.run(command("--trials", "many"), cwd=home, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: argument --trials")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_damaged_corpus_is_one_sentence(home: Path) -> None:
+    (home / "data" / "meld_open.safetensors").write_bytes(b"not a corpus")
+    done = subprocess.run(command(*OPTIONS), cwd=home, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "meld_open.safetensors" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (home / "runs").exists()
+    assert not (home / "mlflow.db").exists()

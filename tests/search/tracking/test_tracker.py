@@ -1,0 +1,402 @@
+"""What MLflow gets of a study: from events, after losses, and from the run folder; without Ray."""
+
+import contextlib
+import shutil
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from rigsl.errors import UserError
+from search import run_folder
+from search.record import learning_curve, lock, record
+from search.tracking import sync as syncing
+from search.tracking import system_metrics
+from search.tracking import tracker as tracking
+from search.tracking.sync import sync
+from search.tracking.system_metrics import Sampler, read_system
+from search.tracking.tracker import Tracker
+from search.tracking.writer import Writer
+from tests.helpers.mlflow_contents import assert_held, runs_at
+from tests.helpers.played_study import ByHand
+from tests.helpers.toy_study import write_home
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without a run: it takes seconds to make."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = write_home(tmp_path / "home")
+    for name in ("mlflow.db", "other.db"):
+        shutil.copy(empty, folder / name)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    for name in ("EVERY", "AGAIN"):
+        monkeypatch.setattr(tracking, name, 0.1)
+    return folder
+
+
+def interrupted(made: ByHand, tracker: Tracker) -> None:
+    made.study.set_user_attr(record.STANDING, "interrupted")
+    tracker.interrupted()
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for something that another thread brings about."""
+    for _ in range(3000):
+        if true():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it never came true")
+
+
+class Ending(Exception):
+    """Ends a block as a crash does."""
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is looked at quickly."""
+    monkeypatch.setattr(system_metrics, "LOOK", 0.02)
+    monkeypatch.setattr(system_metrics, "EVERY", 0.05)
+
+
+def test_every_part_of_a_study_is_in_mlflow_through_interruptions_and_a_crash(home: Path, machine) -> None:
+    uri = f"sqlite:///{home}/mlflow.db"
+    made = ByHand(home, uri)
+    with Tracker(made.plan, made.study) as tracker:
+        made.play([tracker], 3, last="failed")
+        interrupted(made, tracker)
+    assert_held(uri, made.folder)
+    made = ByHand(home, uri)
+    with contextlib.suppress(Ending), Tracker(made.plan, made.study) as tracker:
+        made.play([tracker], 2, last="running")
+        raise Ending
+    assert_held(uri, made.folder)
+    made = ByHand(home, uri)
+    with Tracker(made.plan, made.study) as tracker:
+        made.play([tracker], 2, epochs=4)
+        until(lambda: read_system(made.folder))
+        tracker.done("all done", made.finish())
+    assert tracker.problem is None
+    assert_held(uri, made.folder)
+    assert runs_at(uri)["study"][0].data.metrics["test_weighted_f1"] == pytest.approx(0.31)
+
+
+def test_what_a_killed_study_could_not_send_is_sent_later_and_only_once(home: Path, machine) -> None:
+    away = ByHand(home, "http://127.0.0.1:9")
+    with contextlib.suppress(Ending), Tracker(away.plan, away.study) as tracker:
+        away.play([tracker], 4, last="running")
+        until(lambda: tracker.problem)
+        raise Ending
+    assert "127.0.0.1:9 refuses the connection" in tracker.problem
+    assert tracker.problem.endswith("not sent: the study's run and trials 0, 1, 2, 3")
+    with (away.folder / system_metrics.SYSTEM).open("a") as file:
+        file.write('{"time": 17')
+    uri, told = f"sqlite:///{home}/mlflow.db", []
+    sent = sync(away.folder, uri, told=told.append)
+    assert (sent.problem, sent.runs, told) == (
+        None,
+        5,
+        ["0 of 4 trials are up to date", "4 of 4 trials are up to date"],
+    )
+    assert_held(uri, away.folder)
+    before = snapshot(uri)
+    again = sync(away.folder, uri)
+    assert (again.problem, again.runs, again.metrics, again.files) == (None, 0, 0, 0)
+    assert snapshot(uri) == before
+    made = ByHand(home, uri)
+    with Tracker(made.plan, made.study) as tracker:
+        made.play([tracker], 2)
+        tracker.done("all done", made.finish())
+    assert_held(uri, made.folder)
+    other = f"sqlite:///{home}/other.db"
+    assert sync(made.folder, other).files == 2
+    assert sync(made.folder, other).files == 0
+    assert_held(other, made.folder)
+    assert snapshot(other, times=True) == snapshot(uri, times=True), "sent late, it is the same"
+
+
+def test_epochs_without_a_time_end_with_their_trial(home: Path) -> None:
+    from mlflow import MlflowClient
+
+    made, uri = ByHand(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
+    made.play([Tracker(made.plan, made.study)], 1)
+    folder = run_folder.trial_folder(made.folder, 0)
+    lines = [
+        {name: line[name] for name in line if name != "time"} for line in learning_curve.read_curve(folder)
+    ]
+    learning_curve.write_curve(folder, lines)
+    assert sync(made.folder, uri).problem is None
+    end = int(1000 * made.study.trials[0].datetime_complete.timestamp())
+    history = MlflowClient(uri).get_metric_history(runs_at(uri)["trial"][0].info.run_id, "train_loss")
+    assert [(one.step, one.timestamp) for one in history] == [(1, end - 500), (2, end - 250), (3, end)]
+
+
+def test_the_command_line_says_what_was_sent(
+    home: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import run_search
+
+    monkeypatch.setattr(syncing, "PAUSE", 0.0)
+    made, uri = ByHand(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
+    made.play([], 2)
+    assert run_search.main(["--sync", "one"]) == 1
+    assert "127.0.0.1:9 refuses the connection; not sent: the study's run and trials 0, 1" in said(capsys)
+    assert run_search.main(["--sync", "one", "--tracking-uri", uri]) == 0
+    assert "2 of 2 trials are up to date" in said(capsys)
+    assert_held(uri, made.folder)
+    with lock.held(made.folder / run_folder.LOCK):
+        assert run_search.main(["--sync", "one", "--tracking-uri", uri]) == 2
+    assert "being run by another process" in said(capsys)
+
+
+def said(capsys: pytest.CaptureFixture) -> str:
+    """All that was printed since the last call."""
+    return "".join(capsys.readouterr())
+
+
+def snapshot(uri: str, times: bool = False) -> dict:
+    """Everything that MLflow holds, by name; `times`: of the metrics, too."""
+    from mlflow import MlflowClient
+
+    found = {}
+    for one in [one for kind in runs_at(uri).values() for one in kind]:
+        tags = {name: value for name, value in one.data.tags.items() if name != "mlflow.parentRunId"}
+        history = [
+            (metric.key, metric.step, metric.value, metric.timestamp if times else 0)
+            for name in one.data.metrics
+            for metric in MlflowClient(uri).get_metric_history(one.info.run_id, name)
+        ]
+        found[one.info.run_name] = (
+            tags,
+            one.data.params,
+            one.info.status,
+            one.info.start_time,
+            sorted(history),
+        )
+    return found
+
+
+def test_a_server_that_comes_back_gets_what_it_missed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, uri = ByHand(home, f"sqlite:///{home}/mlflow.db"), f"sqlite:///{home}/mlflow.db"
+    find = Writer.find
+    with Tracker(made.plan, made.study) as tracker:
+        with monkeypatch.context() as away:
+            away.setattr(Writer, "find", lambda writer, **_: find(None))
+            made.play([tracker], 3, last="failed")
+            trials = [run for number, run in tracker.runs.items() if number >= 0]
+            until(lambda: not any(run.entries for run in trials))  # they are in the run folder
+        made.play([tracker], 2)
+        interrupted(made, tracker)
+    assert tracker.problem is None
+    assert_held(uri, made.folder)
+
+
+def test_a_study_that_runs_is_not_synced(home: Path) -> None:
+    made = ByHand(home, f"sqlite:///{home}/mlflow.db")
+    with (
+        lock.held(made.folder / run_folder.LOCK),
+        pytest.raises(UserError, match="being run by another process"),
+    ):
+        sync(made.folder)
+    with pytest.raises(UserError, match="has no trial yet"):
+        sync(made.folder)
+    with pytest.raises(UserError, match="cannot be read"):
+        sync(home / "runs" / "none")
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers everything with an error, or not at all."""
+
+    hanging = threading.Event()
+
+    def answer(self) -> None:
+        if self.hanging.is_set():
+            time.sleep(1.5)  # longer than a request may take
+            return
+        self.send_response(500)
+        self.end_headers()
+
+    do_GET = do_POST = answer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{made.server_port}"
+    made.shutdown()
+
+
+@pytest.mark.parametrize(("hanging", "said"), [(False, "answers with error 500"), (True, "does not answer")])
+def test_a_server_in_trouble_is_named_and_costs_nothing(
+    home: Path, server: str, hanging: bool, said: str
+) -> None:
+    (Server.hanging.set if hanging else Server.hanging.clear)()
+    made = ByHand(home, server)
+    with Tracker(made.plan, made.study) as tracker:
+        made.play([tracker], 2)
+        until(lambda: tracker.problem)
+    assert f"{server} {said}; not sent: the study's run and trials 0, 1" == tracker.problem
+    assert sync(made.folder, f"sqlite:///{home}/mlflow.db").problem is None
+
+
+def test_a_run_whose_answer_was_lost_is_not_made_twice(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    create, asked = MlflowClient.create_run, []
+
+    def late(client: MlflowClient, *arguments, **named):
+        asked.append(named["run_name"])
+        if len(asked) == 3:  # the server hangs; it will see this request later
+            raise MlflowException("timed out")
+        made = create(client, *arguments, **named)
+        if len(asked) == 1:  # it made the run, and the answer did not come in time
+            raise MlflowException("timed out")
+        if len(asked) == 4:  # it sees both
+            create(client, *arguments, **named)
+        return made
+
+    monkeypatch.setattr(MlflowClient, "create_run", late)
+    uri = f"sqlite:///{home}/mlflow.db"
+    made = ByHand(home, uri)
+    with Tracker(made.plan, made.study) as tracker:
+        made.play([tracker], 2)
+        until(lambda: len(asked) == 4)
+        interrupted(made, tracker)
+    assert asked == ["one", "trial 0", "trial 1", "trial 1"]
+    assert tracker.problem is None
+    assert_held(uri, made.folder)
+
+
+def test_a_run_that_the_user_deleted_keeps_nothing_back(home: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{home}/mlflow.db"
+    made = ByHand(home, uri)
+    with Tracker(made.plan, made.study) as tracker:
+        made.play([tracker], 1, last="running")
+        until(lambda: runs_at(uri)["trial"])
+        MlflowClient(uri).delete_run(runs_at(uri)["trial"][0].info.run_id)
+        made.play([tracker], 3)
+        interrupted(made, tracker)
+    assert "deleted" in tracker.problem
+    assert tracker.problem.endswith("not sent: trial 0")
+    assert {one.info.run_name for one in runs_at(uri)["trial"]} == {"trial 1", "trial 2"}
+    assert runs_at(uri)["study"][0].info.status == "KILLED"
+    assert sync(made.folder).problem is None
+    assert_held(uri, made.folder)
+
+
+def test_two_studies_write_to_one_sqlite_file(home: Path) -> None:
+    uri = f"sqlite:///{home}/mlflow.db"
+    both = [ByHand(home, uri, name) for name in ("one", "two")]
+    with Tracker(both[0].plan, both[0].study) as first, Tracker(both[1].plan, both[1].study) as second:
+        threads = [
+            threading.Thread(target=made.play, args=([tracker], 6))
+            for made, tracker in zip(both, (first, second), strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for made, tracker in zip(both, (first, second), strict=True):
+            interrupted(made, tracker)
+    for made, tracker in zip(both, (first, second), strict=True):
+        assert tracker.problem is None
+        assert_held(uri, made.folder)
+
+
+def sample(folder: Path, before: float, lines: int) -> list[dict]:
+    heard: list[dict] = []
+    enough = threading.Event()
+
+    def hear(line: dict) -> None:
+        heard.append(line)
+        if len(heard) == lines:
+            enough.set()
+
+    sampler = Sampler(folder, before, hear)
+    sampler.start()
+    assert enough.wait(30)
+    sampler.stop()
+    return heard
+
+
+def test_system_metrics_go_on_after_a_kill_and_past_a_broken_monitor(
+    tmp_path: Path, machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+
+    def broken(self: DiskMonitor) -> None:
+        raise OSError("no such disk")
+
+    monkeypatch.setattr(DiskMonitor, "collect_metrics", broken)
+    first = sample(tmp_path, 0.0, 2)
+    with (tmp_path / system_metrics.SYSTEM).open("a") as file:
+        file.write('{"time": 17')  # cut off by a kill
+    second = sample(tmp_path, first[-1]["seconds"] + 1.0, 2)
+    kept = read_system(tmp_path)
+    assert kept[: len(first)] == first
+    assert all(line in kept for line in second)
+    seconds = [line["seconds"] for line in kept]
+    assert seconds == sorted(set(seconds))
+    assert {"system/cpu_utilization_percentage", "system/network_receive_megabytes"} <= set(kept[0])
+    assert not any("disk" in name for name in kept[0])
+
+
+def test_every_gpu_is_measured_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.system_metrics.metrics import gpu_monitor
+
+    monkeypatch.setitem(sys.modules, "pynvml", nvml := two_gpus())
+    monkeypatch.setattr(gpu_monitor, "pynvml", nvml, raising=False)
+    monitors = system_metrics.make_monitors()
+    for _ in range(2):
+        system_metrics.look(monitors)
+    found = system_metrics.means(monitors)
+    assert found["system/gpu_0_utilization_percentage"] == 15.0
+    assert found["system/gpu_1_utilization_percentage"] == 75.0
+    assert found["system/gpu_1_memory_usage_percentage"] == 50.0
+    assert not any("power" in name for name in found), "a device that does not say its power"
+
+
+def two_gpus() -> types.ModuleType:
+    """NVIDIA's library on a machine with two devices; the load rises from look to look."""
+    nvml, looks = types.ModuleType("pynvml"), [0, 0]
+
+    class NVMLError(Exception):
+        pass
+
+    def rates(device: int) -> types.SimpleNamespace:
+        looks[device] += 1
+        return types.SimpleNamespace(gpu=(10 if device == 0 else 50) * (looks[device] - 1))
+
+    def power(device: int) -> int:
+        raise NVMLError("not supported")
+
+    nvml.NVMLError = NVMLError
+    nvml.nvmlInit = lambda: None
+    nvml.nvmlDeviceGetCount = lambda: 2
+    nvml.nvmlDeviceGetHandleByIndex = lambda index: index
+    nvml.nvmlDeviceGetMemoryInfo = lambda device: types.SimpleNamespace(used=5e9, total=10e9)
+    nvml.nvmlDeviceGetUtilizationRates = rates
+    nvml.nvmlDeviceGetPowerUsage = power
+    return nvml
