@@ -1,8 +1,9 @@
 """Every hyperparameter of RIGSL in one frozen, validated dataclass.
 
 The names are those of the official command line (github.com/FarisXiong/RIGSL, ``train.py``).
-Search spaces, command-line options and checkpoints are all checked against this file: a
-hyperparameter exists once, here, with its bounds and its one-line explanation.
+Search spaces, command-line options and checkpoints are all checked against this file: each
+hyperparameter is defined once, here, with its bounds and a one-line explanation. docs/model.md
+has the formulas in which they occur.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import tomli_w
 
 from rigsl.errors import UserError
 
-#: Letters of the modalities in the order of a dialogue's nodes (design: all l, then all a, ...).
+#: Letters of the modalities, in the order of a dialogue's nodes: all l, then all a, ...
 MODALITIES = {"l": "text", "a": "audio", "v": "visual", "d": "delivery"}
+#: Backbones of CGS; `rigsl.model.backbones` and `rigsl.memory.model` check that they know the same ones.
+BACKBONES = ("GCN", "GAT", "M3Net", "MMGCN")
 
 
 def _hp(default: Any, help: str, **bounds: Any) -> Any:
@@ -43,8 +46,8 @@ class RIGSLConfig:
     hidden_dim: int = _hp(512, "width d of every node", low=2, high=4096)
     norm: str = _hp("None", "normalisation of the text vectors", choices=("None", "mean", "LN", "BN", "LN2"))
     base_model: str = _hp("GRU", "recurrent network of the encoder", choices=("GRU", "LSTM"))
-    av_using_lstm: bool = _hp(False, "context network for the modalities beside text, too")
-    use_speaker: bool = _hp(True, "speaker network, and speaker embedding on text nodes")
+    av_using_lstm: bool = _hp(False, "context network for the other modalities as well as for text")
+    use_speaker: bool = _hp(True, "speaker network, and speaker embedding on the text nodes")
     dropout: float = _hp(
         0.5, "dropout in the recurrent networks and before the classifier", low=0.0, high=0.95
     )
@@ -56,28 +59,35 @@ class RIGSLConfig:
         "how edges are removed: hard-concrete gates, or sparsemax over a node's incoming edges",
         choices=("hard_concrete", "sparsemax"),
     )
-    backbone: str = _hp("M3Net", "backbone of the sparsified graph", choices=("GCN", "GAT", "M3Net", "MMGCN"))
-    num_L: int = _hp(4, "layers of CGS", low=1, high=64)
+    backbone: str = _hp("M3Net", "graph network on the sparsified graph", choices=BACKBONES)
+    num_L: int = _hp(4, "number of CGS layers", low=1, high=64)
     denoise_dropout: float = _hp(0.4, "dropout before every CGS layer", low=0.0, high=0.95)
     use_residue_denoise: bool = _hp(True, "add a CGS layer's input to its output")
     temperature: float = _hp(2.0, "temperature of the hard-concrete gate", low=0.05, high=20.0)
     anneal_to: float = _hp(
         1.0,
-        "share of `temperature` that is left after anneal_epoch epochs; 1: no annealing",
+        "final temperature as a fraction of `temperature`, after anneal_epoch epochs; 1: no annealing",
         low=0.01,
         high=1.0,
     )
-    anneal_epoch: int = _hp(10, "epochs over which the gate's temperature falls, geometrically", low=1)
-    gamma: float = _hp(-0.95, "lower stretch of the hard-concrete gate", low=-10.0, high=-1e-3)
-    zeta: float = _hp(1.05, "upper stretch of the hard-concrete gate", low=1.0 + 1e-6, high=10.0)
-    windowp: int = _hp(-1, "past utterances that an utterance is linked with; -1: all", low=-1)
-    windowf: int = _hp(-1, "future utterances that an utterance is linked with; -1: all", low=-1)
+    anneal_epoch: int = _hp(10, "epochs over which the gate's temperature is annealed, geometrically", low=1)
+    gamma: float = _hp(
+        -0.95, "lower end of the interval to which the hard-concrete gate is stretched", low=-10.0, high=-1e-3
+    )
+    zeta: float = _hp(
+        1.05,
+        "upper end of the interval to which the hard-concrete gate is stretched",
+        low=1.0 + 1e-6,
+        high=10.0,
+    )
+    windowp: int = _hp(-1, "number of past utterances that an utterance is connected with; -1: all", low=-1)
+    windowf: int = _hp(-1, "number of future utterances that an utterance is connected with; -1: all", low=-1)
     # IGR
     use_igr: bool = _hp(True, "implicit graph relation mining; False: ablation without it")
-    num_K: int = _hp(4, "layers of NodeFormer", low=1, high=64)
-    nodeformer_heads: int = _hp(4, "heads of NodeFormer, each of width hidden_dim", low=1, high=64)
-    nb_features_dim: int = _hp(256, "random features of the softmax kernel", low=1, high=8192)
-    tau: float = _hp(0.25, "temperature of the implicit relations", low=1e-3, high=100.0)
+    num_K: int = _hp(4, "number of NodeFormer layers", low=1, high=64)
+    nodeformer_heads: int = _hp(4, "attention heads of NodeFormer, each of width hidden_dim", low=1, high=64)
+    nb_features_dim: int = _hp(256, "number of random features of the softmax kernel", low=1, high=8192)
+    tau: float = _hp(0.25, "softmax temperature of the implicit relations", low=1e-3, high=100.0)
     use_gumbel: bool = _hp(True, "Gumbel noise on the implicit relations in training")
     gumbel_k: int = _hp(30, "Gumbel samples per node and head", low=1, high=4096)
     nodeformer_dropout: float = _hp(0.4, "dropout in NodeFormer", low=0.0, high=0.95)
@@ -95,21 +105,24 @@ class RIGSLConfig:
     lr: float = _hp(1e-4, "learning rate of Adam", above=0.0, high=1.0)
     l2: float = _hp(3e-5, "weight decay", low=0.0, high=1.0)
     batch_size: int = _hp(32, "dialogues in a batch", low=1)
-    epochs: int = _hp(60, "most epochs", low=1)
-    patience: int = _hp(0, "stop after so many epochs without a better validation score; 0: never", low=0)
+    epochs: int = _hp(60, "maximum number of epochs", low=1)
+    patience: int = _hp(0, "early stopping: epochs without a better validation score; 0: off", low=0)
     ema: float = _hp(
         0.0,
-        "decay of the running mean of the weights that is validated and kept; 0: the weights as they are",
+        "decay of the exponential moving average of the weights, which is validated and kept; 0: no average",
         low=0.0,
         high=0.9999,
     )
-    seed: int = _hp(0, "seed of weights, noise and order", low=0, high=2**31 - 1)
-    precision: str = _hp("fp32", "arithmetic of a training step", choices=("fp32", "bf16"))
+    seed: int = _hp(
+        0, "random seed of the initial weights, the noise and the order of the batches", low=0, high=2**31 - 1
+    )
+    precision: str = _hp("fp32", "floating-point precision of a training step", choices=("fp32", "bf16"))
     deterministic: bool = _hp(
-        False, "on a GPU, too, the same bits every time, at some speed (on the CPU they always are)"
+        False,
+        "bit-identical results on a GPU as well, at the cost of some speed (on the CPU they always are)",
     )
     official_quirks: bool = _hp(
-        False, "reproduce what the official code does to padding, batch position and M3Net's gate"
+        False, "reproduce how the official code treats padding, positions in the batch and M3Net's gate"
     )
 
     def __post_init__(self) -> None:
@@ -119,7 +132,7 @@ class RIGSLConfig:
             raise UserError("use_cgs, use_igr and use_residue are all false; at least one must be true")
 
     def replace(self, **changes: Any) -> RIGSLConfig:
-        """The same configuration with some values changed, checked again."""
+        """A copy with some values changed, checked again."""
         return from_mapping(self.to_dict() | changes, "the change")
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,10 +153,10 @@ FIELDS: dict[str, dataclasses.Field[Any]] = {spec.name: spec for spec in datacla
 
 
 def checked(name: str, value: Any) -> Any:
-    """`value` as field `name` holds it (an int is taken for a float).
+    """`value` as the field `name` stores it (an int becomes a float where a float is wanted).
 
     Raises:
-        UserError: `name` is no hyperparameter, or the value has the wrong type or is out of bounds.
+        UserError: `name` is not a hyperparameter, or the value has the wrong type or is out of bounds.
     """
     if name not in FIELDS:
         raise UserError(
@@ -198,7 +211,7 @@ def _checked_modals(value: str) -> str:
 
 
 def from_mapping(values: Mapping[str, Any], where: str) -> RIGSLConfig:
-    """A configuration from name -> value; what is not named keeps its default.
+    """A configuration from name -> value; fields that are not named keep their default.
 
     Raises:
         UserError: an unknown name or a bad value; the sentence begins with `where`.
@@ -210,7 +223,7 @@ def from_mapping(values: Mapping[str, Any], where: str) -> RIGSLConfig:
 
 
 def from_toml(path: Path) -> RIGSLConfig:
-    """The configuration in a TOML file; a table ``[data]`` in it is not part of it.
+    """The configuration in a TOML file; a table ``[data]`` in the file is ignored.
 
     Raises:
         UserError: the file is missing, is not TOML, or holds an unknown name or a bad value.

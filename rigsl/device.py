@@ -1,4 +1,4 @@
-"""Which device a run uses, checked before anything starts."""
+"""The device of a run, checked before anything starts, and its CPU threads."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rigsl.errors import UserError
+from rigsl.wording import counted
 
 
 def resolve_device(name: str) -> str:
-    """`auto` -> `cuda` where there is a GPU, else `cpu`; another name is checked.
+    """`auto` -> `cuda` where there is a GPU, else `cpu`; any other name is checked.
 
     Raises:
-        UserError: the name is no device, or there is no such device here.
+        UserError: the name is not a device, or this machine has no such device.
     """
     import torch
 
@@ -21,17 +22,20 @@ def resolve_device(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"--device {name}: is no device; take auto, cpu, cuda or cuda:N") from None
+        raise UserError(f"--device {name}: is no device; choose auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {name}: there is no such GPU here ({torch.cuda.device_count()} found)")
+        raise UserError(
+            f"--device {name}: there is no such GPU here ({counted(torch.cuda.device_count(), 'GPU')} found); "
+            "choose another one, or cpu"
+        )
     if device.type not in ("cpu", "cuda"):
-        raise UserError(f"--device {name}: RIGSL runs on cpu and cuda")
+        raise UserError(f"--device {name}: RIGSL runs on cpu and cuda only; choose one of them")
     return name
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch compute with `count` CPU threads in this block."""
+    """Let torch use `count` CPU threads inside this block."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,6 +1,6 @@
-"""Loads models that were registered before the package was divided: MLflow finds this module by its name.
+"""The loader of models that earlier versions registered with MLflow: they name ``rigsl.served`` as loader module.
 
-Such a model names ``rigsl.served`` as its loader module. New ones name `rigsl.inference.served`.
+New models name `rigsl.inference.served`, where the code is.
 """
 
 from rigsl.inference.served import ServedModel, _load_pyfunc

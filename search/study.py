@@ -15,7 +15,7 @@ import optuna
 from rigsl.errors import UserError
 from rigsl.files import write_text
 from search import run_folder
-from search.confirm.evaluation import read_final_record
+from search.confirm.final_record import read_final_record
 from search.confirm.stage import Chosen, Final
 from search.execution import ray_session
 from search.execution.cleanup import Keeper
@@ -94,9 +94,10 @@ def _finish(plan: Plan, study: optuna.Study, chosen: Chosen | None, ending: str)
     study.set_user_attr(record.STANDING, f"finished: {ending}")
     write_report(plan, study, exported)
     if exported is not None:
-        found = read_final_record(plan.folder)
-        write_model_card(plan, exported.metrics, found, study_claim(plan, study, exported))
-        write_next_space(plan.folder, plan.space, study, found["winner"]["params"])
+        final = read_final_record(plan.folder)
+        assert final.winner is not None
+        write_model_card(plan, exported.metrics, final, study_claim(plan, study, exported))
+        write_next_space(plan.folder, plan.space, study, final.winner.params)
     return exported
 
 

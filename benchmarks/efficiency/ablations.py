@@ -1,4 +1,4 @@
-"""Ours with one thing changed: what each part of the search is worth."""
+"""Ablations: the search of run_search.py with one component removed or replaced."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks.efficiency.baselines import Maker, ours
-from benchmarks.efficiency.simulator import Method, RayMethod
-from search.execution.searcher import StudySearcher
+from benchmarks.efficiency.baselines import MethodFactory, ours
+from benchmarks.efficiency.simulator import Method
 from search.samplers.grouped import View
 from search.samplers.imputed_scores import UNCERTAIN, Observed, observe
 from search.samplers.registry import gaussian, make_sampler, seed_of
@@ -23,50 +22,59 @@ from search.space.schedule import Schedule
 from search.space.space import Space
 
 
-def changed(space: Space, workers: int, seed: int, *, starts: bool = True, **options: Any) -> Method:
+def with_options(space: Space, workers: int, seed: int, *, starts: bool = True, **options: Any) -> Method:
     """Ours with other options of `our_method`, or without the space's start points."""
     if not starts:
         space = dataclasses.replace(space, starts=())
     return ours(space, workers, seed, **options)
 
 
-def proposing(
+def with_gp(
     space: Space, workers: int, seed: int, *, view: View = observe, sobol: int = 0, **options: Any
 ) -> Method:
-    """Ours whose process sees a study through `view`, begins with a Sobol sequence, or has `options`."""
-    method = ours(space, workers, seed)
-    assert isinstance(method, RayMethod)
-    searcher = method.searcher
-    assert isinstance(searcher, StudySearcher)
+    """Ours with another Gaussian process sampler.
 
-    def proposer(number: int) -> BaseSampler:
+    Args:
+        space: the search space.
+        workers: number of concurrent trials.
+        seed: of the study.
+        view: how pruned and running trials are presented to the sampler.
+        sobol: number of initial trials from a Sobol sequence.
+        options: of `GaussianSampler`.
+    """
+
+    def make(number: int) -> BaseSampler:
         if number < sobol:
             return make_sampler("qmc", seed, number, space)
         return gaussian(space, seed_of(seed, number), view, **options)
 
-    searcher.proposer = proposer
-    return method
+    return ours(space, workers, seed, make_sampler=make)
 
 
-def as_ranked(study: optuna.Study, most: int) -> optuna.Study:
-    """What Optuna's TPE itself does: pruned trials rank below complete ones, by epoch and then by score."""
+def as_ranked(study: optuna.Study, max_trials: int) -> optuna.Study:
+    """As in Optuna's TPE: pruned trials rank below complete ones, by last epoch and then by score there."""
     ended = _ended(study)
-    complete = {one.number: one.value or 0.0 for one in ended if one.state == TrialState.COMPLETE}
-    pruned = {one.number: max(one.intermediate_values.items()) for one in ended if one.number not in complete}
-    order = sorted(pruned, key=lambda number: pruned[number])
-    return _shown(study, complete | {number: place - len(order) - 1.0 for place, number in enumerate(order)})
+    complete = {trial.number: trial.value or 0.0 for trial in ended if trial.state == TrialState.COMPLETE}
+    last_steps = {
+        trial.number: max(trial.intermediate_values.items())
+        for trial in ended
+        if trial.number not in complete
+    }
+    order = sorted(last_steps, key=lambda number: last_steps[number])
+    ranks = {number: rank - len(order) - 1.0 for rank, number in enumerate(order)}
+    return _with_scores(study, complete | ranks)
 
 
-def _shown(study: optuna.Study, scores: Mapping[int, float]) -> Observed:
-    """The trials that run and, as complete ones, those that have one of `scores`."""
+def _with_scores(study: optuna.Study, scores: Mapping[int, float]) -> Observed:
+    """A view of the running trials, and of those in `scores` (trial number -> score) as complete ones."""
     trials = []
     for trial in study.get_trials(deepcopy=False):
         if trial.state == TrialState.RUNNING:
             trials.append(trial)
         elif trial.number in scores:
-            shown = copy.copy(trial)
-            shown.state, shown.values = TrialState.COMPLETE, [scores[trial.number]]
-            trials.append(shown)
+            completed = copy.copy(trial)
+            completed.state, completed.values = TrialState.COMPLETE, [scores[trial.number]]
+            trials.append(completed)
     return Observed(study, trials)
 
 
@@ -75,58 +83,66 @@ def _ended(study: optuna.Study) -> Sequence[FrozenTrial]:
     return [trial for trial in trials if trial.intermediate_values]
 
 
-def last_scores(study: optuna.Study, most: int) -> optuna.Study:
-    """A pruned trial counts with the score that it had, as under Ray's OptunaSearch."""
-    return _shown(study, {one.number: max(one.intermediate_values.values()) for one in _ended(study)})
+def last_scores(study: optuna.Study, max_trials: int) -> optuna.Study:
+    """As in Ray's OptunaSearch: a pruned trial counts with the score that it had when it was stopped."""
+    scores = {trial.number: max(trial.intermediate_values.values()) for trial in _ended(study)}
+    return _with_scores(study, scores)
 
 
-def all_sure(study: optuna.Study, most: int) -> optuna.Study:
-    """Predicted scores count as much as those of whole trainings."""
-    trials = observe(study, most).get_trials()
+def without_uncertainty(study: optuna.Study, max_trials: int) -> optuna.Study:
+    """Extrapolated scores of pruned trials get no variance of their own: they count as observed ones."""
+    trials = observe(study, max_trials).get_trials()
     for trial in trials:
         trial.user_attrs.pop(UNCERTAIN, None)
     return Observed(study, trials)
 
 
-def complete_only(study: optuna.Study, most: int) -> optuna.Study:
-    """Pruned trials are not seen."""
-    kept = [one for one in _ended(study) if one.state == TrialState.COMPLETE]
-    return _shown(study, {one.number: one.value or 0.0 for one in kept})
+def complete_only(study: optuna.Study, max_trials: int) -> optuna.Study:
+    """Pruned trials are left out."""
+    complete = [trial for trial in _ended(study) if trial.state == TrialState.COMPLETE]
+    return _with_scores(study, {trial.number: trial.value or 0.0 for trial in complete})
 
 
-def highest_rung(study: optuna.Study, most: int, least: int = 10) -> optuna.Study:
-    """BOHB's rule (Falkner et al., ICML 2018): scores of the last epoch that `least` trials have reached."""
+def highest_rung(study: optuna.Study, max_trials: int, min_trials: int = 10) -> optuna.Study:
+    """BOHB's rule (Falkner et al., ICML 2018): scores at the last epoch that `min_trials` have reached."""
     ended = _ended(study)
-    reached = Counter(epoch for one in ended for epoch in one.intermediate_values)
-    epoch = max((epoch for epoch, count in reached.items() if count >= least), default=1)
-    kept = [one for one in ended if epoch in one.intermediate_values]
-    return _shown(study, {one.number: one.intermediate_values[epoch] for one in kept})
+    reached = Counter(epoch for trial in ended for epoch in trial.intermediate_values)
+    epoch = max((epoch for epoch, count in reached.items() if count >= min_trials), default=1)
+    return _with_scores(
+        study,
+        {
+            trial.number: trial.intermediate_values[epoch]
+            for trial in ended
+            if epoch in trial.intermediate_values
+        },
+    )
 
 
-def asha(grace: int, reduction: int) -> Maker:
-    """Ours with other rungs."""
-    return partial(changed, schedule=Schedule("asha", grace=grace, reduction=reduction))
+def asha(grace: int, reduction: int) -> MethodFactory:
+    """Ours with other rungs of ASHA."""
+    return partial(with_options, schedule=Schedule("asha", grace=grace, reduction=reduction))
 
 
-VARIANTS: Mapping[str, Maker] = {
-    "without start points": partial(changed, starts=False),
-    "20 trials before the process": partial(proposing, startup=20),
-    "begun by a Sobol sequence": partial(proposing, sobol=10),
-    "costs do not count": partial(proposing, cost=0.0),
-    "predictions as sure as results": partial(proposing, view=all_sure),
-    "pruned trials as Optuna ranks them": partial(proposing, view=as_ranked),
-    "pruned trials with their last score": partial(proposing, view=last_scores),
-    "pruned trials not seen": partial(proposing, view=complete_only),
-    "scores of the highest full rung (BOHB)": partial(proposing, view=highest_rung),
+#: Name -> ablation; the names are those of the command line and of the tables.
+ABLATIONS: Mapping[str, MethodFactory] = {
+    "without start points": partial(with_options, starts=False),
+    "20 trials before the process": partial(with_gp, startup=20),
+    "begun by a Sobol sequence": partial(with_gp, sobol=10),
+    "costs do not count": partial(with_gp, cost=0.0),
+    "predictions as sure as results": partial(with_gp, view=without_uncertainty),
+    "pruned trials as Optuna ranks them": partial(with_gp, view=as_ranked),
+    "pruned trials with their last score": partial(with_gp, view=last_scores),
+    "pruned trials not seen": partial(with_gp, view=complete_only),
+    "scores of the highest full rung (BOHB)": partial(with_gp, view=highest_rung),
     "grace 1": asha(1, 3),
     "grace 3": asha(3, 3),
     "reduction 2": asha(2, 2),
     "reduction 4": asha(2, 4),
-    "Hyperband": partial(changed, schedule=Schedule("hyperband", grace=1)),
-    "median stopping": partial(changed, schedule=Schedule("median")),
-    "no scheduler": partial(changed, schedule=Schedule("none")),
-    "random proposals": partial(changed, sampler="random"),
-    "CMA-ES": partial(changed, sampler="cmaes"),
-    "TPE": partial(changed, sampler="tpe"),
-    "joint TPE": partial(changed, sampler="joint"),
+    "Hyperband": partial(with_options, schedule=Schedule("hyperband", grace=1)),
+    "median stopping": partial(with_options, schedule=Schedule("median")),
+    "no scheduler": partial(with_options, schedule=Schedule("none")),
+    "random proposals": partial(with_options, sampler="random"),
+    "CMA-ES": partial(with_options, sampler="cmaes"),
+    "TPE": partial(with_options, sampler="tpe"),
+    "joint TPE": partial(with_options, sampler="joint"),
 }

@@ -1,4 +1,7 @@
-"""The methods that ours is compared with, as they are used: each decides for itself, in simulated time."""
+"""The baseline methods, each as its users run it, and the search of run_search.py in the same form.
+
+A method factory makes a method for a search space, a number of workers and a study seed.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,9 @@ from ray.tune.search.optuna import OptunaSearch
 from benchmarks.efficiency.curve_table import meld
 from benchmarks.efficiency.simulator import (
     CONTINUE,
+    PAUSE,
     STOP,
-    Job,
+    Assignment,
     Method,
     RayMethod,
     our_method,
@@ -33,12 +37,12 @@ from search.space.distributions import distribution
 from search.space.schedule import Schedule
 from search.space.space import Space
 
-#: Makes a method for a space, a number of workers and a study's seed.
-Maker = Callable[[Space, int, int], Method]
+#: (search space, number of workers, study seed) -> method.
+MethodFactory = Callable[[Space, int, int], Method]
 
 
 def ours(space: Space, workers: int, seed: int, **options: Any) -> Method:
-    """What run_search.py runs; `options` of `our_method`."""
+    """The search of run_search.py, with `options` of `our_method`."""
     study = optuna.create_study(direction="maximize")
     return our_method(study, space, workers=workers, seed=seed, seconds=_epoch_seconds(), **options)
 
@@ -71,7 +75,7 @@ def _suggest(space: Space, trial: optuna.Trial) -> None:
 
 
 def ray_asha(space: Space, workers: int, seed: int) -> Method:
-    """OptunaSearch with ASHA, grace and reduction as in the space."""
+    """OptunaSearch with ASHA; grace period and reduction factor are those of the space."""
     schedule = space.schedule
     scheduler = ASHAScheduler(
         time_attr="epoch",
@@ -93,43 +97,43 @@ def ray_median(space: Space, workers: int, seed: int) -> Method:
 
 
 class OptunaMethod:
-    """Optuna alone: a sampler and a pruner, told every epoch."""
+    """Optuna without Ray: a sampler, and a pruner that is asked after every epoch."""
 
     def __init__(self, space: Space, seed: int, sampler: BaseSampler, pruner: BasePruner) -> None:
         self.space, self.seed = space, seed
-        # Hyperband draws a trial's bracket from the name.
+        # HyperbandPruner derives a trial's bracket from the study's name.
         self.study = optuna.create_study(
             study_name=f"study {seed}", direction="maximize", sampler=sampler, pruner=pruner
         )
         self.live: dict[str, optuna.Trial] = {}
 
-    def suggest(self) -> Job | None:
+    def suggest(self) -> Assignment | None:
         """The study's next trial."""
         trial = self.study.ask()
         name = f"{trial.number:05d}"
         self.live[name] = trial
-        return Job(name, self.space.config(self.space.suggest(trial), self.seed).to_dict())
+        return Assignment(name, self.space.config(self.space.suggest(trial), self.seed).to_dict())
 
     def report(self, trial: str, result: dict[str, Any]) -> str:
-        """Report, and prune where the pruner says so."""
-        one = self.live[trial]
-        one.report(result[METRIC], result["epoch"])
+        """Report the score to Optuna, and stop the trial if the pruner says so."""
+        live = self.live[trial]
+        live.report(result[METRIC], result["epoch"])
         if result["done"]:
-            self.study.tell(one, result[METRIC])
-        elif one.should_prune():
-            self.study.tell(one, state=optuna.trial.TrialState.PRUNED)
+            self.study.tell(live, result[METRIC])
+        elif live.should_prune():
+            self.study.tell(live, state=optuna.trial.TrialState.PRUNED)
         else:
             return CONTINUE
         del self.live[trial]
         return STOP
 
     def cut_off(self, reason: str) -> None:
-        """Those that still run are left."""
+        """Drop the trials that still run."""
         self.live.clear()
 
 
 def optuna_hyperband(space: Space, workers: int, seed: int) -> Method:
-    """TPE with Optuna's Hyperband, which is how Optuna does BOHB (Falkner et al., ICML 2018)."""
+    """TPE with HyperbandPruner: Optuna's counterpart of BOHB (Falkner et al., ICML 2018)."""
     pruner = HyperbandPruner(min_resource=1, max_resource=_epochs(space), reduction_factor=3)
     return OptunaMethod(space, seed, _tpe(seed, workers), pruner)
 
@@ -137,8 +141,8 @@ def optuna_hyperband(space: Space, workers: int, seed: int) -> Method:
 class DEHBMethod:
     """DEHB (Awad et al., IJCAI 2021) by its authors' library: differential evolution in Hyperband's brackets.
 
-    It lives in the unit cube, whose places are values of the parameters as those of a quasi-random sequence
-    are. A configuration that it promotes is trained anew, as the library has it.
+    DEHB proposes points of the unit cube, which are mapped to parameter values as the points of the Sobol
+    sequence are. A promoted configuration is trained again from its first epoch, as in the library.
     """
 
     def __init__(self, space: Space, seed: int) -> None:
@@ -146,8 +150,8 @@ class DEHBMethod:
         from loguru import logger
 
         self.space, self.seed = space, seed
-        self.distributions = {name: distribution(found) for name, found in space.parameters.items()}
-        with TemporaryDirectory() as folder:  # for a log that nobody reads
+        self.distributions = {name: distribution(parameter) for name, parameter in space.parameters.items()}
+        with TemporaryDirectory() as folder:  # for the library's log file, which is not needed
             self.search = DEHB(
                 dimensions=len(self.distributions), configspace=False, min_fidelity=1,
                 max_fidelity=_epochs(space), eta=3, seed=seed, n_workers=1, save_freq="end",
@@ -155,93 +159,100 @@ class DEHBMethod:
             )  # fmt: skip
             logger.remove()
         self.live: dict[str, dict[str, Any]] = {}
-        self.begun = 0
+        self.started = 0
 
-    def suggest(self) -> Job | None:
+    def suggest(self) -> Assignment | None:
         """The next evaluation."""
-        asked = self.search.ask()
-        name = f"{self.begun:05d}"
-        self.begun += 1
-        self.live[name] = asked
+        evaluation = self.search.ask()
+        name = f"{self.started:05d}"
+        self.started += 1
+        self.live[name] = evaluation
         params: dict[str, Any] = {}
-        shares = dict(zip(self.distributions, asked["config"], strict=True))
+        coordinates = dict(zip(self.distributions, evaluation["config"], strict=True))
         for key, parameter in self.space.parameters.items():
             if parameter.active(params):
-                params[key] = at(self.distributions[key], min(float(shares[key]), 1 - 1e-9))
-        return Job(name, self.space.config(params, self.seed).to_dict())
+                params[key] = at(self.distributions[key], min(float(coordinates[key]), 1 - 1e-9))
+        return Assignment(name, self.space.config(params, self.seed).to_dict())
 
     def report(self, trial: str, result: dict[str, Any]) -> str:
-        """Tell the best score at the end of the evaluation's epochs."""
-        asked = self.live[trial]
-        if result["epoch"] < round(asked["fidelity"]) and not result["done"]:
+        """Report the best score when the evaluation has had its epochs (its fidelity)."""
+        evaluation = self.live[trial]
+        if result["epoch"] < round(evaluation["fidelity"]) and not result["done"]:
             return CONTINUE
-        self.search.tell(asked, {"fitness": -result[METRIC], "cost": result["seconds"]})
+        self.search.tell(evaluation, {"fitness": -result[METRIC], "cost": result["seconds"]})
         return STOP
 
     def cut_off(self, reason: str) -> None:
-        """Those that still run are left."""
+        """Drop the trials that still run."""
         self.live.clear()
 
 
 def dehb(space: Space, workers: int, seed: int) -> Method:
-    """DEHB with its own settings."""
+    """DEHB with its default settings."""
     return DEHBMethod(space, seed)
 
 
 class OneEpochThenBest:
-    """One epoch for `many` random configurations, then the best `few` to the end, and again."""
+    """Rounds of a two-stage screening: one epoch of each of n random configurations, then the best k in full.
 
-    def __init__(self, space: Space, seed: int, many: int = 20, few: int = 3) -> None:
-        self.space, self.seed, self.many, self.few = space, seed, many, few
+    Args:
+        space: the search space.
+        seed: of the study.
+        screened: n, configurations in the first stage of a round.
+        promoted: k, configurations that are trained to the last epoch.
+    """
+
+    def __init__(self, space: Space, seed: int, screened: int = 20, promoted: int = 3) -> None:
+        self.space, self.seed, self.screened, self.promoted = space, seed, screened, promoted
         self.study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-        self.begun = 0
-        self.round: list[str] = []  #: trials of this round that had their first epoch
-        self.first: dict[str, float] = {}
-        self.waiting: list[str] = []  #: the best, to go on
+        self.started = 0
+        self.round: list[str] = []  #: trials of this round whose first epoch has ended
+        self.first_scores: dict[str, float] = {}
+        self.to_resume: list[str] = []  #: promoted trials, paused after their first epoch
         self.configs: dict[str, Mapping[str, Any]] = {}
 
-    def suggest(self) -> Job | None:
-        """A trial to go on with, a new one, or nothing until the round's first epochs are done."""
-        if self.waiting:
-            name = self.waiting.pop(0)
-            return Job(name, self.configs[name])
-        under_way = self.begun - len(self.first)
-        if len(self.round) == self.many and not under_way:
-            self.waiting = sorted(self.round, key=lambda name: -self.first[name])[: self.few]
+    def suggest(self) -> Assignment | None:
+        """A promoted trial or a new one; None while first epochs of a full round are still running."""
+        if self.to_resume:
+            name = self.to_resume.pop(0)
+            return Assignment(name, self.configs[name])
+        running = self.started - len(self.first_scores)
+        if len(self.round) == self.screened and not running:
+            self.to_resume = sorted(self.round, key=lambda name: -self.first_scores[name])[: self.promoted]
             self.round = []
             return self.suggest()
-        if len(self.round) + under_way == self.many:
+        if len(self.round) + running == self.screened:
             return None
-        name = f"{self.begun:05d}"
-        self.begun += 1
+        name = f"{self.started:05d}"
+        self.started += 1
         params = self.space.suggest(self.study.ask())
         self.configs[name] = self.space.config(params, self.seed).to_dict()
-        return Job(name, self.configs[name])
+        return Assignment(name, self.configs[name])
 
     def report(self, trial: str, result: dict[str, Any]) -> str:
         """Pause after the first epoch."""
-        if trial in self.first:
+        if trial in self.first_scores:
             return CONTINUE if not result["done"] else STOP
-        self.first[trial] = result[METRIC]
+        self.first_scores[trial] = result[METRIC]
         self.round.append(trial)
-        return "PAUSE"
+        return PAUSE
 
     def cut_off(self, reason: str) -> None:
-        """Nothing is kept."""
+        """Nothing to do: this method keeps no record."""
 
 
 def one_epoch_then_best(space: Space, workers: int, seed: int) -> Method:
-    """One epoch for all, then the top k."""
+    """`OneEpochThenBest` with its default numbers."""
     return OneEpochThenBest(space, seed)
 
 
 def random(space: Space, workers: int, seed: int) -> Method:
-    """Independent draws, every training to its end."""
+    """Random search without early stopping."""
     return ours(_without_starts(space), workers, seed, sampler="random", schedule=Schedule("none"))
 
 
 def quasi_random(space: Space, workers: int, seed: int) -> Method:
-    """A scrambled Sobol sequence, every training to its end."""
+    """A scrambled Sobol sequence without early stopping."""
     return ours(_without_starts(space), workers, seed, sampler="qmc", schedule=Schedule("none"))
 
 
@@ -249,7 +260,8 @@ def _without_starts(space: Space) -> Space:
     return dataclasses.replace(space, starts=())
 
 
-RIVALS: Mapping[str, Maker] = {
+#: Name -> baseline; the names are those of the command line and of the tables.
+BASELINES: Mapping[str, MethodFactory] = {
     "random": random,
     "quasi-random, twice the time": quasi_random,
     "OptunaSearch + ASHA (Ray)": ray_asha,

@@ -58,7 +58,7 @@ from benchmarks.efficiency.surrogate import (
     predictions,
 )
 from rigsl.files import write_text
-from search.report.format import counted
+from rigsl.wording import counted
 from search.run_folder import ROOT
 from search.space.space import Space
 

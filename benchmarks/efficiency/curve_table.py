@@ -1,10 +1,10 @@
-"""Learning curves of many configurations: ``python -m benchmarks.efficiency.curve_table``.
+"""Measure learning curves of many configurations: ``python -m benchmarks.efficiency.curve_table``.
 
 Random configurations of MELD's open space at half its widths, and the space's start points, are trained to
-the end; then the best on validation twice more with other seeds. Every finished training is kept at once
-under ``runs/curves``: an interrupted command goes on where it was. What is there becomes two tables in
-``benchmarks/curves``: scores on validation with the cost of every epoch, and, sealed in a file of its own,
-the test scores of the model that was the best on validation so far. Only a final comparison opens that.
+the last epoch; the best on validation are trained twice more with other seeds. Each finished training is
+written to ``runs/curves`` at once: an interrupted command can be repeated and continues. The result is two
+tables in ``benchmarks/curves``: validation scores with the cost of every epoch, and test scores of the best
+model on validation so far. The test table is sealed: only the final comparison of methods reads it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.efficiency.surrogate import read_params
-from benchmarks.speed.memory import forget_peak, resident
+from benchmarks.speed.memory import reset_peak, resident_bytes
 from rigsl.data.corpus import Corpus
 from rigsl.data.source import load_corpus
 from rigsl.files import replacing, write_text
@@ -44,12 +44,14 @@ from search.space.space import Space, read_space
 SPACE = ROOT / "spaces" / "meld_open.toml"
 TABLES = ROOT / "benchmarks" / "curves"
 VALIDATION, SEALED = TABLES / "validation.parquet", TABLES / "test.parquet"
-PARTS = ROOT / "runs" / "curves"
-#: Trainings of one configuration, of the best ones; and how many those are.
-SEEDS, BEST = 3, 30
-#: Configurations from this number on come from ``benchmarks.efficiency.validate_surrogate``.
-FOUND = 1000
-SEED_OF_DRAWS = 2025
+#: Folder of the finished trainings, one JSON file each.
+TRAININGS = ROOT / "runs" / "curves"
+#: The REPEATED best configurations are trained with SEEDS seeds each, the others with one.
+SEEDS, REPEATED = 3, 30
+#: Round r of ``benchmarks.efficiency.validate_surrogate`` numbers its configurations from r * ROUND on;
+#: smaller numbers than ROUND are random configurations and start points.
+ROUND = 1000
+SAMPLING_SEED = 2025
 
 
 def small_space() -> Space:
@@ -65,14 +67,14 @@ def small_space() -> Space:
 
 
 def configurations(space: Space, count: int) -> list[dict[str, Any]]:
-    """The start points, then `count` random draws over the whole conditional space."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=SEED_OF_DRAWS))
+    """The start points, then `count` random configurations of the whole conditional space."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=SAMPLING_SEED))
     return [*space.starts, *(space.suggest(study.ask()) for _ in range(count))]
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """One training: configuration `number` with `seed`."""
+class CurveTraining:
+    """One training to be measured: configuration `number` with `seed`."""
 
     number: int
     seed: int
@@ -81,8 +83,8 @@ class Job:
 
     @property
     def path(self) -> Path:
-        """Where its epochs are kept."""
-        return PARTS / f"{self.number:04d}-{self.seed}.json"
+        """The file of its epochs."""
+        return TRAININGS / f"{self.number:04d}-{self.seed}.json"
 
 
 @cache
@@ -91,11 +93,11 @@ def meld() -> Corpus:
     return load_corpus("MELD", "open")
 
 
-def train(job: Job, device: str) -> None:
-    """Train `job` and keep its epochs; what diverges ends there."""
+def train(job: CurveTraining, device: str) -> None:
+    """Run `job` and write its epochs; a diverged training ends there."""
     torch.set_num_threads(1)
     config = small_space().config(job.params, seed=job.seed)
-    before = _memory(device, reset=True)
+    before = _peak_memory(device, reset=True)
     epochs: list[dict[str, float]] = []
     training = Training(config, meld(), device=device)
     try:
@@ -103,105 +105,109 @@ def train(job: Job, device: str) -> None:
             epochs.append(_epoch(training, device))
     except TrainingDiverged:
         epochs.append({"epoch": len(epochs) + 1, "weighted_f1": math.nan, "seconds": math.nan})
-    _keep(job, _memory(device) - before, epochs)
+    write_training(job, _peak_memory(device) - before, epochs)
 
 
-def _keep(job: Job, peak_bytes: int, epochs: list[dict[str, float]]) -> None:
-    kept = {"number": job.number, "seed": job.seed, "params": job.params, "commit": job.commit}
-    write_text(job.path, json.dumps(kept | {"peak_bytes": peak_bytes, "epochs": epochs}) + "\n")
+def write_training(job: CurveTraining, peak_bytes: int, epochs: list[dict[str, float]]) -> None:
+    """Write the file of a finished training."""
+    content = {"number": job.number, "seed": job.seed, "params": job.params, "commit": job.commit}
+    write_text(job.path, json.dumps(content | {"peak_bytes": peak_bytes, "epochs": epochs}) + "\n")
 
 
 def _epoch(training: Training, device: str) -> dict[str, float]:
-    """The next epoch. Seconds are those of one processor core: other work on the machine does not count."""
+    """Train and measure the next epoch. On the CPU, seconds are processor time: other load does not count."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     start = clock()
     report = training.step()
     seconds = clock() - start
-    found = {"epoch": report.epoch, "weighted_f1": report.validation.weighted_f1, "seconds": seconds}
+    row = {"epoch": report.epoch, "weighted_f1": report.validation.weighted_f1, "seconds": seconds}
     if report.improved:
         tested = evaluate(training.best_model(), training.corpus, "test", device=device)
-        found["test_weighted_f1"] = tested.scores.weighted_f1
-    return found
+        row["test_weighted_f1"] = tested.scores.weighted_f1
+    return row
 
 
-def _memory(device: str, *, reset: bool = False) -> int:
-    """Most bytes that the process (on a GPU: PyTorch) held, since the last reset."""
+def _peak_memory(device: str, *, reset: bool = False) -> int:
+    """Peak bytes of the process (on a GPU: of PyTorch's allocator) since the last reset."""
     if device != "cpu":
         if reset:
             torch.cuda.reset_peak_memory_stats(device)
             return 0
         return torch.cuda.max_memory_allocated(device)
     if reset:
-        forget_peak()
-    return resident("VmHWM")
+        reset_peak()
+    return resident_bytes("VmHWM")
 
 
-def run(jobs: Sequence[Job], device: str, workers: int, title: str) -> None:
-    """Train what is not there yet, on all cores."""
-    left = [job for job in jobs if not job.path.exists()]
+def run(jobs: Sequence[CurveTraining], device: str, workers: int, title: str) -> None:
+    """Run the jobs that are not finished, `workers` at a time."""
+    unfinished = [job for job in jobs if not job.path.exists()]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     context = multiprocessing.get_context("spawn")
     with Progress(*columns) as progress, ProcessPoolExecutor(workers, context, os.nice, (19,)) as pool:
-        task = progress.add_task(title, total=len(jobs), completed=len(jobs) - len(left))
+        task = progress.add_task(title, total=len(jobs), completed=len(jobs) - len(unfinished))
         try:
-            for done in as_completed([pool.submit(train, job, device) for job in left]):
-                done.result()
+            for future in as_completed([pool.submit(train, job, device) for job in unfinished]):
+                future.result()
                 progress.advance(task)
-        except BaseException:  # an interruption: what has not begun does not begin
+        except BaseException:  # an interruption, too: start no further training
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def parts() -> Iterator[dict[str, Any]]:
-    """What is kept so far, by configuration and seed."""
-    for path in sorted(PARTS.glob("*.json")):
+def finished_trainings() -> Iterator[dict[str, Any]]:
+    """The content of the files in TRAININGS, by configuration and seed."""
+    for path in sorted(TRAININGS.glob("*.json")):
         yield json.loads(path.read_text(encoding="utf-8"))
 
 
 def best_numbers() -> list[int]:
-    """The configurations with the best first training on validation."""
+    """Numbers of the configurations whose first training has the best validation scores."""
     scores = {
-        part["number"]: max((e["weighted_f1"] for e in part["epochs"] if e["weighted_f1"] >= 0), default=-1.0)
-        for part in parts()
-        if part["seed"] == 0 and part["number"] < FOUND
+        training["number"]: max(
+            (epoch["weighted_f1"] for epoch in training["epochs"] if epoch["weighted_f1"] >= 0), default=-1.0
+        )
+        for training in finished_trainings()
+        if training["seed"] == 0 and training["number"] < ROUND
     }
-    return sorted(scores, key=lambda number: -scores[number])[:BEST]
+    return sorted(scores, key=lambda number: -scores[number])[:REPEATED]
 
 
 def restore() -> None:
-    """Make parts of what the tables hold and ``runs/curves`` does not."""
+    """Write a file for each training of the committed tables that ``runs/curves`` lacks."""
     if not (VALIDATION.exists() and SEALED.exists()):
         return
-    PARTS.mkdir(parents=True, exist_ok=True)
+    TRAININGS.mkdir(parents=True, exist_ok=True)
     keys, space = ["number", "seed", "epoch"], small_space()
     table = pd.read_parquet(VALIDATION).merge(pd.read_parquet(SEALED), on=keys)
     for (number, seed), rows in table.groupby(["number", "seed"]):
         params = read_params(rows.iloc[0].to_dict(), space)
-        job = Job(int(number), int(seed), params, str(rows["commit"].iloc[0]))
+        job = CurveTraining(int(number), int(seed), params, str(rows["commit"].iloc[0]))
         if not job.path.exists():
-            names = ["epoch", "weighted_f1", "seconds", "test_weighted_f1"]
-            _keep(job, int(rows["peak_bytes"].iloc[0]), rows.sort_values("epoch")[names].to_dict("records"))
+            columns = ["epoch", "weighted_f1", "seconds", "test_weighted_f1"]
+            epochs = rows.sort_values("epoch")[columns].to_dict("records")
+            write_training(job, int(rows["peak_bytes"].iloc[0]), epochs)
 
 
 def write_tables(command: str, device: str) -> None:
-    """Both tables of what is kept, with where they come from."""
-    kept, space = list(parts()), small_space()
+    """Write both tables from the finished trainings, with their provenance."""
+    trainings, space = list(finished_trainings()), small_space()
     rows = [
-        {name: part[name] for name in ("number", "seed", "commit", "peak_bytes")}
-        | part["params"]
+        {name: training[name] for name in ("number", "seed", "commit", "peak_bytes")}
+        | training["params"]
         | {
             name: epoch.get(name, math.nan)
             for name in ("epoch", "weighted_f1", "seconds", "test_weighted_f1")
         }
-        for part in kept
-        for epoch in part["epochs"]
+        for training in trainings
+        for epoch in training["epochs"]
     ]
     table = pd.DataFrame(rows)
     table["test_weighted_f1"] = table.groupby(["number", "seed"])["test_weighted_f1"].ffill()
     provenance = {
         "what": "RIGSL on MELD's open features, spaces/meld_open.toml at half its widths",
-        "commands": sorted({*_commands(), command}),
-        "commits": sorted({part["commit"] for part in kept}),
+        "commands": sorted({*_recorded_commands(), command}),
+        "commits": sorted({training["commit"] for training in trainings}),
         "space_hash": space.content_hash,
         "machine": machine(device, 1),
         "versions": versions(),
@@ -211,47 +217,57 @@ def write_tables(command: str, device: str) -> None:
     _write(table[[*keys, "test_weighted_f1"]], SEALED, provenance)
 
 
-def _commands() -> list[str]:
-    """Those that have made the tables so far."""
+def _recorded_commands() -> list[str]:
+    """The commands that the existing table was made by."""
     if not VALIDATION.exists():
         return []
-    before = json.loads((pq.read_schema(VALIDATION).metadata or {}).get(b"provenance", b"{}"))
-    return list(before.get("commands", []))
+    provenance = json.loads((pq.read_schema(VALIDATION).metadata or {}).get(b"provenance", b"{}"))
+    return list(provenance.get("commands", []))
 
 
 def _write(table: pd.DataFrame, path: Path, provenance: dict[str, Any]) -> None:
-    made = pa.Table.from_pandas(table, preserve_index=False)
-    made = made.replace_schema_metadata(
-        {**(made.schema.metadata or {}), "provenance": json.dumps(provenance)}
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    arrow = arrow.replace_schema_metadata(
+        {**(arrow.schema.metadata or {}), "provenance": json.dumps(provenance)}
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        pq.write_table(made, temporary, compression="zstd")
+        pq.write_table(arrow, temporary, compression="zstd")
 
 
 def main() -> None:
-    """Train what is missing, then write the tables."""
-    parser = argparse.ArgumentParser(description="Learning curves of many configurations, as two tables.")
-    parser.add_argument("--configurations", type=int, default=300, help="random ones (default: 300)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="default: one a core")
+    """Run what is missing, then write the tables."""
+    parser = argparse.ArgumentParser(description="Measure learning curves of many configurations.")
+    parser.add_argument(
+        "--configurations", type=int, default=300, help="number of random configurations (default: 300)"
+    )
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="default: cuda if there is a GPU, else cpu",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="concurrent trainings (default: one per core)"
+    )
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    PARTS.mkdir(parents=True, exist_ok=True)
+    TRAININGS.mkdir(parents=True, exist_ok=True)
     restore()
     drawn = configurations(small_space(), args.configurations)
-    code = commit()  # now: a worker keeps the code that it began with
+    code = commit()  # read now: running workers keep the code that they started with
     try:
-        first = [Job(number, 0, one, code) for number, one in enumerate(drawn)]
+        first = [CurveTraining(number, 0, params, code) for number, params in enumerate(drawn)]
         run(first, args.device, args.workers, "configurations")
-        best = [
-            Job(number, seed, drawn[number], code) for number in best_numbers() for seed in range(1, SEEDS)
+        repeated = [
+            CurveTraining(number, seed, drawn[number], code)
+            for number in best_numbers()
+            for seed in range(1, SEEDS)
         ]
-        run(best, args.device, args.workers, "seeds of the best")
-    finally:  # what there is, whatever ended it
+        run(repeated, args.device, args.workers, "more seeds of the best")
+    finally:  # also after an interruption: write the trainings that are finished
         write_tables(" ".join(["python -m benchmarks.efficiency.curve_table", *sys.argv[1:]]), args.device)
-    made = " and ".join(str(path.relative_to(ROOT)) for path in (VALIDATION, SEALED))
-    print(f"{made}: next, python -m benchmarks.efficiency")
+    written = " and ".join(str(path.relative_to(ROOT)) for path in (VALIDATION, SEALED))
+    print(f"wrote {written}; next: python -m benchmarks.efficiency")
 
 
 if __name__ == "__main__":

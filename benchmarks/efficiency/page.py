@@ -23,8 +23,8 @@ from benchmarks.efficiency.summaries import (
     points,
 )
 from rigsl.files import replacing, write_text
+from rigsl.wording import counted
 from search.report.charts import chart
-from search.report.format import counted
 from search.report.html import (
     code,
     note,

@@ -1,8 +1,9 @@
-"""Studies in simulated time: one method, so many workers, one seed, and what came of its finalists.
+"""Run one simulated study: a search by one method, then the race of its finalists.
 
-Curves are those that a surrogate (`surrogate`) predicts from the committed table (`curve_table`). All
-methods have the same hours. What a search has found is the best validation score that it has seen by then;
-what that is worth is told by new seeds of its best configurations, and by the sealed table of test scores.
+Learning curves are predicted by a surrogate model (`surrogate`) of the committed table (`curve_table`). All
+methods have the same budget of simulated hours. The result of a search is the best validation score that it
+has seen. How much of that is selection bias is measured by training its best configurations with new seeds,
+and on the test scores of a table that only the final comparison reads.
 """
 
 from __future__ import annotations
@@ -20,55 +21,55 @@ import pandas as pd
 import threadpoolctl
 from numpy.typing import NDArray
 
-from benchmarks.efficiency.baselines import RIVALS, Maker, ours
+from benchmarks.efficiency.baselines import BASELINES, MethodFactory, ours
 from benchmarks.efficiency.curve_table import SEALED, VALIDATION, small_space
-from benchmarks.efficiency.simulator import Epoch, Limits, Outcome, simulate
-from benchmarks.efficiency.surrogate import Surrogate, Table, read_table
+from benchmarks.efficiency.simulator import Epoch, Limits, SimulationResult, simulate
+from benchmarks.efficiency.surrogate import CurveTable, Surrogate, read_table
 from search.confirm.race import Finalist, Race
-from search.confirm.trainings import Result as Ended
+from search.confirm.trainings import Result as TrainingResult
 from search.space.space import Space
 
-Floats = NDArray[np.float64]
-#: Workers -> wall time of a study, in trainings of mean length.
+FloatArray = NDArray[np.float64]
+#: Number of workers -> wall time of a study, in multiples of a mean training's time.
 BUDGETS = {1: 40.0, 8: 10.0}
-#: Times at which the best score so far is read, as shares of the budget.
+#: Times at which the incumbent's score is read, as shares of the budget.
 GRID = np.linspace(0.02, 1.0, 50)
-#: Quasi-random search gets so much more time than the others.
-TWICE = {"quasi-random, twice the time": 2.0}
+#: Method -> factor of its budget, where that is not the others' budget.
+BUDGET_FACTORS = {"quasi-random, twice the time": 2.0}
 OURS = "ours"
-METHODS: Mapping[str, Maker] = {OURS: ours, **RIVALS}
+METHODS: Mapping[str, MethodFactory] = {OURS: ours, **BASELINES}
 
 
-def validation_table(*, below: int | None = None) -> Table:
-    """The committed table; `below`: the configurations with smaller numbers alone."""
+def validation_table(*, below: int | None = None) -> CurveTable:
+    """The committed table of validation scores; `below`: only configurations with smaller numbers."""
     frame = pd.read_parquet(VALIDATION)
     return read_table(frame if below is None else frame[frame["number"] < below], small_space())
 
 
-def test_table() -> Table:
-    """The sealed table of test scores, which the final comparison alone opens."""
+def test_table() -> CurveTable:
+    """The sealed table of test scores, which only the final comparison opens."""
     costs = pd.read_parquet(VALIDATION).drop(columns="weighted_f1")
     frame = pd.read_parquet(SEALED).merge(costs, on=["number", "seed", "epoch"])
     return read_table(frame, small_space(), "test_weighted_f1")
 
 
-class World(NamedTuple):
-    """What the simulated trainings are made of."""
+class SurrogateBenchmark(NamedTuple):
+    """A search space and the surrogate models that stand for its real trainings."""
 
     space: Space
     validation: Surrogate
-    test: Surrogate | None = None  #: not opened before the final comparison
+    test: Surrogate | None = None  #: None until the final comparison
 
     @property
     def training_seconds(self) -> float:
-        """Of a mean training to its end."""
+        """Duration of a mean training to its last epoch."""
         table = self.validation.table
         block = table.blocks == table.blocks.max()
         return float(table.seconds[block].mean() * table.scores.shape[1])
 
 
-class Unraced(NamedTuple):
-    """What the finals would have been, had every finalist been trained with every seed."""
+class WithoutRacing(NamedTuple):
+    """Results of the finals when no finalist is dropped: each is trained with every seed."""
 
     confirmed: float
     test: float
@@ -76,128 +77,143 @@ class Unraced(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
-    """One simulated study."""
+class StudyResult:
+    """One simulated study. The fields are the columns of ``studies.parquet``."""
 
     method: str
     workers: int
     seed: int
-    best: Floats  #: score seen, at each time of GRID
-    expected: float  #: what new seeds of the best trial would give in the mean
+    best: FloatArray  #: incumbent's validation score at each time of GRID
+    expected: float  #: mean validation score of the best trial over new seeds, by the surrogate
     trials: int
     epochs: int
-    search_score: float  #: of the best trial, of a search that left the finalists their time
-    again: float  #: of the same configuration, over all the finalists' seeds
-    confirmed: float  #: of the finalist that won
-    test: float  #: on test, the finalist that won
-    test_without: float  #: on test, the best trial of a search that used all the time
-    trainings: int  #: of the finalists
-    unraced: Unraced
+    search_score: float  #: of the best trial, in a search that left the finalists their time
+    again: float  #: mean validation score of the same configuration over the finalists' seeds
+    confirmed: float  #: mean validation score of the winning finalist
+    test: float  #: mean test score of the winning finalist
+    test_without: float  #: mean test score of the best trial of a search that used the whole budget
+    trainings: int  #: trainings of the finalists
+    unraced: WithoutRacing
 
 
-def outcome(world: World, maker: Maker, workers: int, seed: int, seconds: float) -> Outcome:
-    """One search of so many simulated seconds."""
+def simulate_search(
+    benchmark: SurrogateBenchmark, make_method: MethodFactory, workers: int, seed: int, seconds: float
+) -> SimulationResult:
+    """One search with a budget of `seconds` of simulated time."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def curve(config: Mapping[str, object]) -> list[Epoch]:
-        return world.validation.curve(config, seed)
+        return benchmark.validation.curve(config, seed)
 
-    return simulate(maker(world.space, workers, seed), curve, workers=workers, limits=Limits(seconds=seconds))
+    method = make_method(benchmark.space, workers, seed)
+    return simulate(method, curve, workers=workers, limits=Limits(seconds=seconds))
 
 
-def play(world: World, name: str, maker: Maker, workers: int, seed: int) -> Result:
+def run_study(
+    benchmark: SurrogateBenchmark, name: str, make_method: MethodFactory, workers: int, seed: int
+) -> StudyResult:
     """One study: the search, and its finalists."""
-    final, length = world.space.final, world.training_seconds
-    budget = BUDGETS[workers] * length * TWICE.get(name, 1.0)
-    found = outcome(world, maker, workers, seed, budget)
-    reserved = final.finalists * final.finalist_seeds * length / workers
-    race = _final(world, found, seed, budget - reserved)
+    final, training_seconds = benchmark.space.final, benchmark.training_seconds
+    budget = BUDGETS[workers] * training_seconds * BUDGET_FACTORS.get(name, 1.0)
+    search = simulate_search(benchmark, make_method, workers, seed, budget)
+    reserved = final.finalists * final.finalist_seeds * training_seconds / workers
+    race = _run_finals(benchmark, search, seed, budget - reserved)
     winner = race.ranked()[0]
-    unraced = _final(world, found, seed, budget - reserved, level=1.0)
-    other = unraced.ranked()[0]
-    best = found.configs[found.history[-1].trial]
-    return Result(
+    full_finals = _run_finals(benchmark, search, seed, budget - reserved, level=1.0)
+    full_winner = full_finals.ranked()[0]
+    best = search.configs[search.incumbents[-1].trial]
+    return StudyResult(
         name,
         workers,
         seed,
-        np.array([max(found.best_at(share * budget), 0.0) for share in GRID]),
-        float(world.validation.mean(world.validation.params(best)).max()),
-        len(found.configs),
-        found.epochs,
-        search_score=found.best_at(budget - reserved),
-        again=unraced.finalists[0].mean,
+        np.array([max(search.best_at(share * budget), 0.0) for share in GRID]),
+        float(benchmark.validation.mean(benchmark.validation.params(best)).max()),
+        len(search.configs),
+        search.epochs,
+        search_score=search.best_at(budget - reserved),
+        again=full_finals.finalists[0].mean,
         confirmed=winner.mean,
-        test=_tested(world, winner.config.to_dict(), seed),
-        test_without=_tested(world, best, seed),
+        test=_test_score(benchmark, winner.config.to_dict(), seed),
+        test_without=_test_score(benchmark, best, seed),
         trainings=_trainings(race),
-        unraced=Unraced(other.mean, _tested(world, other.config.to_dict(), seed), _trainings(unraced)),
+        unraced=WithoutRacing(
+            full_winner.mean,
+            _test_score(benchmark, full_winner.config.to_dict(), seed),
+            _trainings(full_finals),
+        ),
     )
 
 
 def _trainings(race: Race) -> int:
-    return sum(len(one.scores) for one in race.finalists)
+    return sum(len(finalist.scores) for finalist in race.finalists)
 
 
-def _final(world: World, found: Outcome, seed: int, until: float, **options: float) -> Race:
-    """The race of the best trials by then, with `options` of `Race`; the first finalist is the best trial."""
-    final = world.space.final
-    leaders = found.leaders_at(until, final.finalists)
+def _run_finals(
+    benchmark: SurrogateBenchmark, search: SimulationResult, seed: int, until: float, **options: float
+) -> Race:
+    """The race of the best trials at time `until`, the best one first; `options` are those of `Race`."""
+    final = benchmark.space.final
     finalists = []
-    for place, trial in enumerate(leaders):
-        params = world.validation.params(found.configs[trial])
-        config = world.space.config(params, seed)
-        search_score = max(score for end, score in found.scores[trial] if end <= until)
-        finalists.append(Finalist(place, config, params, search_score, complete=True))
+    for rank, trial in enumerate(search.best_trials_at(until, final.finalists)):
+        params = benchmark.validation.params(search.configs[trial])
+        config = benchmark.space.config(params, seed)
+        search_score = max(score for end, score in search.scores[trial] if end <= until)
+        finalists.append(Finalist(rank, config, params, search_score, complete=True))
     race = Race(finalists, final.finalist_numbers(seed), **options)
     while job := race.next():
-        curve = world.validation.curve(job.config.to_dict(), job.config.seed)
+        curve = benchmark.validation.curve(job.config.to_dict(), job.config.seed)
         score = max(epoch.score for epoch in curve)
-        race.ended(job, Ended(score, len(curve), best_epoch=0))
+        race.ended(job, TrainingResult(score, len(curve), best_epoch=0))
     return race
 
 
-def _tested(world: World, config: Mapping[str, object], seed: int) -> float:
-    """The mean test score of trainings with new seeds, each of the model that was its best on validation."""
-    if world.test is None:
+def _test_score(benchmark: SurrogateBenchmark, config: Mapping[str, object], study_seed: int) -> float:
+    """Mean test score over new training seeds, each at its best epoch on validation; NaN without test."""
+    if benchmark.test is None:
         return float("nan")
-    seeds = world.space.final.test_numbers(seed)
-    return float(np.mean([world.test.curve(config, one)[-1].score for one in seeds]))
+    seeds = benchmark.space.final.test_numbers(study_seed)
+    return float(np.mean([benchmark.test.curve(config, seed)[-1].score for seed in seeds]))
 
 
-_world: World
+_benchmark: SurrogateBenchmark
 
 
-def _begin(world: World | None) -> None:
-    """A process of an executor: one thread, the same world."""
-    global _world
-    if world is not None:
-        _world = world
+def _init_process(benchmark: SurrogateBenchmark | None) -> None:
+    """Set up a process of the pool: one thread, and the benchmark."""
+    global _benchmark
+    if benchmark is not None:
+        _benchmark = benchmark
     threadpoolctl.threadpool_limits(1)
 
 
-def _play(job: tuple[str, Maker, int, int]) -> Result:
-    return play(_world, *job)
+def _run_study(job: tuple[str, MethodFactory, int, int]) -> StudyResult:
+    return run_study(_benchmark, *job)
 
 
-def _found(job: tuple[Maker, int, int]) -> Mapping[str, object]:
-    maker, workers, seed = job
-    found = outcome(_world, maker, workers, seed, BUDGETS[workers] * _world.training_seconds)
-    return found.configs[found.history[-1].trial]
+def _best_config(job: tuple[MethodFactory, int, int]) -> Mapping[str, object]:
+    make_method, workers, seed = job
+    budget = BUDGETS[workers] * _benchmark.training_seconds
+    search = simulate_search(_benchmark, make_method, workers, seed, budget)
+    return search.configs[search.incumbents[-1].trial]
 
 
-def executor(world: World | None = None) -> ProcessPoolExecutor:
-    """Processes, one a core, that have `world`."""
-    context = multiprocessing.get_context("spawn")  # a fork would inherit threads' locks, and hang
-    return ProcessPoolExecutor(os.cpu_count(), context, _begin, (world,))
+def process_pool(benchmark: SurrogateBenchmark | None = None) -> ProcessPoolExecutor:
+    """One process per core; each has its copy of `benchmark`."""
+    context = multiprocessing.get_context("spawn")  # a fork could inherit another thread's lock, and hang
+    return ProcessPoolExecutor(os.cpu_count(), context, _init_process, (benchmark,))
 
 
-def results(world: World, jobs: Sequence[tuple[str, Maker, int, int]]) -> Iterator[Result]:
-    """Play all studies (name, maker, workers, seed) on all cores, in their order."""
-    with executor(world) as processes:
-        yield from processes.map(_play, jobs)
+def run_studies(
+    benchmark: SurrogateBenchmark, jobs: Sequence[tuple[str, MethodFactory, int, int]]
+) -> Iterator[StudyResult]:
+    """Run all studies (name, method factory, workers, seed) on all cores; results in the order of `jobs`."""
+    with process_pool(benchmark) as pool:
+        yield from pool.map(_run_study, jobs)
 
 
-def best_of(world: World, jobs: Sequence[tuple[Maker, int, int]]) -> Iterator[Mapping[str, object]]:
-    """The best configuration of each search (maker, workers, seed)."""
-    with executor(world) as processes:
-        yield from processes.map(_found, jobs)
+def best_configs(
+    benchmark: SurrogateBenchmark, jobs: Sequence[tuple[MethodFactory, int, int]]
+) -> Iterator[Mapping[str, object]]:
+    """The best configuration of each search (method factory, workers, seed)."""
+    with process_pool(benchmark) as pool:
+        yield from pool.map(_best_config, jobs)

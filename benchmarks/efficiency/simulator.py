@@ -1,11 +1,12 @@
-"""A study in simulated time: real proposals and real scheduling, trials from curves that are known.
+"""Simulate a study: real samplers and schedulers, learning curves from a function or a surrogate.
 
-An event is the end of an epoch on one of n simulated workers. What happens then is what happens under Ray
-Tune, in the same order of calls, but a second costs nothing: hundreds of studies run in the time of one.
+The simulation is event-driven. An event is the end of an epoch on one of n simulated workers. The method gets
+the same calls in the same order as under Ray Tune, but a simulated second costs nothing: hundreds of studies
+run in the time of one.
 
-A trial's curve comes from an objective: a function of the configuration, or a table of real curves. What
-decides is a `Method`; `RayMethod` is one of any Ray searcher and scheduler, `our_method` the one of
-run_search.py. Everything is deterministic for a seed.
+A trial's learning curve comes from an objective: a test function, or a surrogate model of real curves. The
+decisions come from a `Method`: `RayMethod` wraps any Ray searcher and scheduler, and `our_method` is the
+search of run_search.py. A simulation is deterministic for a given seed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import optuna
+from optuna.samplers import BaseSampler
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
@@ -38,99 +40,100 @@ CONTINUE, PAUSE, STOP = TrialScheduler.CONTINUE, TrialScheduler.PAUSE, TrialSche
 class Epoch(NamedTuple):
     """One epoch of a training."""
 
-    score: float  #: validation score of this epoch; NaN: the training breaks here
-    seconds: float  #: how long it takes
+    score: float  #: validation score of this epoch; NaN: the training diverges here
+    seconds: float  #: its duration
 
 
 Curve = Sequence[Epoch]
-#: The whole training of a configuration (name -> value, as RIGSLConfig.to_dict gives it).
+#: The complete learning curve of a configuration (name -> value, as RIGSLConfig.to_dict gives it).
 Objective = Callable[[Mapping[str, Any]], Curve]
 
 
-class Job(NamedTuple):
-    """What a method gives to a free worker: a new trial, or one that it paused before."""
+class Assignment(NamedTuple):
+    """A trial for a free worker: a new one, or a paused one to resume."""
 
     trial: str
     config: Mapping[str, Any]
-    start: tuple[str, int] | None = None  #: a child begins behind this epoch of that trial
+    start: tuple[str, int] | None = None  #: (parent trial, epoch) that a PBT child continues from
 
 
 class Method(Protocol):
-    """What decides in a search."""
+    """A hyperparameter search method: proposes trials and decides whether they go on."""
 
-    def suggest(self) -> Job | None:
-        """The next trial; None: nothing until another trial reports."""
+    def suggest(self) -> Assignment | None:
+        """The next trial; None: none until another trial reports."""
 
     def report(self, trial: str, result: dict[str, Any]) -> str:
-        """An epoch of a trial, as the trainable reports it: CONTINUE, PAUSE or STOP it."""
+        """Decide after an epoch, given what the trainable would report: CONTINUE, PAUSE or STOP the trial."""
 
     def cut_off(self, reason: str) -> None:
-        """The budget is used; the trials that still run end here."""
+        """End the trials that still run: the budget is used up."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a simulated study ends; None: no limit. An epoch that would end later does not count."""
+    """The budget of a simulated study; None: no limit. An epoch that would end later does not count."""
 
-    seconds: float | None = None  #: of simulated time
+    seconds: float | None = None  #: simulated wall time
     epochs: int | None = None  #: over all trials
-    trials: int | None = None  #: begun
+    trials: int | None = None  #: started trials
 
 
-class Best(NamedTuple):
-    """A new best score, and what had been spent until then."""
+class Incumbent(NamedTuple):
+    """A new best trial, and what the study had spent when it was found."""
 
     seconds: float
     epochs: int
-    trials: int  #: begun
+    trials: int  #: started trials
     score: float
     trial: str
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a simulated study found and used."""
+class SimulationResult:
+    """The incumbents of a simulated study, and what it spent."""
 
-    history: tuple[Best, ...]  #: in the order of time, each better than the one before
+    incumbents: tuple[Incumbent, ...]  #: by time; each score is better than the one before
     seconds: float
     epochs: int
-    configs: Mapping[str, Mapping[str, Any]]  #: of every trial, in the order of their begin
+    configs: Mapping[str, Mapping[str, Any]]  #: trial -> configuration, in order of their start
     scores: Mapping[str, Sequence[tuple[float, float]]] = field(
         default_factory=dict
-    )  #: its epochs' (end, score)
-    study: optuna.Study | None = None  #: the record, where the method keeps one
+    )  #: trial -> (end time, score) of its epochs
+    study: optuna.Study | None = None  #: the Optuna study, if the method keeps one
 
     @property
     def best(self) -> float:
-        """The best score; -inf where no epoch ended."""
-        return self.history[-1].score if self.history else -math.inf
+        """The best score; -inf if no epoch ended."""
+        return self.incumbents[-1].score if self.incumbents else -math.inf
 
-    def best_at(self, spent: float, of: str = "seconds") -> float:
-        """The best score after `spent` seconds, epochs or trials; -inf before the first epoch's end."""
-        place = bisect_right(self.history, spent, key=lambda best: float(getattr(best, of)))
-        return self.history[place - 1].score if place else -math.inf
+    def best_at(self, spent: float, unit: str = "seconds") -> float:
+        """The best score after `spent` seconds, epochs or trials (the `unit`); -inf where there is none."""
+        count = bisect_right(self.incumbents, spent, key=lambda incumbent: float(getattr(incumbent, unit)))
+        return self.incumbents[count - 1].score if count else -math.inf
 
-    def leaders_at(self, seconds: float, count: int) -> list[str]:
-        """The trials with the best scores by then, the best first."""
+    def best_trials_at(self, seconds: float, count: int) -> list[str]:
+        """The `count` trials with the best scores after `seconds`, the best first."""
         best = {
             trial: max((score for end, score in epochs if end <= seconds), default=-math.inf)
             for trial, epochs in self.scores.items()
         }
-        return sorted((one for one in best if best[one] > -math.inf), key=lambda one: -best[one])[:count]
+        scored = [trial for trial in best if best[trial] > -math.inf]
+        return sorted(scored, key=lambda trial: -best[trial])[:count]
 
 
 @dataclass
 class _Training:
-    """A trial on its way along its curve."""
+    """A started trial and the part of its learning curve that it has been through."""
 
-    job: Job
+    assignment: Assignment
     curve: Curve
     scores: list[float] = field(default_factory=list)
-    ends: list[tuple[float, float]] = field(default_factory=list)  #: of its own epochs: when, and the score
+    timed_scores: list[tuple[float, float]] = field(default_factory=list)  #: (end time, score) of own epochs
     spent: float = 0.0
 
     def step(self) -> dict[str, Any]:
-        """The report of the next epoch, in the words of search/execution/trainable.py."""
+        """The report of the next epoch, with the keys of search/execution/trainable.py."""
         epoch = self.curve[len(self.scores)]
         self.spent += epoch.seconds
         if math.isnan(epoch.score):
@@ -140,7 +143,7 @@ class _Training:
         best, done = max(self.scores), len(self.scores) == len(self.curve)
         return {
             "epoch": len(self.scores),
-            "training_iteration": len(self.scores),  # which Ray itself adds
+            "training_iteration": len(self.scores),  # Ray itself adds this key
             METRIC: best,
             "epochs": len(self.scores),
             "seconds": self.spent,
@@ -151,86 +154,87 @@ class _Training:
         }
 
 
-def simulate(method: Method, objective: Objective, *, workers: int, limits: Limits) -> Outcome:
-    """Run `method` on `workers` simulated workers to the first of `limits`, or until it has nothing left.
+def simulate(method: Method, objective: Objective, *, workers: int, limits: Limits) -> SimulationResult:
+    """Run `method` until the first of `limits` is reached, or until it proposes no further trial.
 
     Args:
-        method: what decides.
-        objective: the trials' curves.
-        workers: trials at a time.
-        limits: the budget; without one, the method itself must come to an end.
+        method: the search method.
+        objective: gives the trials' learning curves.
+        workers: number of concurrent trials.
+        limits: the budget; without any limit, the method itself must come to an end.
     """
     return _Simulation(method, objective, workers, limits).run()
 
 
 class _Simulation:
     def __init__(self, method: Method, objective: Objective, workers: int, limits: Limits) -> None:
-        self.method, self.objective, self.free, self.limits = method, objective, workers, limits
-        self.now, self.epochs, self.order = 0.0, 0, 0
+        self.method, self.objective, self.limits = method, objective, limits
+        self.free_workers = workers
+        self.now, self.epochs, self.started_epochs = 0.0, 0, 0
         self.trainings: dict[str, _Training] = {}
-        self.ends: list[tuple[float, int, str]] = []  #: of the epochs under way: when, a number, whose
-        self.history: list[Best] = []
+        self.events: list[tuple[float, int, str]] = []  #: heap of running epochs: (end time, order, trial)
+        self.incumbents: list[Incumbent] = []
 
-    def run(self) -> Outcome:
+    def run(self) -> SimulationResult:
         """The event loop."""
-        self._hand_out()
-        while self.ends and not self._over():
-            self.now, _, trial = heapq.heappop(self.ends)
+        self._assign_workers()
+        while self.events and not self._budget_spent():
+            self.now, _, trial = heapq.heappop(self.events)
             self._end_epoch(self.trainings[trial])
-            self._hand_out()
+            self._assign_workers()
         self.method.cut_off("cut off by the end of the study")
         seconds = self.now
-        if self.ends and self.limits.seconds is not None and self.ends[0][0] > self.limits.seconds:
+        if self.events and self.limits.seconds is not None and self.events[0][0] > self.limits.seconds:
             seconds = self.limits.seconds
-        configs = {trial: training.job.config for trial, training in self.trainings.items()}
-        scores = {trial: training.ends for trial, training in self.trainings.items()}
-        return Outcome(tuple(self.history), seconds, self.epochs, configs, scores)
+        configs = {trial: training.assignment.config for trial, training in self.trainings.items()}
+        scores = {trial: training.timed_scores for trial, training in self.trainings.items()}
+        return SimulationResult(tuple(self.incumbents), seconds, self.epochs, configs, scores)
 
-    def _over(self) -> bool:
+    def _budget_spent(self) -> bool:
         seconds, epochs = self.limits.seconds, self.limits.epochs
-        too_late = seconds is not None and self.ends[0][0] > seconds
+        too_late = seconds is not None and self.events[0][0] > seconds
         return too_late or (epochs is not None and self.epochs >= epochs)
 
-    def _hand_out(self) -> None:
-        """Give every free worker something to do, as long as there is something."""
-        most = self.limits.trials
-        while self.free and (most is None or len(self.trainings) < most):
-            if (job := self.method.suggest()) is None:
+    def _assign_workers(self) -> None:
+        """Give free workers trials, as long as the method has any."""
+        max_trials = self.limits.trials
+        while self.free_workers and (max_trials is None or len(self.trainings) < max_trials):
+            if (assignment := self.method.suggest()) is None:
                 return
-            if job.trial not in self.trainings:
-                self.trainings[job.trial] = self._begun(job)
-            self.free -= 1
-            self._begin_epoch(self.trainings[job.trial])
+            if assignment.trial not in self.trainings:
+                self.trainings[assignment.trial] = self._new_training(assignment)
+            self.free_workers -= 1
+            self._start_epoch(self.trainings[assignment.trial])
 
-    def _begun(self, job: Job) -> _Training:
-        """A child's curve is its parent's up to its start, and from then on its own configuration's."""
-        training = _Training(job, self.objective(job.config))
-        if job.start is not None:
-            parent, epoch = job.start
+    def _new_training(self, assignment: Assignment) -> _Training:
+        """A PBT child has its parent's curve up to its start, then the curve of its own configuration."""
+        training = _Training(assignment, self.objective(assignment.config))
+        if assignment.start is not None:
+            parent, epoch = assignment.start
             training.scores = self.trainings[parent].scores[:epoch]
         return training
 
-    def _begin_epoch(self, training: _Training) -> None:
+    def _start_epoch(self, training: _Training) -> None:
         end = self.now + training.curve[len(training.scores)].seconds
-        self.order += 1  # of two epochs that end together, the one that began first
-        heapq.heappush(self.ends, (end, self.order, training.job.trial))
+        self.started_epochs += 1  # breaks ties between epochs that end together
+        heapq.heappush(self.events, (end, self.started_epochs, training.assignment.trial))
 
     def _end_epoch(self, training: _Training) -> None:
         self.epochs += 1
-        result = training.step()
+        trial, result = training.assignment.trial, training.step()
         if METRIC in result:
-            training.ends.append((self.now, training.scores[-1]))
-        if METRIC in result and (not self.history or result[METRIC] > self.history[-1].score):
+            training.timed_scores.append((self.now, training.scores[-1]))
+        if METRIC in result and (not self.incumbents or result[METRIC] > self.incumbents[-1].score):
             spent = self.now, self.epochs, len(self.trainings)
-            self.history.append(Best(*spent, result[METRIC], training.job.trial))
-        if self.method.report(training.job.trial, result) == CONTINUE and not result["done"]:
-            self._begin_epoch(training)
+            self.incumbents.append(Incumbent(*spent, result[METRIC], trial))
+        if self.method.report(trial, result) == CONTINUE and not result["done"]:
+            self._start_epoch(training)
         else:
-            self.free += 1
+            self.free_workers += 1
 
 
-class StandIn:
-    """As much of a Ray trial as a scheduler looks at."""
+class SimulatedTrial:
+    """The attributes of a Ray trial that schedulers read."""
 
     status = "RUNNING"
 
@@ -240,12 +244,12 @@ class StandIn:
 
 
 class RayMethod:
-    """A Ray searcher with a Ray scheduler, called as Ray Tune's controller calls them.
+    """A Ray searcher and a Ray scheduler, called as Ray Tune's controller calls them.
 
     Args:
-        searcher: proposes.
-        scheduler: stops; one that pauses trials is refused.
-        configure: what the searcher proposes -> the configuration that the objective gets.
+        searcher: proposes trials.
+        scheduler: stops trials; one that pauses trials is refused.
+        configure: the searcher's proposal -> the configuration for the objective.
     """
 
     def __init__(
@@ -255,50 +259,54 @@ class RayMethod:
         configure: Callable[[dict[str, Any]], Mapping[str, Any]],
     ) -> None:
         self.searcher, self.scheduler, self.configure = searcher, scheduler, configure
-        self.live: dict[str, StandIn] = {}
-        self._begun = 0
-        self._names: dict[int, str] = {}  #: number in the record, where there is one -> trial
+        self.live: dict[str, SimulatedTrial] = {}
+        self._started = 0
+        self._trial_names: dict[int, str] = {}  #: trial number in the Optuna study, if there is one -> name
 
-    def get_live_trials(self) -> list[StandIn]:
-        """What a scheduler may ask Ray's controller for."""
+    def get_live_trials(self) -> list[SimulatedTrial]:
+        """The running trials: schedulers ask Ray's controller for them."""
         return list(self.live.values())
 
-    def suggest(self) -> Job | None:
-        """The searcher's next proposal, as a trial that the scheduler knows."""
-        name = f"{self._begun:05d}"
-        proposed = self.searcher.suggest(name)
-        if proposed is None or proposed == Searcher.FINISHED:
+    def suggest(self) -> Assignment | None:
+        """The searcher's next proposal, registered with the scheduler."""
+        name = f"{self._started:05d}"
+        proposal = self.searcher.suggest(name)
+        if proposal is None or proposal == Searcher.FINISHED:
             return None
-        self._begun += 1
-        self.live[name] = StandIn(name, proposed)
+        self._started += 1
+        self.live[name] = SimulatedTrial(name, proposal)
         self.scheduler.on_trial_add(self, self.live[name])
-        self._names[proposed.get("number", self._begun)] = name
-        parent = proposed.get("parent")
-        start = None if parent is None else (self._names[parent[0]], parent[1])
-        return Job(name, self.configure(proposed), start)
+        self._trial_names[proposal.get("number", self._started)] = name
+        parent = proposal.get("parent")
+        start = None if parent is None else (self._trial_names[parent[0]], parent[1])
+        return Assignment(name, self.configure(proposal), start)
 
     def report(self, trial: str, result: dict[str, Any]) -> str:
-        """The scheduler decides; the searcher hears of the epoch or of the end (tune_controller.py)."""
-        one = self.live[trial]
-        one.last_result = result
-        decision = STOP if result["done"] else str(self.scheduler.on_trial_result(self, one, result))
+        """Ask the scheduler, then notify the searcher, in the order of Ray's tune_controller.py.
+
+        Raises:
+            ValueError: the scheduler pauses the trial, which nothing here would resume.
+        """
+        live = self.live[trial]
+        live.last_result = result
+        decision = STOP if result["done"] else str(self.scheduler.on_trial_result(self, live, result))
         if decision == PAUSE:
             raise ValueError(f"{type(self.scheduler).__name__} pauses trials, which nothing here resumes")
         if decision == STOP:
             del self.live[trial]
-            self.scheduler.on_trial_complete(self, one, result)
+            self.scheduler.on_trial_complete(self, live, result)
             self.searcher.on_trial_complete(trial, result | {"done": True})
         else:
             self.searcher.on_trial_result(trial, result)
         return decision
 
     def cut_off(self, reason: str) -> None:
-        """Ours is told the truth; another searcher hears what Ray would tell it: their last results."""
+        """Our searcher records `reason`; any other gets what Ray would report: the trials' last results."""
         if isinstance(self.searcher, StudySearcher):
             self.searcher.end_running(reason)
         else:
-            for trial, one in self.live.items():
-                self.searcher.on_trial_complete(trial, one.last_result)
+            for trial, live in self.live.items():
+                self.searcher.on_trial_complete(trial, live.last_result)
         self.live.clear()
 
 
@@ -312,10 +320,12 @@ def our_method(
     seed: int = 0,
     listeners: Sequence[Listener] = (),
     seconds: Callable[[RIGSLConfig], float] | None = None,
+    make_sampler: Callable[[int], BaseSampler] | None = None,
 ) -> RayMethod:
-    """What run_search.py runs: the study's searcher and the scheduler of `space`, or `schedule`.
+    """The search of run_search.py: `StudySearcher`, with the scheduler of `space` or `schedule` instead.
 
-    A `study` that holds trials already is resumed.
+    A `study` that already holds trials is resumed. `make_sampler` (trial number -> sampler) replaces
+    `sampler`.
     """
     epochs = space.config(space.starts[0] if space.starts else {}, seed).epochs
     schedule = schedule or space.schedule
@@ -332,9 +342,9 @@ def our_method(
     )
     searcher = StudySearcher(
         study, space, sampler=sampler, seed=seed, budget=Budget(), workers=workers,
-        overrides={}, listeners=listeners, seconds=seconds,
+        overrides={}, listeners=listeners, seconds=seconds, make_sampler=make_sampler,
     )  # fmt: skip
-    return RayMethod(searcher, scheduler, lambda proposed: proposed["config"])
+    return RayMethod(searcher, scheduler, lambda proposal: proposal["config"])
 
 
 def simulate_study(
@@ -345,8 +355,8 @@ def simulate_study(
     workers: int = 1,
     study: optuna.Study | None = None,
     **options: Any,
-) -> Outcome:
-    """`our_method` with its `options`, simulated; the record is in memory where no `study` is given."""
-    record = study or optuna.create_study(direction="maximize")
-    method = our_method(record, space, workers=workers, **options)
-    return replace(simulate(method, objective, workers=workers, limits=limits), study=record)
+) -> SimulationResult:
+    """Simulate `our_method` with its `options`; without a `study`, the record is kept in memory."""
+    study = study or optuna.create_study(direction="maximize")
+    method = our_method(study, space, workers=workers, **options)
+    return replace(simulate(method, objective, workers=workers, limits=limits), study=study)

@@ -12,8 +12,8 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.efficiency.run_study import GRID, OURS, Floats, Result
+from rigsl.wording import MINUS
 from search.confirm.wilcoxon import wilcoxon
-from search.report.format import MINUS
 
 #: Method -> its studies, in the order of their seeds.
 Found = Mapping[str, Sequence[Result]]

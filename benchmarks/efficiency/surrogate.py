@@ -1,13 +1,14 @@
-"""Learning curves of configurations that are not in the table, from those that are.
+"""Surrogate model of learning curves: predicts the curve of any configuration from a table of real ones.
 
-The mean is that of Gaussian processes (Matern 5/2 with a length for every parameter, hyperparameters by
-marginal likelihood) over the leading principal components of all trainings' curves, as logits: they go above
-the best curve of the table where its neighbourhood says so, which trees cannot. A second model, a forest of
-randomised trees (Geurts et al., 2006), is there to show how much hangs on the first one.
+The default model is a Gaussian process (Matern 5/2 kernel, one length scale per parameter, hyperparameters by
+maximum marginal likelihood) for each leading principal component of all trainings' logit-transformed curves.
+Its posterior mean can exceed the best curve of the table where the neighbourhood suggests so; trees cannot
+extrapolate like that. The second model, a forest of extremely randomised trees (Geurts et al., 2006), shows
+how much a result depends on the first.
 
-What seeds add is drawn from the trainings of one configuration with several seeds: the deviation of one of
-them from their mean, as a whole curve, so that neighbouring epochs keep together. The draw belongs to
-configuration and study: the same configuration gets the same curve.
+Seed noise is drawn from configurations that were trained with several seeds: the deviation of one training
+from their mean, as a whole curve, so that neighbouring epochs stay correlated. The draw is a function of
+configuration and study seed: within a study, a configuration always has the same curve.
 """
 
 from __future__ import annotations
@@ -36,192 +37,200 @@ from sklearn.model_selection import GroupKFold
 from benchmarks.efficiency.simulator import Epoch
 from search.space.space import Space
 
-Floats = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 MODELS = ("gp", "forest")
 TREES = 64
-#: Principal components of the curves; the rest is less than what seeds add.
+#: Principal components of the curves; the remaining variance is below the seed noise.
 COMPONENTS = 4
 
 
 @dataclass(frozen=True)
-class Table:
-    """n trainings over E epochs, and the deviations of those that were repeated with other seeds.
+class CurveTable:
+    """n trainings over E epochs, and the seed noise of those that were repeated with other seeds.
 
-    numbers: the configuration, [n]; params: n; scores: [n, E], what diverged keeps its last score; seconds:
-    of a mean epoch, [n]; blocks: which of several measurements, on one machine each, the seconds come from,
-    [n]; deviations: [k, E].
+    numbers: configuration number, [n]; params: n; scores: [n, E], a diverged training keeps its last score;
+    seconds: of a mean epoch, [n]; blocks: index of the measurement series (one machine and commit each) that
+    the seconds come from, [n]; deviations: of curves from the mean of their configuration, [k, E].
     """
 
     numbers: NDArray[np.int64]
     params: Sequence[Mapping[str, Any]]
-    scores: Floats
-    seconds: Floats
+    scores: FloatArray
+    seconds: FloatArray
     blocks: NDArray[np.int64]
-    deviations: Floats
+    deviations: FloatArray
 
-    def part(self, rows: NDArray[np.int64]) -> Table:
-        """These trainings alone; the deviations stay."""
+    def part(self, rows: NDArray[np.int64]) -> CurveTable:
+        """Only these trainings, with all deviations."""
         params = [self.params[row] for row in rows]
-        return Table(
+        return CurveTable(
             self.numbers[rows], params, self.scores[rows], self.seconds[rows], self.blocks[rows],
             self.deviations,
         )  # fmt: skip
 
 
-def read_table(frame: pd.DataFrame, space: Space, column: str = "weighted_f1") -> Table:
-    """The table in the long form of ``curve_table``: one row for number, seed and epoch."""
+def read_table(frame: pd.DataFrame, space: Space, column: str = "weighted_f1") -> CurveTable:
+    """Read the long form that ``curve_table`` writes: one row per number, seed and epoch."""
     keys = ["number", "seed"]
     wide = frame.pivot(index=keys, columns="epoch", values=column).ffill(axis=1)
     first = frame.sort_values("epoch").groupby(keys).first().loc[wide.index]
     seconds = frame.groupby(keys)["seconds"].mean().loc[wide.index].to_numpy(float)
-    known = np.isfinite(wide.to_numpy()).all(axis=1)  # not: diverged in the first epoch
-    params = [read_params(row, space) for row in first[known].to_dict("records")]
+    finite = np.isfinite(wide.to_numpy()).all(axis=1)  # False: diverged in the first epoch
+    params = [read_params(row, space) for row in first[finite].to_dict("records")]
     commits = first["commit"] if "commit" in first else pd.Series("", first.index)
-    order = list(commits[known].value_counts(ascending=True, sort=True).index)
-    return Table(
-        wide[known].index.get_level_values("number").to_numpy(np.int64),
+    order = list(commits[finite].value_counts(ascending=True, sort=True).index)
+    return CurveTable(
+        wide[finite].index.get_level_values("number").to_numpy(np.int64),
         params,
-        wide[known].to_numpy(float),
-        seconds[known],
-        np.array([order.index(one) for one in commits[known]]),
-        _deviations(wide[known]),
+        wide[finite].to_numpy(float),
+        seconds[finite],
+        np.array([order.index(commit) for commit in commits[finite]]),
+        _deviations(wide[finite]),
     )
 
 
 def read_params(row: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """A configuration from a row: Parquet has whole numbers as floats where some lack, and NaN for those."""
-    found = {name: row[name] for name in space.parameters if row[name] == row[name] and row[name] is not None}
+    """The configuration in a row; Parquet has integers with missing values as floats, and None as NaN."""
+    present = {
+        name: row[name] for name in space.parameters if row[name] == row[name] and row[name] is not None
+    }
     return {
         name: int(value) if isinstance(value, float) and space.parameters[name].kind != "float" else value
-        for name, value in found.items()
+        for name, value in present.items()
     }
 
 
-def _deviations(wide: pd.DataFrame) -> Floats:
-    """Of the trainings of one configuration with several seeds from their mean, unbiased in size."""
-    found = []
+def _deviations(wide: pd.DataFrame) -> FloatArray:
+    """Deviations of repeated trainings from their configuration's mean curve, scaled to be unbiased."""
+    deviations = []
     for _, group in wide.groupby(level="number"):
         if (count := len(group)) > 1:
             centred = group.to_numpy() - group.to_numpy().mean(axis=0)
-            found.append(centred * math.sqrt(count / (count - 1)))
-    return np.concatenate(found) if found else np.zeros((1, wide.shape[1]))
+            deviations.append(centred * math.sqrt(count / (count - 1)))
+    return np.concatenate(deviations) if deviations else np.zeros((1, wide.shape[1]))
 
 
 class Model(Protocol):
-    """A regression from places in the space, [n, p], to any number of columns."""
+    """A regression from encoded configurations, [n, p], to any number of columns."""
 
-    def fit(self, inputs: Floats, targets: Floats) -> Model:
-        """Learn from n rows."""
+    def fit(self, inputs: FloatArray, targets: FloatArray) -> Model:
+        """Fit to n rows."""
 
-    def predict(self, inputs: Floats) -> Floats:
-        """The means for rows."""
+    def predict(self, inputs: FloatArray) -> FloatArray:
+        """Predicted means of the rows."""
 
 
-class Processes:
+class GaussianProcesses:
     """A Gaussian process for each principal component of the targets."""
 
-    def fit(self, inputs: Floats, targets: Floats) -> Processes:
-        """Learn from n rows. inputs: [n, p] within 0 and 1; targets: [n, E]."""
+    def fit(self, inputs: FloatArray, targets: FloatArray) -> GaussianProcesses:
+        """Fit to n rows. inputs: [n, p] in the unit cube; targets: [n, E]."""
         count = min(COMPONENTS, *targets.shape)
-        self._components = PCA(count).fit(targets)
-        places = self._components.transform(targets)
-        self._centres, spreads = places.mean(axis=0), places.std(axis=0)
-        self._spreads = np.where(spreads > 0, spreads, 1.0)
-        scaled = (places - self._centres) / self._spreads
-        self._processes = [_process(inputs.shape[1]) for _ in range(count)]
-        # A length at its bound: a parameter that matters little. More threads only wait for each other.
+        self._pca = PCA(count).fit(targets)
+        components = self._pca.transform(targets)
+        self._means, deviations = components.mean(axis=0), components.std(axis=0)
+        self._deviations = np.where(deviations > 0, deviations, 1.0)
+        standardised = (components - self._means) / self._deviations
+        self._processes = [_gaussian_process(inputs.shape[1]) for _ in range(count)]
+        # ConvergenceWarning: a length scale at its bound belongs to a parameter that matters little.
+        # One thread: on matrices of this size more threads only wait for each other.
         with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)
-            for process, place in zip(self._processes, scaled.T, strict=True):
-                process.fit(inputs, place)
+            for process, component in zip(self._processes, standardised.T, strict=True):
+                process.fit(inputs, component)
         return self
 
-    def predict(self, inputs: Floats) -> Floats:
-        """The means. [m, p] -> [m, E]; without scikit-learn's checks, which take as long again."""
-        means = [one.kernel_(inputs, one.X_train_) @ one.alpha_ for one in self._processes]
-        places = self._centres + self._spreads * np.stack(means, axis=1)
-        return np.asarray(self._components.inverse_transform(places))
+    def predict(self, inputs: FloatArray) -> FloatArray:
+        """Posterior means, [m, p] -> [m, E], without scikit-learn's input checks, which double the time."""
+        means = [process.kernel_(inputs, process.X_train_) @ process.alpha_ for process in self._processes]
+        components = self._means + self._deviations * np.stack(means, axis=1)
+        return np.asarray(self._pca.inverse_transform(components))
 
 
-def _process(inputs: int) -> GaussianProcessRegressor:
-    kernel = 1.0 * Matern(np.ones(inputs), (0.05, 50), nu=2.5) + WhiteKernel(0.05, (1e-4, 2))
+def _gaussian_process(parameters: int) -> GaussianProcessRegressor:
+    kernel = 1.0 * Matern(np.ones(parameters), (0.05, 50), nu=2.5) + WhiteKernel(0.05, (1e-4, 2))
     return GaussianProcessRegressor(kernel, random_state=0)
 
 
 class Forest:
-    """Randomised trees, all columns of the targets together."""
+    """Extremely randomised trees, for all columns of the targets together."""
 
-    def fit(self, inputs: Floats, targets: Floats) -> Forest:
-        """Learn from n rows."""
+    def fit(self, inputs: FloatArray, targets: FloatArray) -> Forest:
+        """Fit to n rows."""
         trees = ExtraTreesRegressor(TREES, min_samples_leaf=2, max_features=0.5, random_state=0, n_jobs=1)
         self._trees = trees.fit(inputs, targets)
         return self
 
-    def predict(self, inputs: Floats) -> Floats:
-        """The means; the trees themselves are asked: scikit-learn's checks take 20 times as long."""
+    def predict(self, inputs: FloatArray) -> FloatArray:
+        """Means over the trees, which are called directly: scikit-learn's checks take 20 times as long."""
         rows, trees = inputs.astype(np.float32), self._trees.estimators_
         return np.mean([tree.tree_.predict(rows)[..., 0] for tree in trees], axis=0)
 
 
 class Surrogate:
-    """Curves for any configuration of the space.
+    """Predicted learning curves for every configuration of a space.
 
     Args:
-        space: what may be asked for.
-        table: what is known.
-        model: of the scores, one of MODELS. Seconds are always those of a Gaussian process.
+        space: the search space.
+        table: the real curves.
+        model: of the scores, one of MODELS. Seconds are always predicted by Gaussian processes.
     """
 
-    def __init__(self, space: Space, table: Table, model: str = "gp") -> None:
+    def __init__(self, space: Space, table: CurveTable, model: str = "gp") -> None:
         self.space, self.table = space, table
         inputs = np.array([self._encode(params) for params in table.params])
-        self._scores = (Processes() if model == "gp" else Forest()).fit(inputs, logit(_inside(table.scores)))
-        # What was measured on another machine or by older code differs by a factor: one more input.
+        regression: Model = GaussianProcesses() if model == "gp" else Forest()
+        self._scores = regression.fit(inputs, logit(_clip(table.scores)))
+        # Seconds of another machine or of older code differ by a factor: the block is a one-hot input.
         blocks = np.eye(int(table.blocks.max()) + 1)[:, 1:]
         timed = np.concatenate([inputs, blocks[table.blocks]], axis=1)
         self._block = blocks[-1]
-        self._means: dict[bytes, Floats] = {}  #: of configurations that have been asked for
-        self._seconds = Processes().fit(timed, np.log(table.seconds)[:, None])
+        self._mean_curves: dict[bytes, FloatArray] = {}  #: cache, by encoded configuration
+        self._seconds = GaussianProcesses().fit(timed, np.log(table.seconds)[:, None])
 
-    def mean(self, params: Mapping[str, Any]) -> Floats:
+    def mean(self, params: Mapping[str, Any]) -> FloatArray:
         """The expected score after every epoch. [E]"""
-        place = self._encode(params)
-        if (key := place.tobytes()) not in self._means:
-            self._means[key] = np.asarray(expit(self._scores.predict(place[None])[0]))
-        return self._means[key]
+        encoded = self._encode(params)
+        if (key := encoded.tobytes()) not in self._mean_curves:
+            self._mean_curves[key] = np.asarray(expit(self._scores.predict(encoded[None])[0]))
+        return self._mean_curves[key]
 
     def seconds(self, params: Mapping[str, Any]) -> float:
-        """How long an epoch takes."""
-        place = np.concatenate([self._encode(params), self._block])
-        return float(np.exp(self._seconds.predict(place[None])[0, 0]))
+        """Seconds of one epoch."""
+        encoded = np.concatenate([self._encode(params), self._block])
+        return float(np.exp(self._seconds.predict(encoded[None])[0, 0]))
 
     def curve(self, config: Mapping[str, Any], study: int = 0) -> list[Epoch]:
-        """A training of a configuration as `study` sees it."""
+        """The learning curve of a configuration in the study with seed `study`: mean curve and seed noise."""
         params = self.params(config)
         text = json.dumps([params, study], sort_keys=True).encode()
-        place = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") % len(self.table.deviations)
-        scores = np.clip(self.mean(params) + self.table.deviations[place], 0.0, 1.0)
+        row = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") % len(self.table.deviations)
+        scores = np.clip(self.mean(params) + self.table.deviations[row], 0.0, 1.0)
         seconds = self.seconds(params)
         return [Epoch(float(score), seconds) for score in scores]
 
     def params(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The searched parameters of a configuration, those that exist in it."""
-        space = self.space.parameters
-        return {name: config[name] for name, one in space.items() if one.active(dict(config))}
+        """The searched parameters of a configuration that are active in it."""
+        parameters = self.space.parameters.items()
+        return {name: config[name] for name, parameter in parameters if parameter.active(dict(config))}
 
-    def _encode(self, params: Mapping[str, Any]) -> Floats:
-        """A number for each parameter: its place in its range; where it does not exist, the range's middle.
+    def _encode(self, params: Mapping[str, Any]) -> FloatArray:
+        """A unit-cube vector, one coordinate per parameter; an inactive parameter is imputed by 0.5.
 
-        That it does not exist is told by the parameter that its condition names.
+        The parameter that its condition names tells the model that it is inactive.
         """
-        return np.array([_place(one, params.get(name)) for name, one in self.space.parameters.items()])
+        return np.array(
+            [_coordinate(parameter, params.get(name)) for name, parameter in self.space.parameters.items()]
+        )
 
 
-def _inside(scores: Floats) -> Floats:
+def _clip(scores: FloatArray) -> FloatArray:
+    """Scores at which the logit is finite."""
     return np.clip(scores, 1e-3, 1 - 1e-3)
 
 
-def _place(parameter: Any, value: Any) -> float:
+def _coordinate(parameter: Any, value: Any) -> float:
+    """The position of a value in its range, from 0 to 1."""
     if value is None:
         return 0.5
     if parameter.kind == "choice":
@@ -232,70 +241,75 @@ def _place(parameter: Any, value: Any) -> float:
     return float((value - low) / (high - low))
 
 
-def folds(table: Table, count: int = 10) -> Iterator[tuple[Table, Table]]:
-    """What is kept and what is left out; all trainings of a configuration are on one side."""
-    for kept, left in GroupKFold(count, shuffle=True, random_state=0).split(
+def folds(table: CurveTable, count: int = 10) -> Iterator[tuple[CurveTable, CurveTable]]:
+    """(training, held-out) tables of a cross-validation; a configuration's trainings stay together."""
+    for train, held_out in GroupKFold(count, shuffle=True, random_state=0).split(
         table.scores, groups=table.numbers
     ):
-        yield table.part(kept), table.part(left)
+        yield table.part(train), table.part(held_out)
 
 
-def predictions(space: Space, kept: Table, left: Table, model: str = "gp") -> pd.DataFrame:
-    """Truth and prediction for the trainings of `left`, by a surrogate that knows `kept` alone."""
-    fitted = Surrogate(space, kept, model)
-    curves = np.array([fitted.mean(params) for params in left.params])
-    seconds = [fitted.seconds(params) for params in left.params]
+def predictions(space: Space, train: CurveTable, held_out: CurveTable, model: str = "gp") -> pd.DataFrame:
+    """True and predicted values of the trainings in `held_out`, by a surrogate fitted to `train` only."""
+    fitted = Surrogate(space, train, model)
+    curves = np.array([fitted.mean(params) for params in held_out.params])
+    seconds = [fitted.seconds(params) for params in held_out.params]
     return pd.DataFrame(
         {
-            "number": left.numbers,
-            "best": left.scores.max(axis=1),
+            "number": held_out.numbers,
+            "best": held_out.scores.max(axis=1),
             "best_predicted": curves.max(axis=1),
-            "third": left.scores[:, 2],
+            "third": held_out.scores[:, 2],
             "third_predicted": curves[:, 2],
-            "seconds": left.seconds,
+            "seconds": held_out.seconds,
             "seconds_predicted": seconds,
-            "block": left.blocks,
+            "block": held_out.blocks,
         }
     )
 
 
-def errors(found: pd.DataFrame) -> dict[str, float]:
-    """How far predictions for configurations that were left out are off.
+def prediction_errors(predicted: pd.DataFrame) -> dict[str, float]:
+    """Errors of `predictions`; the trainings of one configuration count as one, their mean.
 
-    rmse: of the best score of a curve; spread: the standard deviation of that score; rank: Spearman's
-    correlation of it, and over the trainings above the 70 % quantile alone; rank_after_3: the same for the
-    score after three epochs; bias_of_best: the mean of prediction less truth above that quantile; seconds:
-    the median factor, within the largest block of measurements. Trainings of one configuration count as one,
-    their mean.
+    rmse: root mean square error of a curve's best score; spread: standard deviation of the true best scores;
+    rank_correlation: Spearman's, of true and predicted best scores; rank_correlation_of_best: the same among
+    the best 30 % of configurations; rank_correlation_after_3: the same for the score after three epochs;
+    bias_of_best: mean of prediction less truth among the best 30 %; seconds: median error of the seconds of
+    an epoch as a factor, within the largest block of measurements.
     """
-    found = found.groupby("number").mean()
-    best = found["best"] > found["best"].quantile(0.7)
-    timed = found[found["block"] == found["block"].max()]
-    difference = found["best_predicted"] - found["best"]
+    rows = predicted.groupby("number").mean()
+    best = rows["best"] > rows["best"].quantile(0.7)
+    timed = rows[rows["block"] == rows["block"].max()]
+    difference = rows["best_predicted"] - rows["best"]
     return {
         "rmse": float(np.sqrt(np.mean(difference**2))),
-        "spread": float(found["best"].std(ddof=0)),
-        "rank": _rank(found, "best"),
-        "rank_of_best": _rank(found[best], "best"),
-        "rank_after_3": _rank(found, "third"),
+        "spread": float(rows["best"].std(ddof=0)),
+        "rank_correlation": _rank_correlation(rows, "best"),
+        "rank_correlation_of_best": _rank_correlation(rows[best], "best"),
+        "rank_correlation_after_3": _rank_correlation(rows, "third"),
         "bias_of_best": float(difference[best].mean()),
         "seconds": float(np.exp(np.abs(np.log(timed["seconds_predicted"] / timed["seconds"])).median())),
     }
 
 
-def agreement(validation: Table, test: Table) -> dict[str, float]:
-    """Whether test agrees with validation on which real configurations are the best: over the best 30 % on
-    validation, how many they are and the rank correlation of both scores, at the best epoch on validation.
+def agreement(validation: CurveTable, test: CurveTable) -> dict[str, float]:
+    """How well validation scores rank the best real configurations on test.
+
+    best: number of configurations among the best 30 % on validation; best_on_test: Spearman's rank
+    correlation of their validation and test scores, at the best epoch on validation.
+
+    Raises:
+        ValueError: the tables hold different trainings.
     """
     if not np.array_equal(validation.numbers, test.numbers):
         raise ValueError("the tables of validation and test are not of the same trainings")
     rows, epochs = np.arange(len(validation.numbers)), validation.scores.argmax(axis=1)
     scores = {"validation": validation.scores[rows, epochs], "test": test.scores[rows, epochs]}
-    found = pd.DataFrame({"number": validation.numbers, **scores}).groupby("number").mean()
-    best = found[found["validation"] > found["validation"].quantile(0.7)]
-    rank = float(stats.spearmanr(best["validation"], best["test"]).statistic)
-    return {"best": float(len(best)), "best_on_test": rank}
+    means = pd.DataFrame({"number": validation.numbers, **scores}).groupby("number").mean()
+    best = means[means["validation"] > means["validation"].quantile(0.7)]
+    correlation = float(stats.spearmanr(best["validation"], best["test"]).statistic)
+    return {"best": float(len(best)), "best_on_test": correlation}
 
 
-def _rank(found: pd.DataFrame, what: str) -> float:
-    return float(stats.spearmanr(found[what], found[f"{what}_predicted"]).statistic)
+def _rank_correlation(rows: pd.DataFrame, column: str) -> float:
+    return float(stats.spearmanr(rows[column], rows[f"{column}_predicted"]).statistic)

@@ -1,9 +1,10 @@
-"""Real trainings of what simulated searches found: ``python -m benchmarks.efficiency.validate_surrogate``.
+"""Validate the surrogate where searches go: ``python -m benchmarks.efficiency.validate_surrogate``.
 
-A surrogate that knows random configurations alone is least sure where searches go. So the best configuration
-of simulated searches of several kinds is trained for real and enters the table (as in surrogate benchmarks
-for architectures: Zela et al., ICLR 2022). That can be done again with the surrogate of the larger table:
-round r is numbered from r times FOUND on. What the surrogate had predicted is compared with what came out.
+A surrogate fitted to random configurations is least certain in the regions that searches exploit. So the best
+configurations of simulated searches, by several methods, are trained for real, and their scores are compared
+with the predictions. The trainings are added to the table, as in surrogate benchmarks for architectures
+(Zela et al., ICLR 2022), and the command can be repeated with the surrogate of the larger table: round r
+numbers its configurations from r * ROUND on.
 """
 
 from __future__ import annotations
@@ -20,68 +21,98 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from benchmarks.efficiency.baselines import Maker, ours
+from benchmarks.efficiency.baselines import MethodFactory, ours
 from benchmarks.efficiency.curve_table import (
-    FOUND,
-    Job,
-    parts,
+    ROUND,
+    CurveTraining,
+    finished_trainings,
     restore,
     run,
     small_space,
     write_tables,
 )
-from benchmarks.efficiency.run_study import METHODS, World, best_of, validation_table
+from benchmarks.efficiency.run_study import METHODS, SurrogateBenchmark, best_configs, validation_table
 from benchmarks.efficiency.surrogate import Surrogate
 from search.export.environment import commit
+from search.report.format import counted
 from search.samplers.registry import SAMPLERS
 
-#: Searches of ours with other samplers, too, so that the configurations differ.
-SEARCHES: Mapping[str, Maker] = {**METHODS, **{name: partial(ours, sampler=name) for name in SAMPLERS[1:]}}
+#: Besides the compared methods, ours with each other sampler: the configurations should differ.
+SEARCHES: Mapping[str, MethodFactory] = {
+    **METHODS,
+    **{name: partial(ours, sampler=name) for name in SAMPLERS[1:]},
+}
 
 
 def main() -> None:
-    """Find, train, write the tables."""
-    parser = argparse.ArgumentParser(description="Train what simulated searches found, for the table.")
-    parser.add_argument("--round", type=int, help="default: the one after the table's last")
-    parser.add_argument("--studies", type=int, default=8, help="of every method (default: 8)")
-    parser.add_argument("--methods", nargs="+", choices=SEARCHES, default=list(METHODS), metavar="NAME")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args()
+    """Search, train, write the tables, print the comparison."""
+    args = options()
     restore()
-    before = {part["number"]: part["params"] for part in parts()}
-    place = args.round or max(before) // FOUND + 1
+    before = {training["number"]: training["params"] for training in finished_trainings()}
+    number_of_round = args.round or max(before) // ROUND + 1
     space = small_space()
-    world = World(space, Surrogate(space, validation_table(below=place * FOUND)))
+    surrogate = Surrogate(space, validation_table(below=number_of_round * ROUND))
     jobs = [(name, 1 if seed % 2 else 8, seed) for name in args.methods for seed in range(args.studies)]
-    best = best_of(world, [(SEARCHES[name], workers, seed) for name, workers, seed in jobs])
-    begun: dict[int, dict[str, Any]] = {}
+    searches = [(SEARCHES[name], workers, seed) for name, workers, seed in jobs]
+    configs = best_configs(SurrogateBenchmark(space, surrogate), searches)
+    chosen: dict[int, dict[str, Any]] = {}
     rows = []
-    for (name, *_), config in zip(jobs, best, strict=True):
-        params = world.validation.params(config)
-        if params in begun.values():
+    for (name, *_), config in zip(jobs, configs, strict=True):
+        params = surrogate.params(config)
+        if params in chosen.values():
             continue
-        number = place * FOUND + len(begun)
-        begun[number] = params
-        rows.append((number, name, 100 * world.validation.mean(params).max()))
+        number = number_of_round * ROUND + len(chosen)
+        chosen[number] = params
+        rows.append((number, name, 100 * surrogate.mean(params).max()))
         if before.get(number, params) != params:
-            print(f"error: round {place} was made by other code; take --round {place + 1}", file=sys.stderr)
+            print(
+                f"error: round {number_of_round} in the table has other configurations, made by other code; "
+                f"use --round {number_of_round + 1}",
+                file=sys.stderr,
+            )
             raise SystemExit(2)
     code = commit()
-    trainings = [Job(number, 0, params, code) for number, params in begun.items()]
+    trainings = [CurveTraining(number, 0, params, code) for number, params in chosen.items()]
     try:
-        run(trainings, args.device, os.cpu_count() or 1, "what searches found")
+        run(trainings, args.device, os.cpu_count() or 1, "best configurations of searches")
     finally:
-        write_tables(
-            shlex.join(["python", "-m", "benchmarks.efficiency.validate_surrogate", *sys.argv[1:]]),
-            args.device,
-        )
-    truth = {part["number"]: 100 * max(e["weighted_f1"] for e in part["epochs"]) for part in parts()}
-    found = pd.DataFrame(rows, columns=["number", "method", "predicted"])
-    found["came out"] = [truth[number] for number in found["number"]]
-    by_method = found.groupby("method", sort=False)[["predicted", "came out"]]
+        command = ["python", "-m", "benchmarks.efficiency.validate_surrogate", *sys.argv[1:]]
+        write_tables(shlex.join(command), args.device)
+    print_comparison(pd.DataFrame(rows, columns=["number", "method", "predicted"]))
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Train the best configurations of simulated searches for real, compare their scores with "
+        "the surrogate's predictions, and add them to the table of curves."
+    )
+    parser.add_argument("--round", type=int, help="number of the round (default: the next one)")
+    parser.add_argument("--studies", type=int, default=8, help="searches per method (default: 8)")
+    parser.add_argument(
+        "--methods", nargs="+", choices=SEARCHES, default=list(METHODS), metavar="NAME",
+        help="methods that search (default: ours and all baselines)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="default: cuda if there is a GPU, else cpu",
+    )
+    return parser.parse_args()
+
+
+def print_comparison(predicted: pd.DataFrame) -> None:
+    """Print predicted and real best scores by method. predicted: columns number, method, predicted."""
+    real = {
+        training["number"]: 100 * max(epoch["weighted_f1"] for epoch in training["epochs"])
+        for training in finished_trainings()
+    }
+    scores = predicted.assign(real=[real[number] for number in predicted["number"]])
+    by_method = scores.groupby("method", sort=False)[["predicted", "real"]]
     print(by_method.agg(["mean", "max"]).round(2).to_string())
-    rank = stats.spearmanr(found["predicted"], found["came out"]).statistic
-    print(f"{len(found)} configurations, rank correlation {rank:.2f}: next, python -m benchmarks.efficiency")
+    correlation = stats.spearmanr(scores["predicted"], scores["real"]).statistic
+    count = counted(len(scores), "configuration")
+    print(f"{count}, rank correlation {correlation:.2f}; next: python -m benchmarks.efficiency")
 
 
 if __name__ == "__main__":

@@ -133,18 +133,18 @@ def process_growth(case: Case) -> int:
     corpus = case.corpus()
     train(SMALL.replace(hidden_dim=4), one_long_dialogue(), "cpu")  # what is loaded at first use
     gc.collect()
-    forget_peak()
-    before = resident("VmRSS")
+    reset_peak()
+    before = resident_bytes("VmRSS")
     train(case.config, corpus, "cpu")
-    return resident("VmHWM") - before
+    return resident_bytes("VmHWM") - before
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     """Let VmHWM begin anew."""
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
-def resident(name: str) -> int:
+def resident_bytes(name: str) -> int:
     """A line of /proc/self/status in bytes. (ru_maxrss is no use: a child inherits its parent's.)"""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split(f"{name}:")[1].split()[0]) * 1024

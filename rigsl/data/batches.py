@@ -1,4 +1,4 @@
-"""From dialogues of a corpus to the tensors of one batch, without padding what need not be padded."""
+"""From dialogues of a corpus to the tensors of one batch; utterances stay unpadded rows wherever possible."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rigsl.data.corpus import Corpus
-from rigsl.data.gather import Places
+from rigsl.data.gather import PaddedIndex
 from rigsl.errors import UserError
 
 Indices = NDArray[np.int64]
 
-#: Batches whose dialogues are sorted by length among themselves before they are cut and shuffled.
+#: Batches in a bucket: the dialogues of a bucket are sorted by length before they are cut into batches.
 BUCKET_BATCHES = 8
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Sequences of utterances in the order that a packed recurrent network reads them.
+    """Sequences of utterances in the order in which a packed recurrent network reads them.
 
-    order: [U] utterance at each packed place; place: [U] packed place of each utterance;
-    backwards: [U] packed place of the same step of the reversed sequence (its own inverse);
-    sizes: [longest] sequences still running at each step (on the CPU, as PyTorch wants it);
+    order: [U] the utterance at each packed position; inverse: [U] the packed position of each utterance;
+    reverse: [U] the packed position of the same step of the reversed sequence (its own inverse);
+    sizes: [longest] sequences still running at each step (on the CPU, as PyTorch requires);
     sequence, position: [U] sequence and step of each utterance (for networks over padding).
     """
 
     order: Tensor
-    place: Tensor
-    backwards: Tensor
+    inverse: Tensor
+    reverse: Tensor
     sizes: Tensor
     sequence: Tensor
     position: Tensor
@@ -44,15 +44,15 @@ class Packing:
 
     def unpack(self, packed: PackedSequence) -> Tensor:
         """The packed sequences -> [U, d]."""
-        return packed.data[self.place]
+        return packed.data[self.inverse]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B dialogues with U utterances together, the longest with T.
+    """B dialogues with U utterances in total; the longest dialogue has T.
 
     features: modality -> [U, width] ("l": [U, views, width]); label, speaker: [U];
-    lengths: utterances of each dialogue;
+    lengths: utterances of each dialogue; rows: [U] the utterances' rows in the corpus;
     dialogues, speakers: the packings of whole dialogues and of each speaker's turns in them.
     """
 
@@ -63,7 +63,7 @@ class Batch:
     dialogues: Packing
     speakers: Packing
     rows: Indices
-    _known: dict[tuple[int, int], Places] = field(default_factory=dict, repr=False)
+    _padded_indices: dict[tuple[int, int], PaddedIndex] = field(default_factory=dict, repr=False)
 
     @property
     def longest(self) -> int:
@@ -71,33 +71,33 @@ class Batch:
         return max(self.lengths)
 
     def pad(self, rows: Tensor, groups: int = 1) -> Tensor:
-        """[groups * U, ...] -> [B, groups, T, ...], zero where a dialogue has ended; groups: modalities."""
-        padded = self._places(groups, 1).spread(rows)
+        """[groups * U, ...] -> [B, groups, T, ...], zero where a dialogue has ended; a group is a modality."""
+        padded = self._padded_index(groups, 1).pad(rows)
         return padded.reshape(len(self.lengths), groups, self.longest, *rows.shape[1:])
 
     def unpad(self, padded: Tensor) -> Tensor:
         """[B, groups, T, ...] -> [groups * U, ...], the inverse of `pad`."""
-        return self._places(padded.shape[1], 1).collect(padded.flatten(0, 2))
+        return self._padded_index(padded.shape[1], 1).unpad(padded.flatten(0, 2))
 
     def pad_heads(self, rows: Tensor, groups: int) -> Tensor:
-        """[groups * U, heads, d] -> [B, heads, groups * T, d], as `pad`, with the heads in front."""
+        """[groups * U, heads, d] -> [B, heads, groups * T, d], like `pad`, with the heads in front."""
         heads = rows.shape[1]
-        padded = self._places(groups, heads).spread(rows.flatten(0, 1))
+        padded = self._padded_index(groups, heads).pad(rows.flatten(0, 1))
         return padded.reshape(len(self.lengths), heads, groups * self.longest, -1)
 
     def unpad_heads(self, padded: Tensor, groups: int) -> Tensor:
         """[B, heads, groups * T, d] -> [groups * U, heads, d], the inverse of `pad_heads`."""
         heads = padded.shape[1]
-        rows = self._places(groups, heads).collect(padded.flatten(0, 2))
+        rows = self._padded_index(groups, heads).unpad(padded.flatten(0, 2))
         return rows.reshape(-1, heads, rows.shape[-1])
 
-    def _places(self, groups: int, heads: int) -> Places:
-        """Row (group, utterance, head) and place (dialogue, head, group, time) of each other."""
-        if (groups, heads) not in self._known:
-            self._known[groups, heads] = self._find_places(groups, heads)
-        return self._known[groups, heads]
+    def _padded_index(self, groups: int, heads: int) -> PaddedIndex:
+        """Between rows (group, utterance, head) and slots (dialogue, head, group, time); computed once."""
+        if (groups, heads) not in self._padded_indices:
+            self._padded_indices[groups, heads] = self._make_padded_index(groups, heads)
+        return self._padded_indices[groups, heads]
 
-    def _find_places(self, groups: int, heads: int) -> Places:
+    def _make_padded_index(self, groups: int, heads: int) -> PaddedIndex:
         size, longest, lengths = len(self.lengths), self.longest, np.array(self.lengths)
         real = np.arange(longest) < lengths[:, None]  # [B, T]
         utterance = np.cumsum(real.ravel()).reshape(size, 1, 1, longest) - 1
@@ -105,29 +105,30 @@ class Batch:
         row = (group * lengths.sum() + utterance) * heads + head  # [B, heads, groups, T]
         row[np.broadcast_to(~real[:, None, None], row.shape)] = -1
         row = row.ravel()
-        taken = np.flatnonzero(row >= 0)
-        place = np.empty_like(taken)
-        place[row[taken]] = taken
-        found = (np.maximum(row, 0), place, np.flatnonzero(row < 0))
-        return Places(*(torch.from_numpy(part).to(self.label.device, non_blocking=True) for part in found))
+        occupied = np.flatnonzero(row >= 0)
+        slot = np.empty_like(occupied)
+        slot[row[occupied]] = occupied
+        indices = (np.maximum(row, 0), slot, np.flatnonzero(row < 0))
+        device = self.label.device
+        return PaddedIndex(*(torch.from_numpy(index).to(device, non_blocking=True) for index in indices))
 
 
 class BatchSource:
     """Cuts batches of chosen modalities out of a corpus.
 
-    On the CPU the rows of a batch are gathered from the corpus where it lies (it may be shared
-    by many workers and is never written); on a GPU the features move there once.
+    On the CPU the rows of a batch are gathered from the corpus in place (it may be shared by many
+    workers and is never written); with a GPU the features are copied there once.
 
     Raises:
-        UserError: a modality that the corpus does not have.
+        UserError: the corpus does not have one of the modalities.
     """
 
     def __init__(self, corpus: Corpus, modals: str, device: str = "cpu") -> None:
         missing = [letter for letter in modals if letter not in corpus.features]
         if missing:
             raise UserError(
-                f"modals = '{modals}': the corpus {corpus.name} has no modality '{missing[0]}', "
-                f"only '{''.join(corpus.features)}'"
+                f"modals = '{modals}': the corpus {corpus.name} has no modality '{missing[0]}'; "
+                f"choose from '{''.join(corpus.features)}'"
             )
         self.corpus, self.device = corpus, torch.device(device)
         self._features = {letter: corpus.features[letter] for letter in modals}
@@ -163,18 +164,18 @@ class BatchSource:
         return torch.from_numpy(np.array(values)).to(self.device, non_blocking=True)
 
     def _packing(self, sequence: Indices, position: Indices) -> Packing:
-        """How sequences given by (sequence, position) of each utterance are packed: longest first."""
+        """Pack the sequences that (sequence, position) of each utterance describe, longest first."""
         counts = np.bincount(sequence)
         rank = np.empty(len(counts), dtype=np.int64)
         rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
         order = np.lexsort((rank[sequence], position))
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
+        inverse = np.empty_like(order)
+        inverse[order] = np.arange(len(order))
         reversed_order = np.lexsort((rank[sequence], counts[sequence] - 1 - position))
         return Packing(
             order=self._tensor(order),
-            place=self._tensor(place),
-            backwards=self._tensor(place[reversed_order]),
+            inverse=self._tensor(inverse),
+            reverse=self._tensor(inverse[reversed_order]),
             sizes=torch.from_numpy(np.bincount(position)),
             sequence=self._tensor(sequence),
             position=self._tensor(position),
@@ -182,7 +183,7 @@ class BatchSource:
 
 
 def _turns(dialogue: Indices, speaker: Indices) -> tuple[Indices, Indices]:
-    """(sequence, position) of each utterance when every speaker of every dialogue is a sequence."""
+    """(sequence, position) of each utterance, where a sequence is the turns of one speaker of one dialogue."""
     _, sequence = np.unique(np.stack([dialogue, speaker]), axis=1, return_inverse=True)
     sequence = sequence.reshape(-1)
     order = np.argsort(sequence, kind="stable")
@@ -197,8 +198,9 @@ def shuffled_batches(
 ) -> Iterator[Indices]:
     """Every dialogue once, in random batches of dialogues of similar length.
 
-    Dialogues are shuffled, sorted by length among `BUCKET_BATCHES` batches' worth of neighbours,
-    cut into batches, and the batches shuffled: little padding, and another composition each time.
+    The dialogues are shuffled and cut into buckets of `BUCKET_BATCHES` batches; each bucket is sorted by
+    length and cut into batches; then the batches are shuffled. So there is little padding, and the
+    batches are composed differently each time.
     """
     shuffled = dialogues[torch.randperm(len(dialogues), generator=generator).numpy()]
     width = batch_size * BUCKET_BATCHES

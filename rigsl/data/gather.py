@@ -1,6 +1,6 @@
-"""From rows to padded places and back, and to another order, each by one gather, forwards and backwards.
+"""Between rows and padded arrays, and permutations of rows: each one gather in the forward and in the backward pass.
 
-PyTorch's own gradient of a gather adds up, row by row; here every row goes to one place.
+PyTorch's own gradient of a gather is a scatter-add; these maps are one-to-one, so their gradient is a gather, too.
 """
 
 from __future__ import annotations
@@ -14,59 +14,60 @@ from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True)
-class Places:
-    """A one-to-one map of n rows into p places.
+class PaddedIndex:
+    """A one-to-one map of n rows to the p slots of a padded array; p - n slots are padding.
 
-    row: [p] the row at each place, 0 at one that is empty; place: [n] the place of each row; empty: [p - n].
+    row: [p] the row in each slot, 0 where the slot is padding; slot: [n] the slot of each row;
+    padding: [p - n] the slots without a row.
     """
 
     row: Tensor
-    place: Tensor
-    empty: Tensor
+    slot: Tensor
+    padding: Tensor
 
-    def spread(self, rows: Tensor) -> Tensor:
-        """[n, ...] -> [p, ...], zero where a place is empty."""
-        found: Tensor = _Spread.apply(rows, self)  # type: ignore[no-untyped-call]
-        return found
+    def pad(self, rows: Tensor) -> Tensor:
+        """[n, ...] -> [p, ...], zero in the padding."""
+        padded: Tensor = _Pad.apply(rows, self)  # type: ignore[no-untyped-call]
+        return padded
 
-    def collect(self, padded: Tensor) -> Tensor:
-        """[p, ...] -> [n, ...], the inverse of `spread`."""
-        found: Tensor = _Collect.apply(padded, self)  # type: ignore[no-untyped-call]
-        return found
-
-
-def _spread(rows: Tensor, places: Places) -> Tensor:
-    return rows.index_select(0, places.row).index_fill_(0, places.empty, 0)
+    def unpad(self, padded: Tensor) -> Tensor:
+        """[p, ...] -> [n, ...], the inverse of `pad`."""
+        rows: Tensor = _Unpad.apply(padded, self)  # type: ignore[no-untyped-call]
+        return rows
 
 
-class _Spread(torch.autograd.Function):
+def _pad(rows: Tensor, index: PaddedIndex) -> Tensor:
+    return rows.index_select(0, index.row).index_fill_(0, index.padding, 0)
+
+
+class _Pad(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, places: Places) -> Tensor:
-        ctx.places = places
-        return _spread(rows, places)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.index_select(0, ctx.places.place), None
-
-
-class _Collect(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, padded: Tensor, places: Places) -> Tensor:
-        ctx.places = places
-        return padded.index_select(0, places.place)
+    def forward(ctx: Any, rows: Tensor, index: PaddedIndex) -> Tensor:
+        ctx.index = index
+        return _pad(rows, index)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _spread(gradient, ctx.places), None
+        return gradient.index_select(0, ctx.index.slot), None
+
+
+class _Unpad(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, index: PaddedIndex) -> Tensor:
+        ctx.index = index
+        return padded.index_select(0, index.slot)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _pad(gradient, ctx.index), None
 
 
 def permuted(rows: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
     """rows[:, order], where `inverse` is the inverse permutation. Shapes: [G, n, ...], [n], [n]"""
-    found: Tensor = _Permute.apply(rows, order, inverse)  # type: ignore[no-untyped-call]
-    return found
+    result: Tensor = _Permute.apply(rows, order, inverse)  # type: ignore[no-untyped-call]
+    return result
 
 
 class _Permute(torch.autograd.Function):

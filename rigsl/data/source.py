@@ -1,54 +1,107 @@
-"""Which corpus a dataset's name stands for."""
+"""The registry of datasets: a name -> the corpus of its features."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rigsl.config import MODALITIES
 from rigsl.data.corpus import Corpus
 from rigsl.data.official.corpus import load_official
-from rigsl.data.official.files import no_files, official_paths
+from rigsl.data.official.files import LAYOUTS, missing_files, official_paths
 from rigsl.errors import UserError
+from rigsl.registry import RegistrationError, require_same_names
 
-DATASETS = ("MELD", "IEMOCAP")
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where a dataset's features come from: a corpus file, the official files, or both.
+
+    open_file: name of a corpus file in the data folder (see `Corpus.save`), None if there is none;
+    official: whether there are official files, whose layout is then in `rigsl.data.official.files`.
+    """
+
+    open_file: str | None = None
+    official: bool = False
+
+
+#: Every dataset by its name. A new one needs a corpus file and one line here.
+DATASETS = {
+    "MELD": Dataset(open_file="meld_open.safetensors", official=True),
+    "IEMOCAP": Dataset(official=True),
+}
 FEATURES = ("auto", "open", "official")
 DATA_DIR = Path(__file__).resolve().parents[2] / "data"  #: of the repository
-OPEN_FILES = {"MELD": "meld_open.safetensors"}
 
 
-def load_corpus(dataset: str, features: str = "auto", data_dir: Path | None = None) -> Corpus:
-    """The corpus of `dataset` (in any case); its `name` says which features it holds.
-
-    Args:
-        dataset: one of DATASETS.
-        features: "open" (built from public transcripts), "official" (the RIGSL authors' files), or "auto",
-            which takes the official files where they are and the open features elsewhere.
-        data_dir: folder of the feature files; the repository's `data` by default. Official files may lie in
-            its subfolder ``iemocap`` or ``meld``.
+def check_datasets(datasets: dict[str, Dataset], layouts: dict[str, object]) -> None:
+    """Check that every dataset is completely registered.
 
     Raises:
-        UserError: an unknown name, features that cannot be had, or a missing or damaged file.
+        RegistrationError: a dataset has no features at all, official features without a layout, or a name
+            that differs from another one by its case only.
     """
-    name = dataset.upper()
-    if name not in DATASETS:
-        raise UserError(f"'{dataset}' is not a dataset; the datasets are {', '.join(DATASETS)}")
+    official = [name for name, dataset in datasets.items() if dataset.official]
+    require_same_names("official dataset", {"rigsl.data.source.DATASETS": official, _LAYOUTS: layouts})
+    for name, dataset in datasets.items():
+        if not (dataset.official or dataset.open_file):
+            raise RegistrationError(f"the dataset '{name}' has neither an open file nor official files")
+        if sum(name.lower() == other.lower() for other in datasets) > 1:
+            raise RegistrationError(f"the dataset '{name}' is registered twice, in different case")
+
+
+_LAYOUTS = "rigsl.data.official.files.LAYOUTS"
+check_datasets(DATASETS, dict(LAYOUTS))
+
+
+def dataset_name(text: str) -> str:
+    """The name under which a dataset is registered, from a text in any case: ``meld`` -> ``MELD``.
+
+    Raises:
+        UserError: there is no such dataset; the sentence lists those that there are.
+    """
+    for name in DATASETS:
+        if name.lower() == text.lower():
+            return name
+    raise UserError(f"unknown dataset '{text}'; the datasets are {', '.join(DATASETS)}")
+
+
+def load_corpus(dataset: str, features: str = "auto", data_dir: str | Path | None = None) -> Corpus:
+    """The corpus of a dataset; its `name` says which features it holds.
+
+    Args:
+        dataset: one of DATASETS, in any case.
+        features: "open" (a corpus file, such as MELD's, made from public transcripts), "official" (the files
+            of RIGSL's authors), or "auto": the official files if they are there, else the open features.
+        data_dir: folder of the feature files; by default the repository's `data`. Official files may be in
+            its subfolder of the dataset's name, such as ``iemocap`` or ``meld``.
+
+    Raises:
+        UserError: the name or the features are unknown, or a file is missing or damaged.
+    """
+    name = dataset_name(dataset)
     if features not in FEATURES:
-        raise UserError(f"'{features}' are no features; choose one of {', '.join(FEATURES)}")
+        raise UserError(f"unknown feature set '{features}'; choose one of {', '.join(FEATURES)}")
     folder = DATA_DIR if data_dir is None else Path(data_dir)
-    if features == "official" or (features == "auto" and official_paths(name, folder) is not None):
-        return load_official(name, folder)
-    if name not in OPEN_FILES:
-        raise UserError(f"there are no open features for {name}, and {no_files(name, folder)}")
-    return _open_corpus(name, folder)
+    source = DATASETS[name]
+    if features == "official" and not source.official:
+        raise UserError(f"there are no official features of {name}; choose 'open' or 'auto'")
+    if features != "open" and source.official:
+        if features == "official" or official_paths(name, folder) is not None:
+            return load_official(name, folder)
+    if source.open_file is None:
+        raise UserError(f"there are no open features for {name}, and {missing_files(name, folder)}")
+    return _open_corpus(folder / source.open_file, name)
 
 
-def _open_corpus(name: str, folder: Path) -> Corpus:
-    path = folder / OPEN_FILES[name]
-    if not path.is_file():
-        raise UserError(
-            f"{path}: is not there; make it by `python -m rigsl build-features --csv DIR --out {path}`"
-        )
-    return Corpus.load(path)
+def _open_corpus(path: Path, name: str) -> Corpus:
+    if path.is_file():
+        return Corpus.load(path)
+    if name == "MELD":
+        advice = f"build it with `python -m rigsl build-features --csv DIR --out {path}`"
+    else:
+        advice = "put the corpus file there, or name its folder with --data-dir"
+    raise UserError(f"{path}: is not there; {advice}")
 
 
 def find_corpus(dataset: str, features: str, folder: Path | None) -> tuple[Corpus, str]:
@@ -62,7 +115,7 @@ def find_corpus(dataset: str, features: str, folder: Path | None) -> tuple[Corpu
 
 
 def features_in_words(corpus: Corpus, features: str) -> str:
-    """Where a corpus's features come from, for the plan and the report: one line."""
+    """Where a corpus's features come from, in one line, for the plan and the report."""
     names = ", ".join(name for letter, name in MODALITIES.items() if letter in corpus.features)
     if features == "official":
         return f"official: {names}, from the files of RIGSL's authors"

@@ -119,7 +119,7 @@ def bidirectional(networks: Sequence[nn.GRU], rows: Sequence[Tensor], packing: P
     Shapes: each [U, d] -> each [U, 2 h]
     """
     count, sizes = len(networks), packing.sizes.tolist()
-    x = permuted(torch.stack(list(rows)), packing.order, packing.place)  # [G, U, d] in packed order
+    x = permuted(torch.stack(list(rows)), packing.order, packing.inverse)  # [G, U, d] in packed order
     for layer in range(networks[0].num_layers):
         if layer and networks[0].dropout and networks[0].training:
             x = F.dropout(x, networks[0].dropout)
@@ -132,9 +132,9 @@ def bidirectional(networks: Sequence[nn.GRU], rows: Sequence[Tensor], packing: P
             )
             for way in _WAYS
         )
-        inputs = torch.cat([forward, permuted(backward, packing.backwards, packing.backwards)])
+        inputs = torch.cat([forward, permuted(backward, packing.reverse, packing.reverse)])
         weight, bias = _stacked(networks, "weight_hh", layer), _stacked(networks, "bias_hh", layer)
         out = _Recurrence.apply(inputs, weight, bias, sizes)  # type: ignore[no-untyped-call]
-        backward = permuted(out[count:], packing.backwards, packing.backwards)
+        backward = permuted(out[count:], packing.reverse, packing.reverse)
         x = torch.cat([out[:count], backward], dim=2)
-    return list(permuted(x, packing.place, packing.order).unbind())
+    return list(permuted(x, packing.inverse, packing.order).unbind())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rigsl.config import RIGSLConfig, from_mapping, read_toml
 from rigsl.data.corpus import Schema
-from rigsl.errors import UserError
+from rigsl.errors import UserError, first_line
 from rigsl.model.rigsl import RIGSL
 
 WEIGHTS, CONFIG = "model.safetensors", "config.toml"
@@ -93,6 +93,5 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> RIGSL:
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder / WEIGHTS}: the weights cannot be loaded ({reason})") from None
+        raise UserError(f"{folder / WEIGHTS}: the weights cannot be loaded ({first_line(error)})") from None
     return model.to(device).eval()

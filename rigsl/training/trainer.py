@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from rigsl.config import RIGSLConfig, from_mapping
 from rigsl.data.batches import BatchSource, shuffled_batches
 from rigsl.data.corpus import HIDDEN, Corpus
-from rigsl.errors import UserError
+from rigsl.errors import UserError, first_line
 from rigsl.files import replacing
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.evaluation import Evaluation, evaluate_dialogues, evaluation_batch
@@ -208,8 +208,7 @@ class Training:
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{path}: the training state cannot be loaded ({reason})") from None
+            raise UserError(f"{path}: the training state cannot be loaded ({first_line(error)})") from None
 
     def _state(self) -> dict[str, Any]:
         """Everything needed to go on; its tensors are this training's own, which the next step changes."""

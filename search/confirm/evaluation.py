@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ import numpy as np
 
 from rigsl.data.corpus import Corpus
 from rigsl.device import threads
-from rigsl.files import replacing, write_text
+from rigsl.files import replacing
 from rigsl.training.checkpoint import load_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
+from search.confirm.final_record import read_final_record, write_final_record
 from search.confirm.predictions import SeedRuns, recorded
 from search.resources.workers import Workers
-from search.run_folder import FINAL, PREDICTIONS
+from search.run_folder import PREDICTIONS
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def open_test(
         f"{len(one.folders)} {'training' if len(one.folders) == 1 else 'trainings'} of {one.label}"
         for one in models
     ]
-    note_opening(folder, " and ".join(parts), "validation", tested=_names(folder, models))
+    opened = read_final_record(folder).opened(" and ".join(parts), "validation")
+    write_final_record(folder, dataclasses.replace(opened, tested=_names(folder, models)))
     found = {one.who: recorded(corpus, "test", _evaluations(one, corpus, workers)) for one in models}
     _write_predictions(folder, found)
     return found
@@ -58,34 +59,15 @@ def open_test(
 
 def was_tested(folder: Path, models: Sequence[Models]) -> bool:
     """Whether the predictions that the study keeps are those of `models`."""
-    tested = read_final_record(folder).get("tested")
+    tested = read_final_record(folder).tested
     return tested == _names(folder, models) and (folder / PREDICTIONS).is_file()
 
 
-def _names(folder: Path, models: Sequence[Models]) -> dict[str, list[str]]:
-    return {one.who: sorted(str(path.relative_to(folder)) for path in one.folders.values()) for one in models}
-
-
-def note_opening(folder: Path, what: str, protocol: str, **more: Any) -> None:
-    """Write into ``final.json`` that test is opened now: before it is, so that no crash can hide it."""
-    kept = read_final_record(folder)
-    opening = {
-        "at": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "what": what,
-        "protocol": protocol,
+def _names(folder: Path, models: Sequence[Models]) -> dict[str, tuple[str, ...]]:
+    return {
+        one.who: tuple(sorted(str(path.relative_to(folder)) for path in one.folders.values()))
+        for one in models
     }
-    write_final_record(folder, kept | more | {"openings": [*kept.get("openings", []), opening]})
-
-
-def read_final_record(folder: Path) -> dict[str, Any]:
-    """The content of ``final.json``; empty where there is none."""
-    path = folder / FINAL
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-
-
-def write_final_record(folder: Path, content: Mapping[str, Any]) -> None:
-    """Replace ``final.json``."""
-    write_text(folder / FINAL, json.dumps(content, indent=2) + "\n")
 
 
 def read_predictions(folder: Path) -> dict[str, SeedRuns]:

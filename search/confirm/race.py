@@ -21,6 +21,7 @@ import optuna
 from optuna.trial import TrialState
 
 from rigsl.config import RIGSLConfig
+from search.confirm.final_record import FinalistRecord
 from search.confirm.summary import summary
 from search.confirm.trainings import Job, Result
 from search.record import record
@@ -64,23 +65,23 @@ class Finalist:
         """Tells configurations apart whatever their seed."""
         return identity(self.config)
 
-    def to_dict(self, seeds: Sequence[int], winner: bool) -> dict[str, Any]:
+    def record(self, seeds: Sequence[int], winner: bool) -> FinalistRecord:
         """As ``final.json`` holds it."""
         known = summary(list(self.scores.values())) if self.scores else None
         state = "failed" if self.failure else "stopped" if self.stopped else "finished"
-        return {
-            "trial": self.trial,
-            "config_hash": self.key,
-            "params": dict(self.params),
-            "search_score": self.search_score,
-            "complete": self.complete,
-            "scores": [self.scores.get(seed) for seed in seeds[: len(self.scores)]],
-            "mean": None if known is None else known.mean,
-            "std": None if known is None else known.std,
-            "standard_error": None if known is None else known.standard_error,
-            "state": "winner" if winner else state,
-            "reason": self.failure or self.stopped,
-        }
+        return FinalistRecord(
+            trial=self.trial,
+            config_hash=self.key,
+            params=dict(self.params),
+            search_score=self.search_score,
+            complete=self.complete,
+            scores=tuple(self.scores.get(seed) for seed in seeds[: len(self.scores)]),
+            mean=None if known is None else known.mean,
+            std=None if known is None else known.std,
+            standard_error=None if known is None else known.standard_error,
+            state="winner" if winner else state,
+            reason=self.failure or self.stopped,
+        )
 
 
 def identity(config: RIGSLConfig) -> str:
@@ -94,7 +95,7 @@ def top(study: optuna.Study, configs: Mapping[int, RIGSLConfig], count: int) -> 
     Args:
         configs: trial number -> configuration to the last epoch.
     """
-    trials = [trial for trial in record.finished(study) if record.score(trial) is not None]
+    trials = record.scored(study)
     trials.sort(
         key=lambda trial: (-(record.score(trial) or 0.0), trial.state != TrialState.COMPLETE, trial.number)
     )

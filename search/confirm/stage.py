@@ -21,12 +21,14 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
 from search import run_folder
 from search.confirm import summary
-from search.confirm.evaluation import (
-    Models,
-    note_opening,
-    open_test,
+from search.confirm.evaluation import Models, open_test, was_tested
+from search.confirm.final_record import (
+    ConfigurationRecord,
+    FinalistsRecord,
+    PaperRecord,
+    PaperScores,
+    TestRecord,
     read_final_record,
-    was_tested,
     write_final_record,
 )
 from search.confirm.race import Finalist, Race, identity, top
@@ -109,16 +111,16 @@ class Final:
         difference = None
         if "baseline" in tested:
             difference = summary.compare(tested["winner"], tested["baseline"], self.plan.seed)
-        self._note(
-            test={
-                "seeds": list(tested["winner"].seeds),
-                **dict.fromkeys(("winner", "baseline")),
-                **{who: summary.describe(runs, self.plan.seed) for who, runs in tested.items()},
-                "difference": difference,
-                "validation": {one.who: self._validation(one) for one in models},
-            },
-            paper=self._paper(winner) if self.options.protocol == "paper" else None,
+        scores = {who: summary.describe(runs, self.plan.seed) for who, runs in tested.items()}
+        test = TestRecord(
+            seeds=tested["winner"].seeds,
+            winner=scores["winner"],
+            baseline=scores.get("baseline"),
+            difference=difference,
+            validation={one.who: self._validation(one) for one in models},
         )
+        paper = self._paper(winner) if self.options.protocol == "paper" else None
+        self._note(test=test, paper=paper)
         return None if self.interrupted() else chosen
 
     def clean(self, chosen: Chosen | None) -> None:
@@ -134,26 +136,26 @@ class Final:
     def _note_finalists(self, race: Race, winner: Finalist) -> None:
         ranked = race.ranked()
         gaps = [one.search_score - one.mean for one in ranked if one.scores]
-        final = {
-            "seeds": race.seeds,
-            "epochs": self.plan.epochs,
-            "candidates": [one.to_dict(race.seeds, winner=one is winner) for one in ranked],
-            "optimism": float(np.mean(gaps)) if gaps else None,
-        }
-        self._note(finalists=final if race.seeds else None, **self._sides(winner))
+        finalists = FinalistsRecord(
+            seeds=tuple(race.seeds),
+            epochs=self.plan.epochs,
+            candidates=tuple(one.record(race.seeds, winner=one is winner) for one in ranked),
+            optimism=float(np.mean(gaps)) if gaps else None,
+        )
+        self._note(
+            finalists=finalists if race.seeds else None,
+            winner=ConfigurationRecord(
+                winner.trial, winner.config.to_dict(), dict(winner.params), winner.key
+            ),
+            baseline=self._baseline_record(),
+        )
 
-    def _sides(self, winner: Finalist) -> dict[str, Any]:
-        baseline = self._baseline()
-        side = {"trial": winner.trial, "config": winner.config.to_dict(), "params": dict(winner.params)}
-        other = None
-        if baseline is not None:
-            other = {
-                "trial": self._trial_of(baseline),
-                "config": baseline.to_dict(),
-                "params": dict(self.plan.space.starts[0]),
-                "config_hash": identity(baseline),
-            }
-        return {"winner": side | {"config_hash": winner.key}, "baseline": other}
+    def _baseline_record(self) -> ConfigurationRecord | None:
+        config = self._baseline()
+        if config is None:
+            return None
+        params = dict(self.plan.space.starts[0])
+        return ConfigurationRecord(self._trial_of(config), config.to_dict(), params, identity(config))
 
     def _test_queue(self, winner: Finalist) -> Queue:
         """The trainings that are tested: winner and baseline, seed after seed."""
@@ -201,7 +203,7 @@ class Final:
             models.append(Models("baseline", "the baseline", folders))
         return chosen, models
 
-    def _paper(self, winner: Finalist) -> dict[str, Any] | None:
+    def _paper(self, winner: Finalist) -> PaperRecord:
         """The field's protocol: train on train and dev, report the best test epoch. Optimistic."""
         seeds = self.options.test_numbers(self.plan.seed) or [self.plan.seed]
         sides = {"winner": winner.config, "baseline": self._baseline()}
@@ -212,7 +214,8 @@ class Final:
         }
         if any(self.results.get(job) is None for side in jobs.values() for job in side):
             what = f"{len(seeds)} trainings each of {' and '.join(jobs)}, tested after every epoch"
-            note_opening(self.plan.folder, what, "paper")
+            opened = read_final_record(self.plan.folder).opened(what, "paper")
+            write_final_record(self.plan.folder, opened)
         self.said("best test epochs on train + dev (the field's protocol; optimistic)")
         everything = {job.name: job for side in jobs.values() for job in side}
         self._train(Listed(everything.values()), best_test_epoch(self.plan.corpus))
@@ -221,12 +224,8 @@ class Final:
             who: [one.score for one in side if one is not None and one.score is not None]
             for who, side in found.items()
         }
-        parts = {
-            who: {name: getattr(summary.summary(values), name) for name in ("values", "mean", "std")}
-            for who, values in known.items()
-            if values
-        }
-        return {"seeds": seeds, "winner": parts.get("winner"), "baseline": parts.get("baseline")}
+        parts = {who: _paper_scores(values) for who, values in known.items() if values}
+        return PaperRecord(tuple(seeds), parts.get("winner"), parts.get("baseline"))
 
     def _train(self, queue: Queue, corpus: Corpus) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -271,14 +270,14 @@ class Final:
             model, one.trial, self.plan.seed, score, stages[-1].until, best, one.complete, score, stages
         )
 
-    def _validation(self, models: Models) -> list[float]:
+    def _validation(self, models: Models) -> tuple[float, ...]:
         """The validation scores of the trainings that were tested."""
         folders = {path.parent.name: path for path in models.folders.values()}
         scores = [self.results.get(Job(name, "", RIGSLConfig())) for name in folders]
-        return [one.score for one in scores if one is not None and one.score is not None]
+        return tuple(one.score for one in scores if one is not None and one.score is not None)
 
     def _configs(self) -> Mapping[int, RIGSLConfig]:
-        scored = [trial for trial in record.finished(self.study) if record.score(trial) is not None]
+        scored = record.scored(self.study)
         return {trial.number: self._config(trial) for trial in scored}
 
     def _config(self, trial: FrozenTrial) -> RIGSLConfig:
@@ -297,7 +296,14 @@ class Final:
         return min(found, default=None)
 
     def _note(self, **parts: Any) -> None:
-        write_final_record(self.plan.folder, read_final_record(self.plan.folder) | parts)
+        write_final_record(
+            self.plan.folder, dataclasses.replace(read_final_record(self.plan.folder), **parts)
+        )
+
+
+def _paper_scores(values: Sequence[float]) -> PaperScores:
+    scores = summary.summary(values)
+    return PaperScores(scores.values, scores.mean, scores.std)
 
 
 def best_test_epoch(corpus: Corpus) -> Corpus:

@@ -1,33 +1,68 @@
-"""What is said of recorded predictions: of one configuration, and of a winner against a baseline.
+"""Scores of recorded predictions: of one configuration, and of a winner against a baseline.
 
-Both answers are plain JSON. The numbers come from scipy and scikit-learn, through `seed_runs`, `bootstrap`
-and `signed_rank`.
+The numbers come from scipy and scikit-learn, through `predictions`, `bootstrap` and `wilcoxon`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from search.confirm.bootstrap import LEVEL, f1_difference, f1_interval
+from search.confirm.bootstrap import LEVEL, Difference, Interval, f1_difference, f1_interval
 from search.confirm.predictions import SeedRuns, confusion, scores_of
-from search.confirm.wilcoxon import dialogue_wilcoxon, seed_wilcoxon
+from search.confirm.wilcoxon import SignedRank, dialogue_wilcoxon, seed_wilcoxon
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of m numbers; what one number cannot tell is None."""
+    """Mean and spread of m numbers; what one number cannot tell is None."""
 
     values: tuple[float, ...]
     mean: float
     std: float | None  #: of the sample (m - 1)
-    standard_error: float | None
-    low: float | None  #: of the interval by Student's t
-    high: float | None
+    standard_error: float | None = None
+    low: float | None = None  #: of the interval by Student's t
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class SeedScores:
+    """One training on test; the fields of `RunScores`, its seed, and its interval over dialogues."""
+
+    seed: int
+    weighted_f1: float
+    macro_f1: float
+    accuracy: float
+    f1: dict[str, float | None]
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class TestScores:
+    """Several trainings of one configuration on test: their summaries, and every training."""
+
+    __test__ = False  # no test class, whatever pytest makes of its name
+
+    seeds: tuple[int, ...]
+    weighted_f1: Summary
+    interval: Interval | None  #: of weighted F1, over dialogues and trainings; None: a single dialogue
+    macro_f1: Summary
+    accuracy: Summary
+    f1: dict[str, Summary | None]  #: by class; None: the class neither occurs nor is predicted
+    support: dict[str, int]  #: utterances of each class
+    confusion: tuple[tuple[int, ...], ...]  #: confusion matrix, summed over the trainings: [true][predicted]
+    runs: tuple[SeedScores, ...]
+
+
+@dataclass(frozen=True)
+class PairedTests:
+    """Whether two configurations differ on test: the paired bootstrap first, Wilcoxon's tests beside it."""
+
+    bootstrap: Difference | None  #: None: a single dialogue
+    wilcoxon_over_dialogues: SignedRank | None
+    wilcoxon_over_seeds: SignedRank | None  #: None: the seeds differ
 
 
 def summary(values: Sequence[float]) -> Summary:
@@ -45,7 +80,7 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(tuple(given.tolist()), mean, float(given.std(ddof=1)), error, low, high)
 
 
-def describe(runs: SeedRuns, seed: int = 0) -> dict[str, Any]:
+def describe(runs: SeedRuns, seed: int = 0) -> TestScores:
     """The scores of m trainings: each one's, their summaries, and intervals over dialogues (and seeds).
 
     Args:
@@ -53,40 +88,36 @@ def describe(runs: SeedRuns, seed: int = 0) -> dict[str, Any]:
     """
     scores = scores_of(runs)
     support = np.bincount(runs.labels, minlength=len(runs.classes))
-    single = {name: [run.f1[name] for run in scores] for name in runs.classes}
-    return {
-        "seeds": list(runs.seeds),
-        "weighted_f1": _plain(summary([run.weighted_f1 for run in scores])),
-        "interval": _plain(f1_interval(runs, seed)),
-        "macro_f1": _plain(summary([run.macro_f1 for run in scores])),
-        "accuracy": _plain(summary([run.accuracy for run in scores])),
-        "f1": {name: _plain(_summary_of_known(values)) for name, values in single.items()},
-        "support": dict(zip(runs.classes, support.tolist(), strict=True)),
-        "confusion": confusion(runs).tolist(),
-        "runs": [
-            {"seed": number, **dataclasses.asdict(run), "interval": _plain(f1_interval(runs.one(i), seed))}
-            for i, (number, run) in enumerate(zip(runs.seeds, scores, strict=True))
-        ],
-    }
+    by_class = {name: [run.f1[name] for run in scores] for name in runs.classes}
+    return TestScores(
+        seeds=tuple(runs.seeds),
+        weighted_f1=summary([run.weighted_f1 for run in scores]),
+        interval=f1_interval(runs, seed),
+        macro_f1=summary([run.macro_f1 for run in scores]),
+        accuracy=summary([run.accuracy for run in scores]),
+        f1={name: _summary_of_known(values) for name, values in by_class.items()},
+        support=dict(zip(runs.classes, support.tolist(), strict=True)),
+        confusion=tuple(tuple(row) for row in confusion(runs).tolist()),
+        runs=tuple(
+            SeedScores(number, **vars(run), interval=f1_interval(runs.one(index), seed))
+            for index, (number, run) in enumerate(zip(runs.seeds, scores, strict=True))
+        ),
+    )
 
 
-def compare(winner: SeedRuns, baseline: SeedRuns, seed: int = 0) -> dict[str, Any]:
+def compare(winner: SeedRuns, baseline: SeedRuns, seed: int = 0) -> PairedTests:
     """Winner less baseline in weighted F1, with the paired bootstrap first and Wilcoxon's tests beside it.
 
     Raises:
         ValueError: they were not tested on the same utterances.
     """
-    return {
-        "bootstrap": _plain(f1_difference(winner, baseline, seed)),
-        "wilcoxon_over_dialogues": _plain(dialogue_wilcoxon(winner, baseline)),
-        "wilcoxon_over_seeds": _plain(seed_wilcoxon(winner, baseline)),
-    }
+    return PairedTests(
+        bootstrap=f1_difference(winner, baseline, seed),
+        wilcoxon_over_dialogues=dialogue_wilcoxon(winner, baseline),
+        wilcoxon_over_seeds=seed_wilcoxon(winner, baseline),
+    )
 
 
 def _summary_of_known(values: Sequence[float | None]) -> Summary | None:
     known = [value for value in values if value is not None]
     return summary(known) if known else None
-
-
-def _plain(result: Any) -> dict[str, Any] | None:
-    return None if result is None else dataclasses.asdict(result)

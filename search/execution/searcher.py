@@ -58,6 +58,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         listeners: told every event.
         excess: by how much a configuration exceeds a worker's memory; see search/resources/memory_limit.py.
         seconds: what an epoch of a configuration takes, by comparison; None: it is not known.
+        make_sampler: trial number -> the sampler that proposes it; None: `sampler` from the registry.
     """
 
     def __init__(
@@ -74,16 +75,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         listeners: Sequence[Listener] = (),
         excess: Callable[[RIGSLConfig], float] = lambda config: 0.0,
         seconds: Callable[[RIGSLConfig], float] | None = None,
+        make_sampler: Callable[[int], BaseSampler] | None = None,
     ) -> None:
         super().__init__(metric=METRIC, mode="max")
         self.excess, self.seconds = excess, seconds
         self.study, self.space, self.budget = study, space, budget
         self.sampler, self.seed, self.workers = sampler, seed, workers
         self.overrides, self.trials, self.listeners = dict(overrides), trials, list(listeners)
-        #: number of a trial -> the sampler that proposes it
-        self.proposer: Callable[[int], BaseSampler] = lambda number: make_sampler(
-            self.sampler, self.seed, number, self.space
-        )
+        self.make_sampler = make_sampler or self._registered_sampler
         self.live: dict[str, Live] = {}
         self.space_exhausted = False
         self._interrupted = deque(record.running(study))
@@ -104,7 +103,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if self._interrupted:
             resumed = self._interrupted.popleft()
             # A kill may have come between two of its parameters.
-            self.study.sampler = self.proposer(resumed.number)
+            self.study.sampler = self.make_sampler(resumed.number)
             return self._hand_out(trial_id, optuna.Trial(self.study, resumed._trial_id), resumed)
         for _ in range(REPEATS):
             if not may_start(self.budget, self._begun):
@@ -140,11 +139,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         elif ended == "by itself":
             self._end(live, TrialState.COMPLETE, "", float(result[METRIC]))
         else:
-            reason = lineage.reason(self.study, live.trial.number, live.epoch)
-            self._end(live, TrialState.PRUNED, reason)
+            self._end_stopped(live, lineage.reason(self.study, live.trial.number, live.epoch))
 
     def end_running(self, reason: str) -> None:
-        """Tell the trials that the end of the study cut off: stopped early, for this `reason`.
+        """End the trials that the study's end cut off: pruned for `reason`, or complete at the last epoch.
 
         The workers are gone by now; what they finished after their last report is in the trials' own curves.
         """
@@ -153,14 +151,17 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             lines = learning_curve.read_curve(self.trials / f"{live.trial.number:04d}") if self.trials else []
             for epoch in range(live.epoch + 1, len(lines) + 1):
                 self._note(live, learning_curve.report(lines[:epoch]))
-            self._end(live, TrialState.PRUNED, reason)
+            self._end_stopped(live, reason)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing: the record is the state of this searcher, and Ray's snapshots are never restored."""
 
     def _seed(self) -> None:
         number = sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
-        self.study.sampler = self.proposer(number)
+        self.study.sampler = self.make_sampler(number)
+
+    def _registered_sampler(self, number: int) -> BaseSampler:
+        return make_sampler(self.sampler, self.seed, number, self.space)
 
     def _hand_out(
         self, trial_id: str, trial: optuna.Trial, resumed: FrozenTrial | None
@@ -218,6 +219,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         metrics = {name[8:]: entry for name, entry in result.items() if name.startswith("metrics/")}
         for listener in self.listeners:
             listener.epoch(live.trial.number, {"epoch": epoch, **metrics})
+
+    def _end_stopped(self, live: Live, reason: str) -> None:
+        """End a trial that was stopped: pruned for `reason`, or complete if its last epoch was done."""
+        if live.epoch >= live.config["epochs"]:
+            best = self._frozen(live.trial).intermediate_values[live.epoch]  # METRIC is the best score so far
+            self._end(live, TrialState.COMPLETE, "", best)
+        else:
+            self._end(live, TrialState.PRUNED, reason)
 
     def _end(self, live: Live, state: TrialState, reason: str, value: float | None = None) -> None:
         for name, entry in (live.summary | ({record.REASON: reason} if reason else {})).items():

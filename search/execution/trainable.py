@@ -22,6 +22,7 @@ from ray import tune
 
 from rigsl.config import from_mapping
 from rigsl.data.corpus import Corpus
+from rigsl.errors import first_line
 from rigsl.training.checkpoint import write_checkpoint
 from rigsl.training.trainer import EpochReport, Training, TrainingDiverged, write_state
 from search.execution.background_writer import Saver
@@ -175,7 +176,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         gc.collect()
         if self._folder.is_dir():
             (self._folder / ERROR).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+        first = first_line(error, default="no message")
         named = first if kind == "diverged" else f"{type(error).__name__}: {first}"
         return {"done": True, "ended": "failed", "reason": f"{kind}: {named}"[:300], "epochs": epochs}
 

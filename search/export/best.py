@@ -18,7 +18,8 @@ from rigsl.files import write_text
 from rigsl.official.flags import official_command
 from rigsl.training.checkpoint import CONFIG, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
-from search.confirm.evaluation import read_final_record, read_predictions
+from search.confirm.evaluation import read_predictions
+from search.confirm.final_record import read_final_record
 from search.confirm.predictions import recorded, scores_of
 from search.confirm.stage import Chosen
 from search.export import environment
@@ -76,7 +77,7 @@ def export(plan: Plan, study: optuna.Study, chosen: Chosen, ending: str) -> Expo
         "validation": {name: validation[name] for name in ("weighted_f1", "macro_f1", "accuracy")},
         "test": dataclasses.asdict(test),
         "test_seeds": len(tested.seeds),
-        "openings": read_final_record(plan.folder)["openings"],
+        "openings": [vars(opening) for opening in read_final_record(plan.folder).openings],
     }
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
     write_text(folder / RERUN, _SCRIPT)

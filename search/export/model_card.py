@@ -8,6 +8,8 @@ from typing import Any
 
 from rigsl.config import MODALITIES
 from rigsl.files import write_text
+from rigsl.wording import percent
+from search.confirm.final_record import FinalRecord, TestRecord
 from search.plan.plan import Plan
 from search.run_folder import BEST, CARD
 
@@ -46,7 +48,7 @@ recognised worst: see the F1 of each class in `metrics.json`. Not fit for judgin
 """
 
 
-def write_model_card(plan: Plan, metrics: Mapping[str, Any], final: Mapping[str, Any], claim: str) -> Path:
+def write_model_card(plan: Plan, metrics: Mapping[str, Any], final: FinalRecord, claim: str) -> Path:
     """Write the card beside the weights.
 
     Args:
@@ -56,9 +58,10 @@ def write_model_card(plan: Plan, metrics: Mapping[str, Any], final: Mapping[str,
     """
     folder = plan.folder / BEST
     shown = Path("runs") / plan.name / BEST
-    openings = final["openings"]
-    times = "once" if len(openings) == 1 else f"{len(openings)} times"
-    config = final["winner"]["config"]
+    times = "once" if len(final.openings) == 1 else f"{len(final.openings)} times"
+    assert final.winner is not None
+    assert final.test is not None
+    config = final.winner.config
     text = _CARD.format(
         name=plan.name,
         study=plan.name,
@@ -67,16 +70,16 @@ def write_model_card(plan: Plan, metrics: Mapping[str, Any], final: Mapping[str,
         classes=", ".join(plan.corpus.classes),
         modalities=" and ".join(MODALITIES[letter] for letter in config["modals"]),
         backbone=config["backbone"],
-        parameters=len(final["winner"]["params"]),
+        parameters=len(final.winner.params),
         seed=metrics["seed"],
         count=f"{metrics['test_seeds']} trainings" if metrics["test_seeds"] > 1 else "one training",
-        validation=_percent(metrics["validation"]["weighted_f1"]),
-        test=_percent(metrics["test"]["weighted_f1"]),
-        rows=_rows(final["test"]),
+        validation=percent(metrics["validation"]["weighted_f1"]),
+        test=percent(metrics["test"]["weighted_f1"]),
+        rows=_rows(final.test),
         claim=claim,
         openings=f"Test was opened {times}.",
         trial=metrics["trial"],
-        search=_percent(metrics["search_weighted_f1"]),
+        search=percent(metrics["search_weighted_f1"]),
         corpus_hash=metrics["corpus_hash"][:12],
         commit=metrics["commit"][:12],
         folder=shown,
@@ -85,19 +88,15 @@ def write_model_card(plan: Plan, metrics: Mapping[str, Any], final: Mapping[str,
     return folder / CARD
 
 
-def _rows(test: Mapping[str, Any]) -> str:
+def _rows(test: TestRecord) -> str:
     """Mean and deviation over the seeds, of winner and baseline."""
     lines = []
     for who in ("winner", "baseline"):
-        side, validation = test[who], test["validation"].get(who) or []
-        if side is None or side["weighted_f1"]["std"] is None:
+        side, validation = test.side(who), test.validation.get(who, ())
+        if side is None or side.weighted_f1.std is None:
             continue
-        scores = side["weighted_f1"]
-        mean = _percent(sum(validation) / len(validation)) if validation else ""
-        spread = f"{_percent(scores['mean'])} ± {100 * scores['std']:.2f}"
-        lines.append(f"| {who}, mean of {len(scores['values'])} seeds | {mean} | {spread} |\n")
+        scores = side.weighted_f1
+        mean = percent(sum(validation) / len(validation)) if validation else ""
+        spread = f"{percent(scores.mean)} ± {100 * side.weighted_f1.std:.2f}"
+        lines.append(f"| {who}, mean of {len(scores.values)} seeds | {mean} | {spread} |\n")
     return "".join(lines)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"

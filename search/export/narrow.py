@@ -37,7 +37,7 @@ def write_next_space(folder: Path, space: Space, study: optuna.Study, best: Mapp
         space: of the study.
         best: the searched parameters of the configuration that won.
     """
-    trials = [trial for trial in record.finished(study) if record.score(trial) is not None]
+    trials = record.scored(study)
     trials.sort(key=lambda trial: -(record.score(trial) or 0.0))
     if len(trials) < 2 * LEAST:
         return None

@@ -1,8 +1,9 @@
-"""The record of a study, in an Optuna storage, and what is read from it.
+"""The record of a study: its trials in an Optuna storage, and what is read from them.
 
-The record is the truth: what Ray and MLflow hold can be lost without losing a result. Every trial in it is
-in one state: COMPLETE (ended by itself; the value is its best score), PRUNED (stopped early; every score
-that it reported is kept), FAIL (with a reason), or RUNNING (interrupted; the next resume goes on with it).
+The record is the source of truth: Ray's and MLflow's own data can be lost without losing a result. Every
+trial is in one state: COMPLETE (it reached its last epoch or stopped early by its own rule; its value is its
+best score), PRUNED (stopped by the scheduler or by the end of the study; all reported scores are kept), FAIL
+(with a reason), or RUNNING (also after an interruption; a resume continues it).
 """
 
 from __future__ import annotations
@@ -19,30 +20,33 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.config import read_toml
 from rigsl.errors import UserError
-from search.record.storage import PatientStorage, connect, without_password
+from search.record.states import STATES
+from search.record.storage import RetryingStorage, connect, without_password
 from search.run_folder import JOURNAL, STUDY
 
-#: Study attribute: how the study stands.
+#: Study attribute: running, interrupted, or finished and why.
 STANDING = "standing"
-#: A study's attributes: wall time of all its searches, and the GPU time of their trials.
+#: Study attributes: wall time of all its searches, and the GPU time of their trials.
 SECONDS, GPU_SECONDS = "seconds", "gpu_seconds"
 #: User attributes of a trial.
 HASH, REASON = "config_hash", "reason"
-ESTIMATE = "estimated_epoch_seconds"  #: what its training costs, by comparison
+ESTIMATE = "estimated_epoch_seconds"  #: estimated cost of its training, relative to other trials
 NOT_RUN = "not_run"  #: why a proposal was never handed to a worker
+#: User attributes that summarise a training.
 SUMMARY = ("epochs", "seconds", "best_epoch", "accuracy", "macro_f1")
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def open_record(
-    folder: Path, name: str, url: str | None = None, told: Callable[[str], object] | None = None
+    folder: Path, name: str, url: str | None = None, notify: Callable[[str], object] | None = None
 ) -> optuna.Study:
-    """The study `name` in the storage at `url` or in the journal of `folder`, made where it does not exist.
+    """The study `name` in the storage at `url` or in the journal of `folder`, created if it does not exist.
 
-    The caller holds the study's lock. A process that was killed may have left half a line at the end of a
-    journal, which would make every later line unreadable, and Optuna's own lock, on which the next writer
-    would wait for 30 seconds; both are removed first. `told` hears of a database that is away or back.
+    The caller holds the study's lock. A killed process may have left half a line at the end of a journal,
+    which would make every later line unreadable, and Optuna's own lock, for which the next writer would wait
+    30 seconds; both are removed first. `notify` receives a message when a database stops answering and when
+    it is back.
 
     Raises:
         UserError: there is no storage at `url`.
@@ -50,28 +54,28 @@ def open_record(
     path = folder / JOURNAL
     if path.exists():
         _drop_half_line(path)
-    for left in folder.glob(JOURNAL + ".lock*"):
+    for stale_lock in folder.glob(JOURNAL + ".lock*"):
         with contextlib.suppress(FileNotFoundError):
-            left.unlink()
+            stale_lock.unlink()
     storage = connect(folder, url)
-    if told is not None and isinstance(storage, PatientStorage):
-        storage.told = told
+    if notify is not None and isinstance(storage, RetryingStorage):
+        storage.notify = notify
     return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
 
 
 def read_record(folder: Path, url: str | None = None) -> optuna.Study:
-    """The study of the run folder `folder`, for reading; `url`: where its storage is now.
+    """The study of the run folder `folder`, for reading; `url`: its storage, where that has moved.
 
     Raises:
-        UserError: its storage does not answer, or does not hold it.
+        UserError: its storage does not answer, or has no such study.
     """
-    kept = read_toml(folder / STUDY) if (folder / STUDY).is_file() else {}
-    name = kept.get("record", kept.get("study"))
+    options = read_toml(folder / STUDY) if (folder / STUDY).is_file() else {}
+    name, address = options.get("record", options.get("study")), url or options.get("storage")
     try:
-        return optuna.load_study(study_name=name, storage=connect(folder, url or kept.get("storage")))
+        return optuna.load_study(study_name=name, storage=connect(folder, address))
     except KeyError:
-        where = without_password(url or kept.get("storage") or str(folder / JOURNAL))
-        raise UserError(f"{where}: holds no study {name}") from None
+        where = without_password(address or str(folder / JOURNAL))
+        raise UserError(f"{where}: has no study named {name}") from None
 
 
 def _drop_half_line(path: Path) -> None:
@@ -93,12 +97,12 @@ def seconds(study: optuna.Study) -> float:
 
 
 def gpu_seconds(study: optuna.Study) -> float:
-    """GPU time of all trials so far: shares of a GPU times seconds."""
+    """GPU time of all trials so far: fractions of a GPU times seconds."""
     return float(study.user_attrs.get(GPU_SECONDS, 0.0))
 
 
 def begun(study: optuna.Study) -> list[FrozenTrial]:
-    """Every trial that was handed to a worker: not waiting, no repetition of an earlier one."""
+    """Every trial that was handed to a worker; without those that wait or repeat an earlier one."""
     trials = study.get_trials(deepcopy=False)
     handed_out = [trial for trial in trials if trial.state != TrialState.WAITING]
     return [trial for trial in handed_out if NOT_RUN not in trial.user_attrs]
@@ -116,7 +120,7 @@ def running(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def score(trial: FrozenTrial) -> float | None:
-    """The best validation score of a finished trial; None where it failed or never finished an epoch."""
+    """The best validation score of a finished trial; None if it failed or finished no epoch."""
     if trial.state == TrialState.COMPLETE:
         return trial.value
     if trial.state == TrialState.PRUNED:
@@ -124,22 +128,25 @@ def score(trial: FrozenTrial) -> float | None:
     return None
 
 
-def winner(study: optuna.Study) -> FrozenTrial | None:
-    """The trial with the best score; of equals a complete one, then the earliest.
+def scored(study: optuna.Study) -> list[FrozenTrial]:
+    """The finished trials that have a score, in the order of their end."""
+    return [trial for trial in finished(study) if score(trial) is not None]
 
-    A pruned one can be it: the end of the study may have cut off the best trial of all, and what it reached
-    until then is a score like any other, of weights that are kept.
+
+def winner(study: optuna.Study) -> FrozenTrial | None:
+    """The trial with the best score; of equal ones a complete trial, then the earliest.
+
+    It can be a pruned one: the end of the study may have cut off the best trial, and the score that it had
+    reached is as good as any other, since the weights of its best epoch are kept.
     """
-    trials = [trial for trial in finished(study) if score(trial) is not None]
 
     def rank(trial: FrozenTrial) -> tuple[float, bool, int]:
         return score(trial) or 0.0, trial.state == TrialState.COMPLETE, -trial.number
 
-    return max(trials, key=rank, default=None)
+    return max(scored(study), key=rank, default=None)
 
 
 def counts(study: optuna.Study) -> dict[str, int]:
     """Trials by state: complete, pruned, failed, running."""
-    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    found = Counter(names.get(trial.state, "running") for trial in begun(study))
-    return {name: found[name] for name in (*names.values(), "running")}
+    by_state = Counter(STATES[trial.state] for trial in begun(study))
+    return {state: by_state[state] for state in STATES.values()}

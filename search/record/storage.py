@@ -1,7 +1,7 @@
-"""Where a record lies: a journal file in the run folder, or any database that Optuna can use.
+"""Optuna storages for the record: a journal file in the run folder, or any database that Optuna supports.
 
-A database is another machine's program: it is restarted, or a network fails for a minute. The search waits
-for it, its workers going on meanwhile; nothing that was told is told twice.
+A database server may be restarted, or the network may fail for a minute. The search then retries until the
+database answers, while its workers go on; a write whose answer was lost is not repeated.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from rigsl.errors import UserError
+from rigsl.errors import UserError, first_line
 from search.run_folder import JOURNAL
 
-#: Seconds that a database may be away, and between two attempts.
-PATIENCE, AGAIN = 600.0, 2.0
-#: What Optuna calls of a database storage, directly or from its cache.
-_CALLS = (
+#: Seconds to wait for a database that does not answer, and between two attempts.
+TIMEOUT, RETRY_EVERY = 600.0, 2.0
+#: The methods of a database storage that Optuna calls, directly or through its cache.
+_METHODS = (
     "create_new_study", "delete_study", "set_study_user_attr", "set_study_system_attr", "get_all_studies",
     "get_study_id_from_name", "get_study_name_from_id", "get_study_directions", "get_study_user_attrs",
     "get_study_system_attrs", "_create_new_trial", "_set_trial_param", "set_trial_state_values",
@@ -31,15 +31,15 @@ _CALLS = (
 )  # fmt: skip
 
 
-class DatabaseAway(UserError):
-    """The record's database did not come back."""
+class DatabaseUnavailable(UserError):
+    """The record's database did not answer within `TIMEOUT` seconds."""
 
 
 def connect(folder: Path, url: str | None) -> BaseStorage:
-    """The storage at `url`; without one, the journal file in `folder`.
+    """The storage at `url`; without a `url`, the journal file in `folder`.
 
     Raises:
-        UserError: the address is none, its driver is not installed, or nothing answers there.
+        UserError: `url` is not an address, its driver is not installed, or no database answers there.
     """
     if url is None:
         return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
@@ -47,28 +47,29 @@ def connect(folder: Path, url: str | None) -> BaseStorage:
     import sqlalchemy.exc
 
     try:
-        return PatientStorage(url)
+        return RetryingStorage(url)
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        raise UserError(f"--storage {without_password(url)}: {_first(error)}") from None
+        raise UserError(f"--storage {without_password(url)}: {first_line(error, length=200)}") from None
 
 
 def check_url(url: str) -> None:
-    """Whether `url` can be the address of a database, and its driver is here.
+    """Check that `url` is the address of a database and that its driver is installed.
 
     Raises:
-        UserError: it cannot, or it is not.
+        UserError: it is not.
     """
     import sqlalchemy
     import sqlalchemy.exc
 
     try:
-        made = sqlalchemy.make_url(url)
-        sqlalchemy.create_engine(made)
+        address = sqlalchemy.make_url(url)
+        sqlalchemy.create_engine(address)
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
-        hint = "pip install -e '.[postgres]'" if made.drivername == "postgresql" else "pip"
+        hint = "pip install -e '.[postgres]'" if address.drivername == "postgresql" else "pip"
+        reason = first_line(error, length=200)
         raise UserError(
-            f"--storage {without_password(url)}: needs a driver that is not here ({_first(error)}); "
-            f"install it with {hint}"
+            f"--storage {without_password(url)}: needs a driver that is not installed ({reason}); install it "
+            f"with {hint}"
         ) from None
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise UserError(
@@ -77,94 +78,90 @@ def check_url(url: str) -> None:
 
 
 def without_password(url: str) -> str:
-    """`url` as it may be shown and kept; libpq takes the password from PGPASSWORD or ~/.pgpass."""
+    """`url` as it may be printed and stored; libpq takes the password from PGPASSWORD or ~/.pgpass."""
     import sqlalchemy
     import sqlalchemy.exc
 
     try:
-        made = sqlalchemy.make_url(url)
+        full = sqlalchemy.make_url(url)
     except sqlalchemy.exc.ArgumentError:
         return url
-    if made.password is None:
+    if full.password is None:
         return url
     return sqlalchemy.URL.create(
-        made.drivername, made.username, None, made.host, made.port, made.database, made.query
+        full.drivername, full.username, None, full.host, full.port, full.database, full.query
     ).render_as_string()
 
 
 def absolute(url: str) -> str:
-    """A SQLite file's address that does not depend on the working directory."""
-    head = "sqlite:///"
-    if url.startswith(head) and not url.startswith(head + "/") and ":memory:" not in url:
-        return head + str(Path(url.removeprefix(head)).resolve())
+    """`url`, with the path of a SQLite file made absolute."""
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not url.startswith(prefix + "/") and ":memory:" not in url:
+        return prefix + str(Path(url.removeprefix(prefix)).resolve())
     return url
 
 
-class PatientStorage(RDBStorage):
-    """Optuna's database storage, which waits for a database that is away for a while.
+class RetryingStorage(RDBStorage):
+    """Optuna's database storage, with retries while the database does not answer.
 
     Raises:
-        DatabaseAway: it was away for longer than `PATIENCE` seconds.
+        DatabaseUnavailable: it did not answer for longer than `TIMEOUT` seconds.
     """
 
     def __init__(self, url: str) -> None:
-        #: Told once when the database is away, and once when it is back.
-        self.told: Callable[[str], object] = lambda text: None
-        # A connection may have died with a restart of the server: it is tried before it is used.
+        #: Called with a message when the database stops answering, and again when it is back.
+        self.notify: Callable[[str], object] = lambda message: None
+        # A restart of the server closes its connections: each is tested before it is used.
         super().__init__(url, engine_kwargs={"pool_pre_ping": True})
 
 
-def _patiently(method: Callable[..., Any]) -> Callable[..., Any]:
+def _with_retries(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def call(self: PatientStorage, *arguments: Any, **named: Any) -> Any:
+    def call(self: RetryingStorage, *args: Any, **kwargs: Any) -> Any:
         import sqlalchemy.exc
 
-        away_since: float | None = None
+        since: float | None = None  # when the database stopped answering
         while True:
             try:
-                found = method(self, *arguments, **named)
+                result = method(self, *args, **kwargs)
             except UpdateFinishedTrialError:
-                if away_since is None:
+                if since is None:
                     raise
-                found = True  # the answer to the last attempt was lost, not the attempt
+                result = True  # an earlier attempt had succeeded, and only its answer was lost
             except (StorageInternalError, sqlalchemy.exc.OperationalError) as error:
-                if not _is_away(error):
+                if not _is_connection_error(error):
                     raise
-                away_since = _wait(self, away_since, error)
+                since = _wait(self, since, error)
                 continue
-            if away_since is not None:
-                self.told("the record's database is back")
-            return found
+            if since is not None:
+                self.notify("the record's database is back")
+            return result
 
     return call
 
 
-def _is_away(error: Exception) -> bool:
-    """Whether the connection failed, not the statement."""
+def _is_connection_error(error: Exception) -> bool:
+    """Whether the connection failed, rather than the statement."""
     import sqlalchemy.exc
 
     cause = error if isinstance(error, sqlalchemy.exc.SQLAlchemyError) else error.__cause__
     return isinstance(cause, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
 
 
-def _wait(storage: PatientStorage, since: float | None, error: Exception) -> float:
+def _wait(storage: RetryingStorage, since: float | None, error: Exception) -> float:
     now = time.monotonic()
     if since is None:
         since = now
-        storage.told("the record's database does not answer; waiting for it")
-    if now - since > PATIENCE:
-        where = without_password(str(storage.url))
-        raise DatabaseAway(
-            f"the record's database {where} did not answer for {PATIENCE / 60:.0f} minutes "
-            f"({_first(error.__cause__ or error)}); when it is back, go on with --resume"
+        storage.notify("the record's database does not answer; waiting for it")
+    if now - since > TIMEOUT:
+        where, reason = without_password(str(storage.url)), first_line(error.__cause__ or error, length=200)
+        raise DatabaseUnavailable(
+            f"the record's database {where} did not answer for {TIMEOUT / 60:.0f} minutes ({reason}); when it "
+            "is back, continue with --resume"
         )
-    time.sleep(AGAIN)
+    time.sleep(RETRY_EVERY)
     return since
 
 
-for _name in _CALLS:
-    setattr(PatientStorage, _name, _patiently(getattr(RDBStorage, _name)))
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+for _name in _METHODS:
+    setattr(RetryingStorage, _name, _with_retries(getattr(RDBStorage, _name)))

@@ -6,16 +6,12 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from rigsl.wording import counted, p_value, percent, points
+from search.confirm.final_record import TestRecord
+from search.confirm.summary import TestScores
 from search.record import record
-from search.report.data import Json, Material
-from search.report.format import (
-    counted,
-    p_value,
-    percent,
-    points,
-    span,
-    spread,
-)
+from search.report.data import Material
+from search.report.format import span, spread
 
 
 def claim(m: Material) -> str:
@@ -45,9 +41,9 @@ def claim(m: Material) -> str:
     )
 
 
-def _tested(m: Material, test: Json, total: int) -> str:
+def _tested(m: Material, test: TestRecord, total: int) -> str:
     """The sentence of a study whose winner was tested with several seeds."""
-    found = test["winner"]
+    found = test.winner
     whose = "the baseline itself" if m.same else f"the configuration that won a search of {total} trials"
     return (
         f"On the test split of {m.corpus}{_size(m)}, {whose} reaches a weighted F1 of {_score(found)}"
@@ -56,33 +52,33 @@ def _tested(m: Material, test: Json, total: int) -> str:
     )
 
 
-def _score(found: Json) -> str:
+def _score(found: TestScores) -> str:
     """Mean, deviation, seeds and interval."""
-    f1, interval = found["weighted_f1"], found["interval"]
-    seeds = len(found["seeds"])
+    f1, interval = found.weighted_f1, found.interval
+    seeds = len(found.seeds)
     how = f"mean ± standard deviation of {seeds} trainings" if seeds > 1 else "one training"
     if interval is not None:
-        how += f"; {100 * interval['level']:.0f} % interval {span(interval)}"
+        how += f"; {100 * interval.level:.0f} % interval {span(interval)}"
     return f"{spread(f1)} ({how})"
 
 
-def _against(m: Material, test: Json) -> str:
+def _against(m: Material, test: TestRecord) -> str:
     """The difference to the baseline, and whether the data can tell it from none."""
-    baseline, difference = test["baseline"], test["difference"]
+    baseline, difference = test.baseline, test.difference
     if m.same:
         return ": nothing better was found"
     if baseline is None:
         return ", with no baseline beside it"
-    mean = test["winner"]["weighted_f1"]["mean"] - baseline["weighted_f1"]["mean"]
-    said = f", {points(mean)} points against the baseline's {spread(baseline['weighted_f1'])}"
-    found = None if difference is None else difference["bootstrap"]
+    mean = test.winner.weighted_f1.mean - baseline.weighted_f1.mean
+    said = f", {points(mean)} points against the baseline's {spread(baseline.weighted_f1)}"
+    found = None if difference is None else difference.bootstrap
     if found is None:
         return said
-    interval = found["interval"]
-    unclear = interval["low"] <= 0 <= interval["high"]
+    interval = found.interval
+    unclear = interval.low <= 0 <= interval.high
     return (
-        f"{said} ({100 * interval['level']:.0f} % interval {span(interval, signed=True)}, paired bootstrap "
-        f"{p_value(found['p'])}{': this test set cannot tell the difference from none' if unclear else ''})"
+        f"{said} ({100 * interval.level:.0f} % interval {span(interval, signed=True)}, paired bootstrap "
+        f"{p_value(found.p)}{': this test set cannot tell the difference from none' if unclear else ''})"
     )
 
 
@@ -91,8 +87,8 @@ def _how_chosen(m: Material) -> str:
     if finalists is None:
         return "it was chosen by its best validation score in the search, of one training"
     return (
-        f"it was chosen on validation alone, by the mean of {counted(len(finalists['seeds']), 'fresh seed')} "
-        f"among {counted(len(finalists['candidates']), 'finalist')}"
+        f"it was chosen on validation alone, by the mean of {counted(len(finalists.seeds), 'fresh seed')} "
+        f"among {counted(len(finalists.candidates), 'finalist')}"
     )
 
 

@@ -6,26 +6,20 @@ Elsewhere, across corpora or test splits, intervals stand side by side, and noth
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rigsl.config import FIELDS
 from rigsl.errors import UserError
+from rigsl.wording import DASH, p_value, percent, points
 from search.confirm import summary
 from search.confirm.evaluation import read_predictions
 from search.confirm.predictions import SeedRuns, check_paired
+from search.confirm.summary import PairedTests, TestScores
 from search.record import record
 from search.report.data import Material, read_material
-from search.report.format import (
-    DASH,
-    p_value,
-    percent,
-    points,
-    span,
-    spread,
-)
+from search.report.format import span, spread
 
 
 @dataclass(frozen=True)
@@ -37,17 +31,17 @@ class Side:
     runs: SeedRuns | None  #: what its winner's trainings predict on test; None: not recorded
 
     @property
-    def tested(self) -> Mapping[str, Any] | None:
-        """What `summary.describe` says of its winner on test; None: it was not tested."""
+    def tested(self) -> TestScores | None:
+        """The scores of its winner on test; None: it was not tested."""
         test = self.material.final.test
-        return None if test is None else dict(test["winner"])
+        return None if test is None else test.winner
 
     @property
     def backbone(self) -> str:
         """Of its winner."""
         final, winner = self.material.final.winner, self.material.winner
         searched = {} if winner is None else winner.params
-        known = {**self.material.space.fixed, **searched, **((final or {}).get("config") or {})}
+        known = {**self.material.space.fixed, **searched, **({} if final is None else final.config)}
         return str(known.get("backbone", FIELDS["backbone"].default))
 
 
@@ -57,14 +51,14 @@ class Pair:
 
     first: Side
     second: Side
-    difference: Mapping[str, Any] | None  #: `summary.compare`; None: no paired test is possible
+    difference: PairedTests | None  #: None: no paired test is possible
     why: str  #: there is none; or what else must be known of it
 
     @property
     def p(self) -> float | None:
         """Of the paired bootstrap."""
-        found = None if self.difference is None else self.difference["bootstrap"]
-        return None if found is None else float(found["p"])
+        found = None if self.difference is None else self.difference.bootstrap
+        return None if found is None else float(found.p)
 
 
 @dataclass(frozen=True)
@@ -152,19 +146,20 @@ def study_rows(found: Comparison) -> list[tuple[str, ...]]:
 
 def _study_row(side: Side) -> tuple[str, ...]:
     m, tested = side.material, side.tested
-    test = m.final.test or {}
-    baseline, difference = test.get("baseline"), (test.get("difference") or {}).get("bootstrap")
+    test = m.final.test
+    baseline = None if test is None else test.baseline
+    difference = None if test is None or test.difference is None else test.difference.bootstrap
     return (
         side.label,
         m.corpus,
         side.backbone,
         str(len(record.finished(m.study))),
         percent(validation_score(m)),
-        DASH if tested is None else spread(tested["weighted_f1"]),
+        DASH if tested is None else spread(tested.weighted_f1),
         DASH if tested is None else times(m.opened),
-        DASH if tested is None else span(tested["interval"]),
-        DASH if baseline is None else spread(baseline["weighted_f1"]),
-        DASH if difference is None else points(difference["interval"]["value"]),
+        DASH if tested is None else span(tested.interval),
+        DASH if baseline is None else spread(baseline.weighted_f1),
+        DASH if difference is None else points(difference.interval.value),
     )
 
 
@@ -175,8 +170,8 @@ def times(opened: int) -> str:
 
 def validation_score(m: Material) -> float | None:
     """Of the winner: the mean of its finals; without finals its score in the search."""
-    candidates = (m.final.finalists or {}).get("candidates", [])
-    mean = next((one["mean"] for one in candidates if one["state"] == "winner"), None)
+    finalists = () if m.final.finalists is None else m.final.finalists.candidates
+    mean = next((one.mean for one in finalists if one.state == "winner"), None)
     if mean is not None:
         return float(mean)
     return None if m.winner is None else record.score(m.winner)
@@ -187,16 +182,17 @@ def pair_rows(found: Comparison) -> list[tuple[str, ...]]:
     rows = []
     for pair in found.pairs:
         name = f"{pair.first.label} less {pair.second.label}"
-        known = None if pair.difference is None else pair.difference["bootstrap"]
+        known = None if pair.difference is None else pair.difference.bootstrap
         if pair.difference is None or known is None:
             rows.append((name, *[DASH] * 5, pair.why or "a single dialogue tells nothing"))
             continue
-        interval, corrected = known["interval"], found.corrected(pair) or 0.0
-        wilcoxon = p_value(pair.difference["wilcoxon_over_dialogues"]["p"])
+        interval, corrected = known.interval, found.corrected(pair) or 0.0
+        over_dialogues = pair.difference.wilcoxon_over_dialogues
+        wilcoxon = DASH if over_dialogues is None else p_value(over_dialogues.p)
         tests = (
-            points(interval["value"]),
+            points(interval.value),
             span(interval, signed=True),
-            p_value(known["p"]),
+            p_value(known.p),
             p_value(corrected),
         )
         rows.append((name, *tests, wilcoxon, pair.why))

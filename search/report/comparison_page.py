@@ -8,6 +8,8 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from rigsl.files import write_text
+from rigsl.wording import DASH, listed
+from search.confirm.summary import Summary
 from search.record import record
 from search.report.charts import chart
 from search.report.claim import claim
@@ -21,7 +23,7 @@ from search.report.comparison import (
     study_rows,
     times,
 )
-from search.report.format import DASH, listed, spread, value_text
+from search.report.format import spread, value_text
 from search.report.html import (
     drawn,
     note,
@@ -78,16 +80,16 @@ def _intervals(sides: Sequence[Side]) -> str:
     figure = go.Figure()
     for i, side in enumerate(sides):
         colour = _COLOURS[i % len(_COLOURS)]
-        test = side.material.final.test or {}
+        test = side.material.final.test
         for name, symbol in (("winner", "circle"), ("baseline", "square-open")):
-            found = test.get(name)
+            found = None if test is None else test.side(name)
             if found is None:
                 continue
-            mean, interval = found["weighted_f1"]["mean"], found["interval"]
+            mean, interval = found.weighted_f1.mean, found.interval
             error = {"type": "data", "symmetric": False, "color": colour, "thickness": 2, "width": 6}
             if interval is not None:
-                error["array"] = [100 * (interval["high"] - mean)]
-                error["arrayminus"] = [100 * (mean - interval["low"])]
+                error["array"] = [100 * (interval.high - mean)]
+                error["arrayminus"] = [100 * (mean - interval.low)]
             figure.add_scatter(
                 x=[100 * mean],
                 y=[side.label if name == "winner" else f"{side.label}<br>baseline"],
@@ -124,10 +126,10 @@ def _classes(sides: Sequence[Side]) -> list[str]:
     groups: dict[tuple[str, ...], list[Side]] = {}
     for side in sides:
         if side.tested is not None:
-            groups.setdefault(tuple(side.tested["f1"]), []).append(side)
+            groups.setdefault(tuple(side.tested.f1), []).append(side)
     parts = []
     for classes, members in groups.items():
-        rows = [(name, *(spread((side.tested or {})["f1"][name]) for side in members)) for name in classes]
+        rows = [(name, *(spread(_class_f1(side, name)) for side in members)) for name in classes]
         head = (
             "",
             *(
@@ -137,6 +139,10 @@ def _classes(sides: Sequence[Side]) -> list[str]:
         )
         parts.append(table(head, rows))
     return parts or [note("None of them was tested.")]
+
+
+def _class_f1(side: Side, name: str) -> Summary | None:
+    return None if side.tested is None else side.tested.f1[name]
 
 
 def _histories(sides: Sequence[Side]) -> list[str]:
@@ -184,7 +190,7 @@ def _winners(sides: Sequence[Side]) -> str:
 def _params(side: Side) -> dict[str, object]:
     final, winner = side.material.final.winner, side.material.winner
     if final is not None:
-        return dict(final["params"])
+        return dict(final.params)
     return {} if winner is None else dict(winner.params)
 
 

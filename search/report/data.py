@@ -14,23 +14,12 @@ from optuna.trial import FrozenTrial
 
 from rigsl.config import read_toml
 from search import run_folder
+from search.confirm.final_record import FinalRecord, read_final_record
 from search.record import record
-from search.run_folder import BEST, ENVIRONMENT, FACTS, FINAL, METRICS, SPACE
+from search.run_folder import BEST, ENVIRONMENT, FACTS, METRICS, SPACE
 from search.space.space import Space, read_space
 
 Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Final:
-    """What came after the search: finalists, and the test of the winner; a part that was not made is None."""
-
-    finalists: Json | None = None
-    winner: Json | None = None
-    baseline: Json | None = None
-    test: Json | None = None
-    paper: Json | None = None
-    openings: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +32,7 @@ class Material:
     options: Json  #: study.toml
     sessions: tuple[Json, ...] = ()  #: environment.json, one for each process that ran the study
     metrics: Json = field(default_factory=dict)  #: best/metrics.json; empty without a result
-    final: Final = field(default_factory=Final)
+    final: FinalRecord = field(default_factory=FinalRecord)
     facts: Json = field(default_factory=dict)  #: what needed the corpus; see `facts`
 
     @property
@@ -61,14 +50,14 @@ class Material:
     def winner(self) -> FrozenTrial | None:
         """The trial whose configuration won."""
         if self.final.winner is not None:
-            return self._trial(self.final.winner.get("trial"))
+            return self._trial(self.final.winner.trial)
         return self._trial(self.metrics["trial"]) if self.metrics else record.winner(self.study)
 
     @property
     def baseline(self) -> FrozenTrial | None:
         """The trial of the baseline: the first start point."""
         if self.final.baseline is not None:
-            return self._trial(self.final.baseline.get("trial"))
+            return self._trial(self.final.baseline.trial)
         return self._trial(0) if self.space.starts else None
 
     @property
@@ -76,13 +65,13 @@ class Material:
         """Whether the baseline itself has won."""
         final = self.final
         if final.winner is not None and final.baseline is not None:
-            return bool(final.winner["config_hash"] == final.baseline["config_hash"])
+            return bool(final.winner.config_hash == final.baseline.config_hash)
         return self.winner is not None and self.winner is self.baseline
 
     @property
     def opened(self) -> int:
         """How often the test split was opened to test a result."""
-        return sum(opening["protocol"] == "validation" for opening in self.final.openings)
+        return sum(opening.protocol == "validation" for opening in self.final.openings)
 
     @property
     def again(self) -> str:
@@ -129,17 +118,9 @@ def read_material(
         options=read_toml(folder / run_folder.STUDY),
         sessions=tuple(read_json(folder / ENVIRONMENT) or ()),
         metrics=metrics or {},
-        final=read_final(folder),
+        final=read_final_record(folder),
         facts=read_json(folder / FACTS) or {},
     )
-
-
-def read_final(folder: Path) -> Final:
-    """What ``final.json`` holds; nothing where there is none."""
-    found = read_json(folder / FINAL) or {}
-    names = ("finalists", "winner", "baseline", "test", "paper")
-    parts = {name: found.get(name) for name in names}
-    return Final(**parts, openings=tuple(found.get("openings") or ()))
 
 
 def read_json(path: Path) -> Any:

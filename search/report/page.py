@@ -7,10 +7,10 @@ from datetime import datetime
 
 from plotly.offline import get_plotlyjs
 
+from rigsl.wording import counted, percent
 from search.record import record
 from search.report.claim import claim
 from search.report.data import Material
-from search.report.format import counted, percent
 from search.report.html import note, paragraph, text
 from search.report.importance import Importances
 from search.report.sections.classes import classes

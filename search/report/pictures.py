@@ -14,7 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from rigsl.files import replacing
-from search.report.data import Json, Material
+from search.confirm.final_record import FinalistsRecord, TestRecord
+from search.confirm.summary import TestScores
+from search.report.data import Material
 from search.report.importance import Importances
 from search.report.sections.history import points
 from search.report.sections.importance import NAMES, opacities
@@ -33,9 +35,9 @@ def draw_pictures(m: Material, found: Importances | None) -> None:
     drawings: dict[str, tuple[tuple[float, float], Callable[[Axes], None]] | None] = {
         HISTORY: history,
         RESULT: None if test is None else ((8.0, 2.9), lambda axes: _result(m, test, axes)),
-        FINALISTS: None if not (finalists and finalists["candidates"]) else (
-            (8.0, 1.4 + 0.45 * len(finalists["candidates"])), lambda axes: _finalists(finalists, axes)),
-        CONFUSION: None if test is None else ((6.4, 5.6), lambda axes: _confusion(m, test["winner"], axes)),
+        FINALISTS: None if not (finalists and finalists.candidates) else (
+            (8.0, 1.4 + 0.45 * len(finalists.candidates)), lambda axes: _finalists(finalists, axes)),
+        CONFUSION: None if test is None else ((6.4, 5.6), lambda axes: _confusion(m, test.winner, axes)),
         IMPORTANCE: None if found is None else (
             (8.0, 1.2 + 0.3 * len(found.order)), lambda axes: _importance(found, axes)),
     }  # fmt: skip
@@ -75,14 +77,16 @@ def _history(m: Material, axes: Axes) -> None:
     axes.set(xlabel="trials that ended with a score", ylabel="validation weighted F1 (%)")
 
 
-def _result(m: Material, test: Json, axes: Axes) -> None:
-    names = [name for name in ("winner", "baseline") if test[name] is not None]
-    for row, name in enumerate(names):
+def _result(m: Material, test: TestRecord, axes: Axes) -> None:
+    sides = {name: test.side(name) for name in ("winner", "baseline")}
+    tested = {name: scores for name, scores in sides.items() if scores is not None}
+    names = list(tested)
+    for row, (name, scores) in enumerate(tested.items()):
         colour, marker = {"winner": (BLUE, "o"), "baseline": (ORANGE, "s")}[name]
-        values, interval = test[name]["weighted_f1"]["values"], test[name]["interval"]
+        values, interval = scores.weighted_f1.values, scores.interval
         mean = float(np.mean(values))
         if interval is not None:
-            axes.hlines(row, 100 * interval["low"], 100 * interval["high"], color=colour, lw=2)
+            axes.hlines(row, 100 * interval.low, 100 * interval.high, color=colour, lw=2)
         axes.scatter(
             [100 * value for value in values], [row] * len(values), color=colour, marker=marker, alpha=0.55
         )
@@ -96,27 +100,27 @@ def _result(m: Material, test: Json, axes: Axes) -> None:
     axes.set(xlabel=f"test weighted F1 (%){again}: trainings, their mean, its 95 % interval")
 
 
-def _finalists(found: Json, axes: Axes) -> None:
+def _finalists(found: FinalistsRecord, axes: Axes) -> None:
     labels = ["a fresh seed", "mean ± standard error", "search score"]
-    for row, one in enumerate(found["candidates"]):
-        colour = BLUE if one["state"] == "winner" else INK
-        scores = [100 * score for score in one["scores"] if score is not None]
+    for row, one in enumerate(found.candidates):
+        colour = BLUE if one.state == "winner" else INK
+        scores = [100 * score for score in one.scores if score is not None]
         axes.scatter(scores, [row] * len(scores), color=GREY, s=28, label=labels[0])
-        if one["mean"] is not None:
-            error = 100 * (one["standard_error"] or 0)
-            axes.errorbar(100 * one["mean"], row, xerr=error, fmt="D", color=colour, label=labels[1])
-        axes.scatter([100 * one["search_score"]], [row], color=ORANGE, marker="x", s=50, label=labels[2])
+        if one.mean is not None:
+            error = 100 * (one.standard_error or 0)
+            axes.errorbar(100 * one.mean, row, xerr=error, fmt="D", color=colour, label=labels[1])
+        axes.scatter([100 * one.search_score], [row], color=ORANGE, marker="x", s=50, label=labels[2])
         labels = ["_"] * 3  # in the legend once
-    axes.set_yticks(range(len(found["candidates"])), [f"trial {one['trial']}" for one in found["candidates"]])
+    axes.set_yticks(range(len(found.candidates)), [f"trial {one.trial}" for one in found.candidates])
     axes.invert_yaxis()
     axes.set(xlabel="validation weighted F1 (%)")
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 
-def _confusion(m: Material, found: Json, axes: Axes) -> None:
-    matrix = np.asarray(found["confusion"], dtype=np.float64)
+def _confusion(m: Material, found: TestScores, axes: Axes) -> None:
+    matrix = np.asarray(found.confusion, dtype=np.float64)
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    display = ConfusionMatrixDisplay(shares, display_labels=list(found["support"]))
+    display = ConfusionMatrixDisplay(shares, display_labels=list(found.support))
     display.plot(ax=axes, cmap="Blues", values_format=".1f", xticks_rotation=40, colorbar=False)
     axes.spines[:].set_visible(False)
     again = f", {m.again}" if m.again else ""

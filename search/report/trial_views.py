@@ -15,7 +15,6 @@ from search.record import record
 GOOD, FEWEST_GOOD = 0.2, 5
 #: Below so many scored trials nothing is said of parameters.
 ENOUGH = 2 * FEWEST_GOOD
-STATE_NAMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 class View(optuna.Study):
@@ -53,7 +52,7 @@ def as_scored(study: optuna.Study, unit: float = 1.0) -> View:
 
 def scored(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that have a score, by number."""
-    trials = [trial for trial in record.finished(study) if record.score(trial) is not None]
+    trials = record.scored(study)
     return sorted(trials, key=lambda trial: trial.number)
 
 

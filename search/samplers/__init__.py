@@ -1,0 +1,14 @@
+"""Samplers: which configuration a trial gets.
+
+- registry: sampler name -> factory; `make_sampler`.
+- factory: what a sampler factory is, and the seed of a trial's proposal.
+- gp_sampler: Bayesian optimisation with Gaussian processes (gp), the default.
+- gp: the surrogate model itself; kernel_cache: its kernel hyperparameters, kept in the study.
+- acquisition: log expected improvement; compression of low scores.
+- tpe, joint_tpe: tree-structured Parzen estimators, univariate and multivariate.
+- cmaes, qmc, auto: CMA-ES with margin; a Sobol sequence; the automatic choice.
+- grouped: a sampler for each group of parameters; parameter_groups: those groups.
+- encoding: configurations as unit-cube vectors.
+- imputed_scores: the study as a sampler sees it, scores of pruned trials extrapolated.
+- good_trials: which trials count as good.
+"""

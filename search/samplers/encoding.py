@@ -1,4 +1,4 @@
-"""Configurations as places in a cube, for models of a whole space."""
+"""Encode configurations as unit-cube vectors for the surrogate model, and decode them again."""
 
 from __future__ import annotations
 
@@ -12,252 +12,267 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+#: Parameter -> an earlier parameter -> its values with which the first one exists.
 Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
-#: Parameters that a neighbour of a configuration differs in, in the mean (and one at least).
-CHANGED = 3
+#: The mean number of parameters in which a neighbour differs from its centre; at least one always differs.
+MEAN_CHANGES = 3
 
 
-class Range:
-    """A range of numbers as the interval from 0 to 1; whole numbers and steps have an interval each."""
+class UnitRange:
+    """A range of numbers, linear or logarithmic, scaled to the interval from 0 to 1.
+
+    Each value of an integer or stepped range is the centre of a cell; the cells fill the interval.
+    """
 
     def __init__(self, distribution: BaseDistribution) -> None:
         assert isinstance(distribution, FloatDistribution | IntDistribution)
-        self._one = distribution
+        self._distribution = distribution
         self._step = distribution.step or 0
-        self._whole = isinstance(distribution, IntDistribution)
+        self._is_int = isinstance(distribution, IntDistribution)
         half = self._step / 2
         low, high = distribution.low - half, distribution.high + half
         self._low, self._high = (math.log(low), math.log(high)) if distribution.log else (low, high)
 
-    def place(self, values: Sequence[float] | Floats) -> Floats:
-        """Values -> places. [n]"""
-        given = np.asarray(values, dtype=np.float64)
-        scaled = np.log(given) if self._one.log else given
+    def encode(self, values: Sequence[float] | Floats) -> Floats:
+        """Values -> their positions in the interval. [n]"""
+        numbers = np.asarray(values, dtype=np.float64)
+        scaled = np.log(numbers) if self._distribution.log else numbers
         return np.asarray((scaled - self._low) / (self._high - self._low))
 
-    def _values(self, places: Floats) -> Floats:
-        given = self._low + places * (self._high - self._low)
-        return np.asarray(np.exp(given) if self._one.log else given)
+    def _unscaled(self, positions: Floats) -> Floats:
+        scaled = self._low + positions * (self._high - self._low)
+        return np.asarray(np.exp(scaled) if self._distribution.log else scaled)
 
-    def settle(self, places: Floats) -> Floats:
-        """The places of the values nearest to `places`."""
+    def snap(self, positions: Floats) -> Floats:
+        """The positions of the valid values nearest to `positions`. [n]"""
         if not self._step:
-            return places
-        steps = np.round((self._values(places) - self._one.low) / self._step)
-        values = self._one.low + self._step * steps
-        return self.place(np.minimum(np.maximum(values, self._one.low), self._one.high))
+            return positions
+        low, high = self._distribution.low, self._distribution.high
+        steps = np.round((self._unscaled(positions) - low) / self._step)
+        values = low + self._step * steps
+        return self.encode(np.minimum(np.maximum(values, low), high))
 
-    def width(self, places: Floats) -> Floats | None:
-        """The interval's bounds that belong to each place, [2, n]; None: a point each."""
+    def cells(self, positions: Floats) -> Floats | None:
+        """Lower and upper bound of each position's cell, [2, n]; None where the range is continuous."""
         if not self._step:
             return None
-        values, half = self._values(places), self._step / 2
-        return np.stack([self.place(values - half), self.place(values + half)])
+        values, half = self._unscaled(positions), self._step / 2
+        return np.stack([self.encode(values - half), self.encode(values + half)])
 
-    def value(self, place: float) -> float | int:
-        """A place -> its value."""
-        value = float(np.clip(self._values(np.array([place]))[0], self._one.low, self._one.high))
+    def decode(self, position: float) -> float | int:
+        """A position -> the valid value nearest to it."""
+        low, high = self._distribution.low, self._distribution.high
+        value = float(np.clip(self._unscaled(np.array([position]))[0], low, high))
         if self._step:
-            steps = round((value - self._one.low) / self._step)
-            value = min(self._one.low + self._step * steps, self._one.high)
-        return round(value) if self._whole else float(value)
+            steps = round((value - low) / self._step)
+            value = min(low + self._step * steps, high)
+        return round(value) if self._is_int else float(value)
 
 
-class _Axis(Protocol):
-    """The columns of one parameter."""
+class _ParameterEncoder(Protocol):
+    """Encodes one parameter as one or more columns."""
 
-    width: int
+    width: int  #: number of columns
 
-    def has(self, value: Any) -> bool:
-        """Whether the value has a place."""
+    def contains(self, value: Any) -> bool:
+        """Whether the value can be encoded."""
 
-    def places(self, values: Sequence[Any]) -> Floats:
-        """Values -> places. [n, width]"""
+    def encode(self, values: Sequence[Any]) -> Floats:
+        """Values -> columns. [n, width]"""
 
-    def nowhere(self) -> Floats:
-        """The place of a configuration in which the parameter does not exist. [width]"""
+    def imputed(self) -> Floats:
+        """The columns of a configuration in which the parameter does not exist. [width]"""
 
-    def draw(self, chance: np.random.Generator, count: int) -> Floats:
-        """Random places. [count, width]"""
+    def sample(self, rng: np.random.Generator, count: int) -> Floats:
+        """Random valid columns. [count, width]"""
 
-    def near(self, chance: np.random.Generator, places: Floats, distance: float) -> Floats:
-        """Random places about `distance` (the standard deviation) from `places`. [n, width]"""
+    def neighbours(self, rng: np.random.Generator, columns: Floats, distance: float) -> Floats:
+        """Random valid columns near `columns`, `distance` being the standard deviation. [n, width]"""
 
-    def value(self, place: Floats) -> Any:
-        """The value at a place. [width]"""
+    def decode(self, columns: Floats) -> Any:
+        """Columns -> value. [width]"""
 
 
-class _Number:
+class _NumberEncoder:
     width = 1
 
     def __init__(self, distribution: BaseDistribution) -> None:
-        self._range = Range(distribution)
+        self._range = UnitRange(distribution)
 
-    def has(self, value: Any) -> bool:
+    def contains(self, value: Any) -> bool:
         return True
 
-    def places(self, values: Sequence[Any]) -> Floats:
-        return np.clip(self._range.place(values), 0.0, 1.0)[:, None]
+    def encode(self, values: Sequence[Any]) -> Floats:
+        return np.clip(self._range.encode(values), 0.0, 1.0)[:, None]
 
-    def nowhere(self) -> Floats:
+    def imputed(self) -> Floats:
         return np.full(1, 0.5)
 
-    def draw(self, chance: np.random.Generator, count: int) -> Floats:
-        return self._range.settle(chance.random(count))[:, None]
+    def sample(self, rng: np.random.Generator, count: int) -> Floats:
+        return self._range.snap(rng.random(count))[:, None]
 
-    def near(self, chance: np.random.Generator, places: Floats, distance: float) -> Floats:
-        moved = np.abs(places[:, 0] + distance * chance.standard_normal(len(places)))
-        mirrored = np.maximum(1.0 - np.abs(1.0 - moved), 0.0)
-        return self._range.settle(mirrored)[:, None]
+    def neighbours(self, rng: np.random.Generator, columns: Floats, distance: float) -> Floats:
+        """Normally distributed around `columns`, reflected at 0 and 1."""
+        moved = np.abs(columns[:, 0] + distance * rng.standard_normal(len(columns)))
+        reflected = np.maximum(1.0 - np.abs(1.0 - moved), 0.0)
+        return self._range.snap(reflected)[:, None]
 
-    def value(self, place: Floats) -> Any:
-        return self._range.value(float(place[0]))
+    def decode(self, columns: Floats) -> Any:
+        return self._range.decode(float(columns[0]))
 
 
-class _Ordered:
-    """A choice among numbers: their order, evenly from 0 to 1."""
+class _OrdinalEncoder:
+    """A choice among numbers: their rank, evenly spaced from 0 to 1."""
 
     width = 1
 
     def __init__(self, choices: Sequence[Any]) -> None:
         self._choices = sorted(choices)
 
-    def has(self, value: Any) -> bool:
+    def contains(self, value: Any) -> bool:
         return value in self._choices
 
-    def places(self, values: Sequence[Any]) -> Floats:
-        found = np.array([self._choices.index(value) for value in values], dtype=np.float64)
-        return (found / (len(self._choices) - 1))[:, None]
+    def encode(self, values: Sequence[Any]) -> Floats:
+        ranks = np.array([self._choices.index(value) for value in values], dtype=np.float64)
+        return (ranks / (len(self._choices) - 1))[:, None]
 
-    def nowhere(self) -> Floats:
+    def imputed(self) -> Floats:
         return np.full(1, 0.5)
 
-    def draw(self, chance: np.random.Generator, count: int) -> Floats:
-        return (chance.integers(len(self._choices), size=count) / (len(self._choices) - 1))[:, None]
+    def sample(self, rng: np.random.Generator, count: int) -> Floats:
+        return (rng.integers(len(self._choices), size=count) / (len(self._choices) - 1))[:, None]
 
-    def near(self, chance: np.random.Generator, places: Floats, distance: float) -> Floats:
-        return self.draw(chance, len(places))
+    def neighbours(self, rng: np.random.Generator, columns: Floats, distance: float) -> Floats:
+        return self.sample(rng, len(columns))
 
-    def value(self, place: Floats) -> Any:
-        return self._choices[round(float(place[0]) * (len(self._choices) - 1))]
+    def decode(self, columns: Floats) -> Any:
+        return self._choices[round(float(columns[0]) * (len(self._choices) - 1))]
 
 
-class _Corners:
-    """Any other choice: a corner each, all at distance 1 from each other."""
+class _OneHotEncoder:
+    """Any other choice: one-hot, scaled so that any two choices are at distance 1."""
 
     def __init__(self, choices: Sequence[Any]) -> None:
         self._choices, self.width = list(choices), len(choices)
-        self._corners = math.sqrt(0.5) * np.eye(self.width)
+        self._one_hot = math.sqrt(0.5) * np.eye(self.width)
 
-    def has(self, value: Any) -> bool:
+    def contains(self, value: Any) -> bool:
         return value in self._choices
 
-    def places(self, values: Sequence[Any]) -> Floats:
-        return self._corners[[self._choices.index(value) for value in values]]
+    def encode(self, values: Sequence[Any]) -> Floats:
+        return self._one_hot[[self._choices.index(value) for value in values]]
 
-    def nowhere(self) -> Floats:
-        return np.asarray(self._corners.mean(axis=0))
+    def imputed(self) -> Floats:
+        return np.asarray(self._one_hot.mean(axis=0))
 
-    def draw(self, chance: np.random.Generator, count: int) -> Floats:
-        return self._corners[chance.integers(self.width, size=count)]
+    def sample(self, rng: np.random.Generator, count: int) -> Floats:
+        return self._one_hot[rng.integers(self.width, size=count)]
 
-    def near(self, chance: np.random.Generator, places: Floats, distance: float) -> Floats:
-        return self.draw(chance, len(places))
+    def neighbours(self, rng: np.random.Generator, columns: Floats, distance: float) -> Floats:
+        return self.sample(rng, len(columns))
 
-    def value(self, place: Floats) -> Any:
-        return self._choices[int(np.argmax(place))]
+    def decode(self, columns: Floats) -> Any:
+        return self._choices[int(np.argmax(columns))]
 
 
-def _axis(distribution: BaseDistribution) -> _Axis:
+def _parameter_encoder(distribution: BaseDistribution) -> _ParameterEncoder:
     if not isinstance(distribution, CategoricalDistribution):
-        return _Number(distribution)
+        return _NumberEncoder(distribution)
     choices = distribution.choices
-    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in choices)
-    return _Ordered(choices) if numbers else _Corners(choices)
+    are_numbers = all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in choices)
+    return _OrdinalEncoder(choices) if are_numbers else _OneHotEncoder(choices)
 
 
 class _Condition(NamedTuple):
-    """That parameter `name` exists where `other` does, and has one of the places `allowed`."""
+    """Parameter `name` exists where parameter `needs` exists and has one of the `allowed` values."""
 
     name: str
-    other: str
-    allowed: Floats  #: [values, width]
+    needs: str
+    allowed: Floats  #: encoded, [values, width]
 
 
-class Places:
-    """The configurations of a space as rows of numbers.
+class Encoder:
+    """Encodes the configurations of a space as rows of numbers from 0 to 1.
 
-    A number is at its place in its range, from 0 to 1, choices among numbers by their order; any other choice
-    has a corner of its own. A parameter that does not exist in a configuration is in the middle: that it does
-    not is told by the choice that its condition names.
+    A number is scaled to its range, and a choice among numbers is its rank: one column each. Any other choice
+    is one-hot. A parameter that does not exist in a configuration is imputed by the middle of its columns;
+    the model learns that it does not exist from the choice that its condition names.
 
     Args:
-        distributions: the parameters; each can have two values at least.
-        conditions: parameter -> an earlier parameter -> its values with which the first one exists.
+        distributions: of the parameters; each has at least two values.
+        conditions: of the parameters that do not always exist.
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution], conditions: Conditions) -> None:
-        self._axes = {name: _axis(one) for name, one in distributions.items()}
-        widths = [axis.width for axis in self._axes.values()]
+        self._encoders = {name: _parameter_encoder(entry) for name, entry in distributions.items()}
+        widths = [encoder.width for encoder in self._encoders.values()]
         ends = np.cumsum(widths).tolist()
         self._columns = [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
-        #: The parameter that each column belongs to. [columns]
-        self.parameter: Indices = np.repeat(np.arange(len(widths)), widths)
+        #: The index of the parameter that each column belongs to. [columns]
+        self.column_parameter: Indices = np.repeat(np.arange(len(widths)), widths)
         self._conditions = [
-            _Condition(name, other, self._axes[other].places(values))
+            _Condition(name, needs, self._encoders[needs].encode(values))
             for name, when in conditions.items()
-            for other, values in when.items()
-            if name in self._axes and other in self._axes
+            for needs, values in when.items()
+            if name in self._encoders and needs in self._encoders
         ]
 
     def __len__(self) -> int:
-        """How many parameters there are."""
-        return len(self._axes)
+        """The number of parameters."""
+        return len(self._encoders)
 
-    def _by_axis(self) -> Iterable[tuple[str, _Axis, slice]]:
-        for (name, axis), columns in zip(self._axes.items(), self._columns, strict=True):
-            yield name, axis, columns
+    def _by_parameter(self) -> Iterable[tuple[str, _ParameterEncoder, slice]]:
+        for (name, encoder), columns in zip(self._encoders.items(), self._columns, strict=True):
+            yield name, encoder, columns
 
-    def of(self, configurations: Sequence[Mapping[str, Any]]) -> Floats:
-        """Places of configurations. [n, columns]"""
-        found = np.empty((len(configurations), len(self.parameter)))
-        for name, axis, columns in self._by_axis():
-            found[:, columns] = axis.nowhere()
-            rows = [row for row, one in enumerate(configurations) if name in one and axis.has(one[name])]
+    def encode(self, configurations: Sequence[Mapping[str, Any]]) -> Floats:
+        """Configurations -> vectors. [n, columns]"""
+        vectors = np.empty((len(configurations), len(self.column_parameter)))
+        for name, encoder, columns in self._by_parameter():
+            vectors[:, columns] = encoder.imputed()
+            rows = [
+                row
+                for row, params in enumerate(configurations)
+                if name in params and encoder.contains(params[name])
+            ]
             if rows:
-                found[rows, columns] = axis.places([configurations[row][name] for row in rows])
-        return found
+                vectors[rows, columns] = encoder.encode([configurations[row][name] for row in rows])
+        return vectors
 
-    def draw(self, chance: np.random.Generator, count: int) -> Floats:
-        """Random places. [count, columns]"""
-        return self._existing(
-            np.concatenate([one.draw(chance, count) for one in self._axes.values()], axis=1)
+    def sample(self, rng: np.random.Generator, count: int) -> Floats:
+        """Vectors of random configurations. [count, columns]"""
+        return self._impute(
+            np.concatenate([encoder.sample(rng, count) for encoder in self._encoders.values()], axis=1)
         )
 
-    def near(self, chance: np.random.Generator, around: Floats, count: int, distance: float) -> Floats:
-        """`count` neighbours of each place: some parameters differ, numbers by about `distance`.
+    def neighbours(self, rng: np.random.Generator, centres: Floats, count: int, distance: float) -> Floats:
+        """`count` neighbours of each centre: some parameters differ, numbers by about `distance`.
 
         Shapes: [n, columns] -> [n count, columns]
         """
-        found = np.repeat(around, count, axis=0)
-        moved = chance.random((len(found), len(self))) < CHANGED / len(self)
-        moved[np.arange(len(found)), chance.integers(len(self), size=len(found))] = True
-        for number, (_, axis, columns) in enumerate(self._by_axis()):
-            rows = np.flatnonzero(moved[:, number])
-            found[rows, columns] = axis.near(chance, found[rows, columns], distance)
-        return self._existing(found)
+        vectors = np.repeat(centres, count, axis=0)
+        changed = rng.random((len(vectors), len(self))) < MEAN_CHANGES / len(self)
+        changed[np.arange(len(vectors)), rng.integers(len(self), size=len(vectors))] = True
+        for index, (_, encoder, columns) in enumerate(self._by_parameter()):
+            rows = np.flatnonzero(changed[:, index])
+            vectors[rows, columns] = encoder.neighbours(rng, vectors[rows, columns], distance)
+        return self._impute(vectors)
 
-    def _existing(self, places: Floats) -> Floats:
-        """The places with what does not exist in them where it belongs; changed in place."""
-        columns = dict(zip(self._axes, self._columns, strict=True))
-        exists = {name: np.ones(len(places), dtype=np.bool_) for name in self._axes}
-        for name, other, allowed in self._conditions:  # of a parameter after those of what it needs
-            apart = np.abs(places[:, None, columns[other]] - allowed).max(axis=2)  # [n, values]
-            exists[name] &= (apart < 1e-6).any(axis=1) & exists[other]
+    def _impute(self, vectors: Floats) -> Floats:
+        """Impute the parameters that do not exist, in place."""
+        columns = dict(zip(self._encoders, self._columns, strict=True))
+        exists = {name: np.ones(len(vectors), dtype=np.bool_) for name in self._encoders}
+        for (
+            name,
+            needs,
+            allowed,
+        ) in self._conditions:  # `needs` stands before `name`, and so do its conditions
+            apart = np.abs(vectors[:, None, columns[needs]] - allowed).max(axis=2)  # [n, values]
+            exists[name] &= (apart < 1e-6).any(axis=1) & exists[needs]
         for name in {condition.name for condition in self._conditions}:
-            places[~exists[name], columns[name]] = self._axes[name].nowhere()
-        return places
+            vectors[~exists[name], columns[name]] = self._encoders[name].imputed()
+        return vectors
 
-    def values(self, place: Floats) -> dict[str, Any]:
-        """The configuration at a place. [columns]"""
-        return {name: axis.value(place[columns]) for name, axis, columns in self._by_axis()}
+    def decode(self, vector: Floats) -> dict[str, Any]:
+        """A vector -> its configuration, with a value for every parameter. [columns]"""
+        return {name: encoder.decode(vector[columns]) for name, encoder, columns in self._by_parameter()}

@@ -1,8 +1,9 @@
-"""Gaussian processes over places (Rasmussen & Williams, 2006), as a search needs them: small and quick.
+"""The surrogate model of the search: Gaussian process regression (Rasmussen & Williams, 2006).
 
-Matern 5/2 with a length for every parameter. The logarithms of the lengths, of the scale and of the noise are
-those of the highest posterior density. Lengths are expected to grow with the root of the number of parameters
-(Hvarfner et al., ICML 2024): the more there are, the fewer matter.
+The kernel is Matern 5/2 with automatic relevance determination: one length scale for each parameter. Length
+scales, output scale and noise variance are fitted to the maximum of their posterior density (MAP), as
+logarithms. The prior expects length scales to grow with the square root of the number of parameters (Hvarfner
+et al., ICML 2024): the more parameters there are, the fewer matter.
 """
 
 from __future__ import annotations
@@ -13,138 +14,175 @@ import numpy as np
 
 from search.samplers.encoding import Floats, Indices
 
-#: Mean and deviation of the normal priors of logarithms: of a length, were it the only one, and of the scale.
-LENGTH, SCALE = (math.log(0.7), 1.0), (0.0, 0.7)
-#: Likewise of the noise's variance: what seeds do to a score, in a log of seconds there is less.
-NOISY, QUIET = (-2.0, 1.0), (-4.0, 1.0)
-BOUNDS_LENGTH, BOUNDS_SCALE, BOUNDS_NOISE = (-3.0, 6.0), (-3.0, 3.0), (-9.0, 2.0)
+#: Normal priors (mean, standard deviation) of logarithms: of the length scale, if there is one parameter
+#: only, and of the output scale.
+LENGTH_SCALE_PRIOR, OUTPUT_SCALE_PRIOR = (math.log(0.7), 1.0), (0.0, 0.7)
+#: The same of the noise variance. Scores differ from seed to seed; the logarithm of seconds is less noisy.
+SCORE_NOISE_PRIOR, COST_NOISE_PRIOR = (-2.0, 1.0), (-4.0, 1.0)
+LENGTH_SCALE_BOUNDS, OUTPUT_SCALE_BOUNDS, NOISE_BOUNDS = (-3.0, 6.0), (-3.0, 3.0), (-9.0, 2.0)
+#: Added to the covariance's diagonal, so that its Cholesky factor exists.
 JITTER = 1e-8
 
 
-class Process:
-    """A Gaussian process of what has been observed.
+class GaussianProcess:
+    """The posterior of a Gaussian process, given observations.
 
     Args:
-        inputs: places. [n, columns]
-        targets: what was observed there, about 0 in the mean and 1 in spread. [n]
-        extra: a variance that each target is known to have beside the noise. [n]
-        parameter: the parameter that each column belongs to. [columns]
-        kernel: logarithms of the lengths of all p parameters, of the scale and of the noise. [p + 2]
+        inputs: encoded configurations. [n, columns]
+        targets: what was observed there, with a mean of about 0 and a spread of about 1. [n]
+        extra_variance: of each target, known beforehand and added to the noise variance. [n]
+        column_parameter: the index of the parameter that each column belongs to. [columns]
+        hyperparameters: of the kernel, as logarithms: the length scale of each of p parameters, the output
+            scale, the noise variance. [p + 2]
     """
 
     def __init__(
-        self, inputs: Floats, targets: Floats, extra: Floats, parameter: Indices, kernel: Floats
+        self,
+        inputs: Floats,
+        targets: Floats,
+        extra_variance: Floats,
+        column_parameter: Indices,
+        hyperparameters: Floats,
     ) -> None:
         from scipy.linalg import cholesky, solve_triangular  # only where it is used: a search starts fast
 
-        self._given, self._parameter, self._kernel = (inputs, targets, extra), parameter, kernel
-        self._lengths = np.exp(kernel[:-2])[parameter]
-        self._scale, noise = np.exp(kernel[-2:])
-        self._scaled = inputs / self._lengths
-        covariance = self._scale * _matern(_squares(self._scaled, self._scaled))
-        covariance[np.diag_indices(len(inputs))] += noise + JITTER + extra
+        self._observations = (inputs, targets, extra_variance)
+        self._column_parameter, self._hyperparameters = column_parameter, hyperparameters
+        self._length_scales = np.exp(hyperparameters[:-2])[column_parameter]
+        self._output_scale, noise = np.exp(hyperparameters[-2:])
+        self._scaled = inputs / self._length_scales
+        covariance = self._output_scale * _matern(_squared_distances(self._scaled, self._scaled))
+        covariance[np.diag_indices(len(inputs))] += noise + JITTER + extra_variance
         lower = cholesky(covariance, lower=True, check_finite=False)
         self._inverse = solve_triangular(lower, np.eye(len(inputs)), lower=True, check_finite=False)
         self._weights = self._inverse.T @ (self._inverse @ targets)
 
     def mean(self, inputs: Floats) -> Floats:
-        """The mean alone. [m, columns] -> [m]"""
-        return np.asarray(self._across(inputs) @ self._weights)
+        """The posterior mean alone. [m, columns] -> [m]"""
+        return np.asarray(self._cross_covariance(inputs) @ self._weights)
 
     def predict(self, inputs: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of what is below the noise. [m, columns] -> [m], [m]"""
-        across = self._across(inputs)
-        explained = np.square(across @ self._inverse.T).sum(axis=1)
-        return across @ self._weights, np.sqrt(np.maximum(self._scale - explained, 1e-10))
+        """Posterior mean and standard deviation of the latent, noise-free function.
 
-    def _across(self, inputs: Floats) -> Floats:
-        found = _matern(_squares(inputs / self._lengths, self._scaled))
-        found *= self._scale
-        return found
+        Shapes: [m, columns] -> [m], [m]
+        """
+        cross = self._cross_covariance(inputs)
+        explained = np.square(cross @ self._inverse.T).sum(axis=1)
+        return cross @ self._weights, np.sqrt(np.maximum(self._output_scale - explained, 1e-10))
 
-    def believing(self, inputs: Floats) -> Process:
-        """The process as if its means had been observed at more places: Kriging believer."""
-        old, targets, extra = self._given
-        more = self.mean(inputs)
-        return Process(
-            np.concatenate([old, inputs]),
-            np.concatenate([targets, more]),
-            np.concatenate([extra, np.zeros(len(more))]),
-            self._parameter,
-            self._kernel,
+    def _cross_covariance(self, inputs: Floats) -> Floats:
+        covariance = _matern(_squared_distances(inputs / self._length_scales, self._scaled))
+        covariance *= self._output_scale
+        return covariance
+
+    def kriging_believer(self, inputs: Floats) -> GaussianProcess:
+        """The process as if its own posterior mean had been observed at `inputs`, too.
+
+        Source: Ginsbourger et al., Kriging Is Well-Suited to Parallelize Optimization, 2010.
+        """
+        old_inputs, targets, extra_variance = self._observations
+        believed = self.mean(inputs)
+        return GaussianProcess(
+            np.concatenate([old_inputs, inputs]),
+            np.concatenate([targets, believed]),
+            np.concatenate([extra_variance, np.zeros(len(believed))]),
+            self._column_parameter,
+            self._hyperparameters,
         )
 
 
-def fitted_kernel(
+def fit_hyperparameters(
     inputs: Floats,
     targets: Floats,
-    extra: Floats,
-    parameter: Indices,
+    extra_variance: Floats,
+    column_parameter: Indices,
     *,
-    noise: tuple[float, float] = NOISY,
-    begin: Floats | None = None,
+    noise_prior: tuple[float, float] = SCORE_NOISE_PRIOR,
+    start: Floats | None = None,
 ) -> Floats:
-    """The kernel with the highest posterior density. The arguments are those of `Process`.
+    """The kernel hyperparameters with the highest posterior density (MAP). [p + 2]
 
-    noise: the prior of the noise; begin: an earlier kernel, from which the search for the best begins.
+    Args:
+        inputs: as those of `GaussianProcess`, and so are the next three.
+        targets: see there.
+        extra_variance: see there.
+        column_parameter: see there.
+        noise_prior: mean and standard deviation of the logarithm of the noise variance.
+        start: earlier hyperparameters, from which the optimiser starts; None: it starts from the prior means.
     """
     from scipy.optimize import minimize
 
-    count = int(parameter.max()) + 1
-    centre = np.array([LENGTH[0] + math.log(count) / 2] * count + [SCALE[0], noise[0]])
-    start = centre if begin is None else begin
-    bounds = [BOUNDS_LENGTH] * count + [BOUNDS_SCALE, BOUNDS_NOISE]
-    spread = np.array([LENGTH[1]] * count + [SCALE[1], noise[1]])
+    count = int(column_parameter.max()) + 1
+    length_scale = LENGTH_SCALE_PRIOR[0] + math.log(count) / 2
+    centre = np.array([length_scale] * count + [OUTPUT_SCALE_PRIOR[0], noise_prior[0]])
+    spread = np.array([LENGTH_SCALE_PRIOR[1]] * count + [OUTPUT_SCALE_PRIOR[1], noise_prior[1]])
+    bounds = [LENGTH_SCALE_BOUNDS] * count + [OUTPUT_SCALE_BOUNDS, NOISE_BOUNDS]
 
-    def objective(kernel: Floats) -> tuple[float, Floats]:
-        pull = (kernel - centre) / spread
-        value, gradient = misfit(kernel, inputs, targets, extra, parameter)
-        return value + float(pull @ pull) / 2, gradient + pull / spread
+    def negative_log_posterior(hyperparameters: Floats) -> tuple[float, Floats]:
+        deviation = (hyperparameters - centre) / spread
+        value, gradient = negative_log_likelihood(
+            hyperparameters, inputs, targets, extra_variance, column_parameter
+        )
+        return value + float(deviation @ deviation) / 2, gradient + deviation / spread
 
-    options = {"maxiter": 60}
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return np.asarray(found.x)
+    result = minimize(
+        negative_log_posterior,
+        centre if start is None else start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": 60},
+    )
+    return np.asarray(result.x)
 
 
-def misfit(
-    kernel: Floats, inputs: Floats, targets: Floats, extra: Floats, parameter: Indices
+def negative_log_likelihood(
+    hyperparameters: Floats,
+    inputs: Floats,
+    targets: Floats,
+    extra_variance: Floats,
+    column_parameter: Indices,
 ) -> tuple[float, Floats]:
-    """The negative log marginal likelihood less its constant, and its gradient by `kernel`; see `Process`."""
+    """The negative log marginal likelihood without its constant, and its gradient by `hyperparameters`.
+
+    The arguments are those of `GaussianProcess`. Source: Rasmussen & Williams, eq. 5.8 and 5.9.
+    """
     from scipy.linalg import cho_solve, cholesky
 
-    lengths, (scale, noise) = np.exp(kernel[:-2])[parameter], np.exp(kernel[-2:])
-    scaled = inputs / lengths
-    root = np.sqrt(5 * _squares(scaled, scaled))
-    fading = np.exp(-root)
-    correlation = (1 + root + root**2 / 3) * fading
-    covariance = scale * correlation
-    covariance[np.diag_indices(len(inputs))] += noise + JITTER + extra
+    length_scales = np.exp(hyperparameters[:-2])[column_parameter]
+    output_scale, noise = np.exp(hyperparameters[-2:])
+    scaled = inputs / length_scales
+    root = np.sqrt(5 * _squared_distances(scaled, scaled))
+    decay = np.exp(-root)
+    correlation = (1 + root + root**2 / 3) * decay
+    covariance = output_scale * correlation
+    covariance[np.diag_indices(len(inputs))] += noise + JITTER + extra_variance
     lower = cholesky(covariance, lower=True, check_finite=False)
     inverse = cho_solve((lower, True), np.eye(len(inputs)), check_finite=False)
     weights = inverse @ targets
     value = float(targets @ weights) / 2 + float(np.log(np.diag(lower)).sum())
     outer = np.outer(weights, weights) - inverse  # minus twice the derivative by the covariance
-    pulled = (5 / 3 * scale) * outer * (1 + root) * fading
-    of_columns = 2 * ((scaled**2).T @ pulled.sum(axis=1) - (scaled * (pulled @ scaled)).sum(axis=0))
-    of_lengths = np.bincount(parameter, of_columns)
-    of_rest = [scale * (outer * correlation).sum(), noise * np.trace(outer)]
-    return value, -np.concatenate([of_lengths, of_rest]) / 2
+    weighted = (5 / 3 * output_scale) * outer * (1 + root) * decay
+    by_column = 2 * ((scaled**2).T @ weighted.sum(axis=1) - (scaled * (weighted @ scaled)).sum(axis=0))
+    by_length_scale = np.bincount(column_parameter, by_column)
+    by_others = [output_scale * (outer * correlation).sum(), noise * np.trace(outer)]
+    return value, -np.concatenate([by_length_scale, by_others]) / 2
 
 
-def _matern(squares: Floats) -> Floats:
-    """Correlations by squared scaled distances, in place of those."""
-    root = np.sqrt(np.multiply(squares, 5, out=squares), out=squares)
-    rising = root / 3
-    rising += 1
-    rising *= root
-    rising += 1
-    rising *= np.exp(np.negative(root, out=root), out=root)
-    return rising
+def _matern(squared: Floats) -> Floats:
+    """Matern 5/2 correlations of squared scaled distances; overwrites those."""
+    root = np.sqrt(np.multiply(squared, 5, out=squared), out=squared)
+    correlation = root / 3
+    correlation += 1
+    correlation *= root
+    correlation += 1
+    correlation *= np.exp(np.negative(root, out=root), out=root)
+    return correlation
 
 
-def _squares(one: Floats, other: Floats) -> Floats:
+def _squared_distances(left: Floats, right: Floats) -> Floats:
     """Squared distances between rows. [n, c], [m, c] -> [n, m]"""
-    found = (-2 * one) @ other.T
-    found += np.square(one).sum(axis=1)[:, None]
-    found += np.square(other).sum(axis=1)
-    return np.maximum(found, 0.0, out=found)
+    squared = (-2 * left) @ right.T
+    squared += np.square(left).sum(axis=1)[:, None]
+    squared += np.square(right).sum(axis=1)
+    return np.maximum(squared, 0.0, out=squared)

@@ -1,15 +1,14 @@
-"""What a sampler sees of a study: scores that can be compared, of the trials that matter.
+"""A study as a sampler sees it: with comparable scores, imputed where a trial has none of a whole training.
 
-Optuna's samplers take the record as it is. TPESampler ranks every trial that was stopped below all complete
-ones, of which a scheduler leaves a few in a hundred; CmaEsSampler compares the last score of a trial that was
-stopped after three epochs with those of whole trainings; neither learns from a failure, so that both propose
-again what cannot be trained; and both become slower with every trial (_tpe/sampler.py, _cmaes.py of Optuna
-5.0). Here
+Optuna's samplers take the record as it is. TPESampler ranks every pruned trial below all complete ones, of
+which a scheduler leaves a few in a hundred. CmaEsSampler compares the last score of a trial that was pruned
+after three epochs with those of whole trainings. Neither learns from a failure: both propose again what
+cannot be trained. And both become slower with every trial (_tpe/sampler.py, _cmaes.py of Optuna 5.0). Here
 
-- a trial that was stopped early has the score that it would have reached, by lines through the trials that
-  went on, and the variance of that prediction;
+- the score of a pruned trial is extrapolated to the last epoch, by regression lines through the trials that
+  went on, and comes with the variance of this prediction;
 - a configuration that diverges, needs too much memory or is invalid has the worst score of all;
-- of many trials, the best and the latest are shown.
+- of many trials, the best and the latest are seen.
 """
 
 from __future__ import annotations
@@ -21,119 +20,120 @@ from typing import NamedTuple
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from search.record import record
+from search.samplers.encoding import Floats
 
-Floats = NDArray[np.float64]
-#: The user attribute of a shown trial that has the variance of its predicted score.
-UNCERTAIN = "variance of the predicted score"
-#: How the reason of a failure begins that lies in the configuration, and would come again.
-OWN_FAULTS = ("diverged", "out of memory", "invalid configuration")
+#: User attribute of a trial as it is seen here: the variance of its extrapolated score.
+SCORE_VARIANCE = "variance of the predicted score"
+#: Beginnings of failure reasons that are the fault of the configuration: it would fail again.
+CONFIGURATION_FAULTS = ("diverged", "out of memory", "invalid configuration")
 
 
-class Observed(optuna.Study):
-    """The study with other trials in it; what a sampler stores goes to the record itself.
+class ImputedScores(optuna.Study):
+    """A study with other trials in it; what a sampler stores goes to the study itself.
 
     Optuna's HyperbandPruner shows a bracket to a sampler in the same way.
     """
 
     def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
         self.__dict__.update(study.__dict__)
-        self._shown = trials
+        self._trials = trials
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        trials = [trial for trial in self._shown if states is None or trial.state in states]
+        trials = [trial for trial in self._trials if states is None or trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
 
 
-def observe(study: optuna.Study, most: int) -> Observed:
-    """The view of `study`: the trials that run, and at most `most` of those that ended.
+def with_imputed_scores(study: optuna.Study, max_trials: int) -> ImputedScores:
+    """A view of `study`: its running trials, and at most `max_trials` of the ended ones, as complete trials.
 
-    Of more, the best quarter of `most` and the latest of the others. All stand in the order of their numbers,
-    as samplers expect it. How uncertain a score is, is in the trial's user attribute UNCERTAIN.
+    Where there are more, a quarter of `max_trials` are the best trials, the others the latest of the rest.
+    All are in the order of their numbers, as samplers expect it. The variance of an extrapolated score is in
+    the trial's user attribute SCORE_VARIANCE.
     """
     trials = study.get_trials(deepcopy=False)
-    ended = _scored([trial for trial in trials if trial.state.is_finished()])
-    if len(ended) > most:
-        by_score = sorted(ended, key=lambda number: ended[number].score, reverse=True)
-        best = set(by_score[: most // 4])
-        rest = [number for number in ended if number not in best]
-        kept = best.union(rest[len(rest) - (most - len(best)) :])
-        ended = {number: final for number, final in ended.items() if number in kept}
-    shown = []
+    scores = _comparable_scores([trial for trial in trials if trial.state.is_finished()])
+    if len(scores) > max_trials:
+        by_score = sorted(scores, key=lambda number: scores[number].score, reverse=True)
+        best = set(by_score[: max_trials // 4])
+        others = [number for number in scores if number not in best]
+        seen = best.union(others[len(others) - (max_trials - len(best)) :])
+        scores = {number: score for number, score in scores.items() if number in seen}
+    view = []
     for trial in trials:
         if trial.state == TrialState.RUNNING:
-            shown.append(trial)
-        elif trial.number in ended:
-            shown.append(_as_complete(trial, *ended[trial.number]))
-    return Observed(study, shown)
+            view.append(trial)
+        elif trial.number in scores:
+            view.append(_as_complete(trial, *scores[trial.number]))
+    return ImputedScores(study, view)
 
 
-class Final(NamedTuple):
-    """The score of a whole training, and the variance of its prediction: 0 where it is known."""
+class PredictedScore(NamedTuple):
+    """The score of a whole training, and the variance of its prediction: 0 where it was measured."""
 
     score: float
     variance: float = 0.0
 
 
-def _scored(ended: Sequence[FrozenTrial]) -> dict[int, Final]:
-    """Trial number -> comparable score, of trials that say something about their configuration."""
-    finals = {one.number: Final(one.values[0]) for one in ended if one.state == TrialState.COMPLETE}
-    stopped = [one for one in ended if one.state == TrialState.PRUNED and one.intermediate_values]
-    finals |= _predicted([*(one for one in ended if one.number in finals), *stopped], stopped)
-    worst = Final(min((final.score for final in finals.values()), default=0.0))
+def _comparable_scores(ended: Sequence[FrozenTrial]) -> dict[int, PredictedScore]:
+    """Trial number -> score, of the trials that tell something about their configuration."""
+    complete = [trial for trial in ended if trial.state == TrialState.COMPLETE]
+    pruned = [trial for trial in ended if trial.state == TrialState.PRUNED and trial.intermediate_values]
+    scores = {trial.number: PredictedScore(trial.values[0]) for trial in complete}
+    scores |= _extrapolated([*complete, *pruned], pruned)
+    worst = PredictedScore(min((score.score for score in scores.values()), default=0.0))
     return {
-        trial.number: finals.get(trial.number, worst)
+        trial.number: scores.get(trial.number, worst)
         for trial in ended
-        if trial.number in finals or _is_own_fault(trial)
+        if trial.number in scores or _is_configuration_fault(trial)
     }
 
 
-def _predicted(trials: Sequence[FrozenTrial], stopped: Sequence[FrozenTrial]) -> dict[int, Final]:
-    """What the `stopped` ones among `trials` would have reached.
+def _extrapolated(trials: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial]) -> dict[int, PredictedScore]:
+    """The scores that the `pruned` ones among `trials` would have reached.
 
-    From each epoch at which any was stopped to the next one such, and from the last to the end, by a line
-    through the trials that went so far.
+    Each score is carried from one epoch at which trials were pruned to the next, and from the last of them to
+    the end, by a regression line through the trials that were trained so far.
     """
-    last = {one.number: max(one.intermediate_values) for one in stopped}
-    epochs = sorted(set(last.values()))
-    # What each trial had at those epochs, and in the end; NaN: it was stopped before.
+    last_epochs = {trial.number: max(trial.intermediate_values) for trial in pruned}
+    epochs = sorted(set(last_epochs.values()))
+    # The score of each trial at those epochs and at the end; NaN: it was pruned before. [trials, epochs + 1]
     table = np.full((len(trials), len(epochs) + 1), math.nan)
     for row, trial in enumerate(trials):
-        complete = trial.state == TrialState.COMPLETE
+        final = trial.values[0] if trial.state == TrialState.COMPLETE else math.nan
         for column, epoch in enumerate(epochs):
-            table[row, column] = trial.intermediate_values.get(
-                epoch, trial.values[0] if complete else math.nan
-            )
-        if complete:
-            table[row, -1] = trial.values[0]
-    scores = {one.number: one.intermediate_values[last[one.number]] for one in stopped}
-    found = {number: Final(score) for number, score in scores.items()}
+            table[row, column] = trial.intermediate_values.get(epoch, final)
+        table[row, -1] = final
+    scores = {
+        trial.number: PredictedScore(trial.intermediate_values[last_epochs[trial.number]]) for trial in pruned
+    }
     for column, epoch in enumerate(epochs):
-        line = _line(table[:, column], table[:, column + 1])
-        found |= {
-            number: Final(line.intercept + line.slope * score, line.slope**2 * variance + line.variance)
-            for number, (score, variance) in found.items()
-            if last[number] <= epoch
+        line = _fit_line(table[:, column], table[:, column + 1])
+        scores |= {
+            number: PredictedScore(
+                line.intercept + line.slope * score, line.slope**2 * variance + line.variance
+            )
+            for number, (score, variance) in scores.items()
+            if last_epochs[number] <= epoch
         }
-    return found
+    return scores
 
 
 class _Line(NamedTuple):
     slope: float
     intercept: float
-    variance: float  #: of what it predicts
+    variance: float  #: of its residuals
 
 
-def _line(before: Floats, after: Floats) -> _Line:
-    """The line from scores at one epoch to those at a later one, by the trials that have both.
+def _fit_line(before: Floats, after: Floats) -> _Line:
+    """The regression line from scores at one epoch to those at a later one, by the trials that have both.
 
-    Low scores gain more than high ones. The slope comes by least squares, with as much weight on 1 as one
-    typical trial has; the height is the median, which single leaps do not move.
+    Low scores gain more than high ones. The slope is that of least squares, shrunk towards 1 with the weight
+    of one typical trial; the intercept is a median, which a single outlier does not move.
     """
     both = np.isfinite(before) & np.isfinite(after)
     if not both.any():
@@ -147,23 +147,24 @@ def _line(before: Floats, after: Floats) -> _Line:
     return _Line(slope, intercept, float(np.mean((y - slope * x - intercept) ** 2)))
 
 
-def _is_own_fault(trial: FrozenTrial) -> bool:
-    """Whether a trial without a score says that its configuration cannot be trained."""
+def _is_configuration_fault(trial: FrozenTrial) -> bool:
+    """Whether a trial without a score shows that its configuration cannot be trained."""
     reason = trial.user_attrs.get(record.REASON) or trial.user_attrs.get(record.NOT_RUN) or ""
-    return str(reason).startswith(OWN_FAULTS) or any(value > 0 for value in trial.constraints.values())
+    violated = any(value > 0 for value in trial.constraints.values())
+    return str(reason).startswith(CONFIGURATION_FAULTS) or violated
 
 
 def _as_complete(trial: FrozenTrial, score: float, variance: float) -> FrozenTrial:
-    """The trial itself where it is complete, or a copy that looks so; never one with constraints.
+    """The trial itself where it is complete, or a complete copy of it; never one with constraints.
 
-    Constraints are in the score already.
+    The constraints are in the score already.
     """
     if trial.state == TrialState.COMPLETE and not trial.constraints:
         return trial
-    shown = copy.copy(trial)
-    shown.state, shown.values = TrialState.COMPLETE, [score]
-    shown.user_attrs = trial.user_attrs | {UNCERTAIN: variance}
-    shown.system_attrs = {
+    complete = copy.copy(trial)
+    complete.state, complete.values = TrialState.COMPLETE, [score]
+    complete.user_attrs = trial.user_attrs | {SCORE_VARIANCE: variance}
+    complete.system_attrs = {
         key: value for key, value in trial.system_attrs.items() if not key.startswith("constraints")
     }
-    return shown
+    return complete

@@ -1,7 +1,7 @@
-"""Quasi-random proposals: a scrambled Sobol sequence with one dimension a parameter.
+"""qmc: quasi-random proposals, a scrambled Sobol sequence with one dimension for each parameter.
 
-Optuna's QMCSampler spends a dimension on every choice of a parameter and takes the largest, which loses the
-sequence's evenness: no number of points falls evenly on the choices. Here a choice is an interval.
+Optuna's QMCSampler spends a dimension on every choice of a parameter and takes the choice whose number is the
+largest, which loses the sequence's evenness. Here a choice is an interval of its parameter's dimension.
 """
 
 from __future__ import annotations
@@ -20,34 +20,42 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
+from search.samplers.parameter_groups import distributions
+from search.space.space import Space
+
+
+def make_qmc(space: Space, seed: int, number: int) -> QuasiRandomSampler:
+    """qmc over all parameters. Its seed is the study's: all trials take points of one sequence."""
+    return QuasiRandomSampler(distributions(space), seed)
+
 
 class QuasiRandomSampler(BaseSampler):
-    """Trial n gets point n of the sequence; the scrambling (Owen, 1995) is that of the seed."""
+    """Proposes point n of the sequence for trial n; its scrambling (Owen, 1995) follows from the seed."""
 
     def __init__(self, distributions: Mapping[str, BaseDistribution], seed: int) -> None:
         self._distributions, self._seed = dict(distributions), seed
-        self._rest = RandomSampler(seed=seed)
+        self._random = RandomSampler(seed=seed)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """All parameters; those that do not exist in `trial` are drawn and not used."""
+        """All parameters; values of those that do not exist in `trial` are proposed and not used."""
         return self._distributions
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The values of the trial's point."""
-        return next(points(search_space, self._seed, trial.number))
+        return next(sobol_points(search_space, self._seed, trial.number))
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A random value of what is not in the space."""
-        return self._rest.sample_independent(study, trial, param_name, param_distribution)
+        """A random value of a parameter that is not in the space."""
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
 
 
-def points(
+def sobol_points(
     distributions: Mapping[str, BaseDistribution], seed: int, start: int = 0
 ) -> Iterator[dict[str, Any]]:
     """The points of the sequence from `start` on, as values of the parameters."""
@@ -60,20 +68,23 @@ def points(
     if start:
         sequence.fast_forward(start)
     while True:
-        place = sequence.random(1)[0].tolist()
-        yield {name: at(one, share) for (name, one), share in zip(distributions.items(), place, strict=True)}
+        point = sequence.random(1)[0].tolist()
+        yield {
+            name: at_quantile(entry, share)
+            for (name, entry), share in zip(distributions.items(), point, strict=True)
+        }
 
 
-def at(distribution: BaseDistribution, share: float) -> Any:
-    """The value below which `share` (from 0 to below 1) of the distribution lies."""
+def at_quantile(distribution: BaseDistribution, share: float) -> Any:
+    """The value of a distribution at the quantile `share`, from 0 to below 1."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(share * len(distribution.choices))]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high, step = distribution.low, distribution.high, distribution.step
     if step is not None and not distribution.log:
-        places = math.floor((high - low) / step + 1e-9) + 1
-        return low + step * int(share * places)
-    if isinstance(distribution, IntDistribution):  # by the width of each number on the scale of logarithms
+        count = math.floor((high - low) / step + 1e-9) + 1
+        return low + step * int(share * count)
+    if isinstance(distribution, IntDistribution):  # logarithmic: an int is as likely as its interval is wide
         return min(int(_between(low, high + 1, share, log=True)), high)
     return min(_between(low, high, share, distribution.log), high)
 

@@ -1,4 +1,4 @@
-"""Tree-structured Parzen estimators, each parameter by itself (Bergstra et al., NeurIPS 2011).
+"""tpe: tree-structured Parzen estimators, each parameter by itself (Bergstra et al., NeurIPS 2011).
 
 The formulas are those of Optuna's TPESampler (kernels as wide as the distance to their neighbours, a prior
 kernel over the whole range, older trials weighing less), for a whole configuration at once: the trials are
@@ -9,7 +9,7 @@ the time.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,78 +17,102 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from search.samplers.encoding import Floats, Range
-from search.samplers.grouped import PartSampler
+from search.samplers.encoding import Floats, UnitRange
+from search.samplers.factory import trial_seed
+from search.samplers.good_trials import GOOD_SHARE
+from search.samplers.grouped import Group, GroupedSampler, RelativeSampler
+from search.samplers.parameter_groups import Distributions, distributions
+from search.space.space import Space
+
+#: Good trials of which each density is estimated, at most; as in Optuna.
+MAX_GOOD = 25
+#: The latest trials, which have full weight; as in Optuna.
+FULL_WEIGHT = 25
 
 
-class ParzenSampler(PartSampler):
-    """Proposes, for each parameter, the candidate that good trials have most often, compared with the others.
+def make_tpe(space: Space, seed: int, number: int) -> GroupedSampler:
+    """tpe over all parameters."""
+    own_seed = trial_seed(seed, number)
+    return GroupedSampler(univariate_groups([distributions(space)], own_seed), own_seed)
+
+
+def univariate_groups(groups: Iterable[Distributions], seed: int) -> list[Group]:
+    """The parameters of `groups` merged into one group for tpe; an empty list if there are none."""
+    merged = {name: entry for group in groups for name, entry in group.items()}
+    return [Group(merged, lambda study: UnivariateTPESampler(seed))] if merged else []
+
+
+class UnivariateTPESampler(RelativeSampler):
+    """Proposes, for each parameter, the candidate with the largest ratio of densities, good to other trials.
 
     Args:
         seed: of its draws.
-        startup: so many ended trials come first, proposed by others.
-        good: share of the trials that count as good, at most 25; Optuna takes a tenth.
+        startup: ended trials before its first proposal; until then, the configurations are random.
+        good_share: of the trials, those that count as good, at most MAX_GOOD; Optuna takes a tenth.
         candidates: drawn for each parameter.
     """
 
-    def __init__(self, seed: int, startup: int = 10, good: float = 0.2, candidates: int = 24) -> None:
-        self._chance = np.random.default_rng(seed)
-        self._startup, self._good, self._candidates = startup, good, candidates
+    def __init__(
+        self, seed: int, startup: int = 10, good_share: float = GOOD_SHARE, candidates: int = 24
+    ) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._startup, self._good_share, self._candidates = startup, good_share, candidates
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """A value for every parameter; nothing before `startup` trials have ended.
 
-        Complete trials are ordered by score; those that run count as not good, so that parallel proposals
-        differ.
+        Good trials are the complete ones with the best scores; running ones count as others, so that
+        concurrent trials differ.
         """
-        trials = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
-        ended = [one for one in trials if one.state == TrialState.COMPLETE]
+        others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
+        ended = [other for other in others if other.state == TrialState.COMPLETE]
         if len(ended) < self._startup:
             return {}
-        by_score = sorted(ended, key=lambda one: one.values[0], reverse=True)
-        count = min(math.ceil(self._good * len(ended)), 25)
-        good = {one.number for one in by_score[:count]}
-        better = [one for one in ended if one.number in good]
-        rest = [one for one in trials if one.number not in good]
+        by_score = sorted(ended, key=lambda other: other.values[0], reverse=True)
+        count = min(math.ceil(self._good_share * len(ended)), MAX_GOOD)
+        numbers = {other.number for other in by_score[:count]}
+        good = [other for other in ended if other.number in numbers]
+        rest = [other for other in others if other.number not in numbers]
         return {
-            name: self._best(distribution, *(_observed(side, name, distribution) for side in (better, rest)))
+            name: self._best(distribution, *(_values(side, name, distribution) for side in (good, rest)))
             for name, distribution in search_space.items()
         }
 
-    def _best(self, distribution: BaseDistribution, better: Sequence[Any], rest: Sequence[Any]) -> Any:
-        """The candidate with the largest ratio of densities, from values in the order of the trials."""
+    def _best(self, distribution: BaseDistribution, good: Sequence[Any], rest: Sequence[Any]) -> Any:
+        """The candidate with the largest ratio of densities, by the values of the trials in their order."""
         if isinstance(distribution, CategoricalDistribution):
             size = len(distribution.choices)
-            good, other = (_choice_weights(side, size) for side in (better, rest))
-            drawn = self._chance.choice(size, self._candidates, p=good)
-            return distribution.choices[int(drawn[np.argmax(good[drawn] / other[drawn])])]
-        numbers = Range(distribution)
-        good_kernels, other_kernels = (_Kernels(numbers.place(side)) for side in (better, rest))
-        places = numbers.settle(good_kernels.draw(self._chance, self._candidates))
-        width = numbers.width(places)
-        gain = good_kernels.log_mass(places, width) - other_kernels.log_mass(places, width)
-        return numbers.value(float(places[np.argmax(gain)]))
+            good_density, rest_density = (_choice_probabilities(side, size) for side in (good, rest))
+            drawn = self._rng.choice(size, self._candidates, p=good_density)
+            return distribution.choices[int(drawn[np.argmax(good_density[drawn] / rest_density[drawn])])]
+        scale = UnitRange(distribution)
+        good_mixture, rest_mixture = (ParzenMixture(scale.encode(side)) for side in (good, rest))
+        positions = scale.snap(good_mixture.sample(self._rng, self._candidates))
+        cells = scale.cells(positions)
+        log_ratio = good_mixture.log_density(positions, cells) - rest_mixture.log_density(positions, cells)
+        return scale.decode(float(positions[np.argmax(log_ratio)]))
 
 
-def _observed(trials: Sequence[FrozenTrial], name: str, distribution: BaseDistribution) -> list[Any]:
-    """The values that trials have of a parameter: of a choice, its place among them."""
-    values = [one.params[name] for one in trials if name in one.params]
+def _values(trials: Sequence[FrozenTrial], name: str, distribution: BaseDistribution) -> list[Any]:
+    """The values that trials have of a parameter: of a choice, its index."""
+    values = [trial.params[name] for trial in trials if name in trial.params]
     if isinstance(distribution, CategoricalDistribution):
-        places = {choice: place for place, choice in enumerate(distribution.choices)}
-        return [places[value] for value in values if value in places]
+        indices = {choice: index for index, choice in enumerate(distribution.choices)}
+        return [indices[value] for value in values if value in indices]
     return [value for value in values if distribution._contains(value)]
 
 
 def _weights(count: int) -> Floats:
-    """Of `count` trials in their order, then of the prior: the latest 25 count fully, older ones less."""
-    old = max(0, count - 25)
-    return np.concatenate([np.linspace(1 / count, 1, old) if old else [], np.ones(min(count, 25)), [1.0]])
+    """The weights of `count` trials in their order, lower for older ones, and then of the prior."""
+    older = max(0, count - FULL_WEIGHT)
+    rising = np.linspace(1 / count, 1, older) if older else np.empty(0)
+    return np.concatenate([rising, np.ones(min(count, FULL_WEIGHT)), [1.0]])
 
 
-def _choice_weights(observed: Sequence[int], size: int) -> Floats:
-    """The probability of each choice: a kernel a trial, smoothed by a prior that fades with their number."""
+def _choice_probabilities(observed: Sequence[int], size: int) -> Floats:
+    """The probability of each choice: a kernel per trial, smoothed by a prior that fades with more."""
     count = len(observed)
     prior = 1 / (count + 1)
     kernels = np.full((count + 1, size), prior)
@@ -98,53 +122,53 @@ def _choice_weights(observed: Sequence[int], size: int) -> Floats:
     return np.asarray(weights @ kernels / weights.sum())
 
 
-class _Kernels:
-    """Normal distributions within 0 and 1 around observed places, and one over the whole interval."""
+class ParzenMixture:
+    """A mixture of normal distributions truncated to [0, 1]: one per observation, and a wide prior."""
 
     def __init__(self, observed: Floats) -> None:
         count = len(observed)
         weights = _weights(count) if count else np.ones(1)
         self._weights = weights / weights.sum()
         self._means = np.append(observed, 0.5)
-        self._deviations = np.append(_distances(observed), 1.0)
+        self._bandwidths = np.append(_bandwidths(observed), 1.0)
         from scipy.special import ndtr  # only where it is used: a search starts fast
 
-        self._low, self._high = (ndtr((bound - self._means) / self._deviations) for bound in (0.0, 1.0))
+        self._low, self._high = (ndtr((bound - self._means) / self._bandwidths) for bound in (0.0, 1.0))
 
-    def draw(self, chance: np.random.Generator, count: int) -> Floats:
-        """Places. [count]"""
+    def sample(self, rng: np.random.Generator, count: int) -> Floats:
+        """Random positions. [count]"""
         from scipy.special import ndtri
 
-        kernel = chance.choice(len(self._weights), count, p=self._weights)
+        kernel = rng.choice(len(self._weights), count, p=self._weights)
         low, high = self._low[kernel], self._high[kernel]
-        normal = ndtri(low + chance.random(count) * (high - low))
-        return np.asarray(np.clip(self._means[kernel] + self._deviations[kernel] * normal, 0.0, 1.0))
+        normal = ndtri(low + rng.random(count) * (high - low))
+        return np.asarray(np.clip(self._means[kernel] + self._bandwidths[kernel] * normal, 0.0, 1.0))
 
-    def log_mass(self, places: Floats, width: Floats | None) -> Floats:
-        """The logarithm of the density at places, or of the mass of the intervals `width`. [n]"""
+    def log_density(self, positions: Floats, cells: Floats | None) -> Floats:
+        """The logarithm of the density at `positions`, or of the probability of their `cells`. [n]"""
         from scipy.special import ndtr
 
-        if width is None:
-            apart = (places[:, None] - self._means) / self._deviations  # [n, kernels]
-            mass = np.exp(-(apart**2) / 2) / (math.sqrt(2 * math.pi) * self._deviations)
+        if cells is None:
+            standardised = (positions[:, None] - self._means) / self._bandwidths  # [n, kernels]
+            density = np.exp(-(standardised**2) / 2) / (math.sqrt(2 * math.pi) * self._bandwidths)
         else:
-            low, high = (ndtr((bound[:, None] - self._means) / self._deviations) for bound in width)
-            mass = high - low
-        mass = mass / (self._high - self._low)
-        return np.asarray(np.log(mass @ self._weights + 1e-300))
+            low, high = (ndtr((bound[:, None] - self._means) / self._bandwidths) for bound in cells)
+            density = high - low
+        density = density / (self._high - self._low)
+        return np.asarray(np.log(density @ self._weights + 1e-300))
 
 
-def _distances(places: Floats) -> Floats:
-    """How wide each kernel is: to the farther neighbour, not too narrow, not beyond the range."""
-    count = len(places)
+def _bandwidths(positions: Floats) -> Floats:
+    """The bandwidth of each kernel: the distance to its farther neighbour, within bounds."""
+    count = len(positions)
     if not count:
-        return places
-    order = np.argsort(places, kind="stable")
-    ends = np.concatenate([[0.0], places[order], [1.0]])
-    below, above = ends[1:-1] - ends[:-2], ends[2:] - ends[1:-1]
+        return positions
+    order = np.argsort(positions, kind="stable")
+    padded = np.concatenate([[0.0], positions[order], [1.0]])
+    below, above = padded[1:-1] - padded[:-2], padded[2:] - padded[1:-1]
     widths = np.maximum(below, above)
-    if count >= 2:  # the range's ends are no neighbours where there are others
+    if count >= 2:  # the ends of the range are no neighbours where there are others
         widths[0], widths[-1] = above[0], below[-1]
-    found = np.empty(count)
-    found[order] = widths
-    return np.clip(found, 1 / min(100.0, 2.0 + count), 1.0)
+    bandwidths = np.empty(count)
+    bandwidths[order] = widths
+    return np.clip(bandwidths, 1 / min(100.0, 2.0 + count), 1.0)

@@ -1,4 +1,4 @@
-"""The states from which children can begin, as files in the folders of the trials that wrote them."""
+"""The states from which children start: snapshot files in the folders of the trials that wrote them."""
 
 from __future__ import annotations
 
@@ -11,39 +11,42 @@ from search.run_folder import SNAPSHOTS
 
 
 class Snapshots:
-    """Which states there are; a worker writes them, this class drops them.
+    """Which snapshots there are. Workers write them, this class removes them.
 
     Args:
-        trials: the folder of the trials' folders; None: there are none, and every state is taken to be there.
+        trials: folder of the trials' folders; None: there are no files, and every snapshot counts as
+        available.
     """
 
     def __init__(self, trials: Path | None) -> None:
         self.trials = trials
-        self.held = self._found()
+        self.available = self._on_disk()
 
-    def has(self, where: Origin) -> bool:
-        """Whether a child can begin at `where`."""
-        return self.trials is None or where in self.held
+    def has(self, origin: Origin) -> bool:
+        """Whether a child can start at `origin`."""
+        return self.trials is None or origin in self.available
 
-    def look(self, where: Origin) -> bool:
-        """Whether there is a new state at `where`."""
-        if self.trials is None or where in self.held or not lineage.snapshot(self.trials, where).is_file():
+    def look_for(self, origin: Origin) -> bool:
+        """Whether the snapshot at `origin` has been written since it was last looked for."""
+        if self.trials is None or origin in self.available:
             return False
-        self.held.add(where)
+        if not lineage.snapshot_file(self.trials, origin).is_file():
+            return False
+        self.available.add(origin)
         return True
 
-    def drop(self, where: Origin) -> None:
-        """Remove a state."""
+    def remove(self, origin: Origin) -> None:
+        """Delete the snapshot at `origin`."""
         assert self.trials is not None
-        lineage.snapshot(self.trials, where).unlink(missing_ok=True)
-        self.held.discard(where)
+        lineage.snapshot_file(self.trials, origin).unlink(missing_ok=True)
+        self.available.discard(origin)
 
     def clear(self) -> None:
-        """Remove all states, those too that nobody was told of."""
-        for where in self._found():
-            self.drop(where)
-        self.held.clear()
+        """Delete all snapshots, also those that were never looked for."""
+        for origin in self._on_disk():
+            self.remove(origin)
+        self.available.clear()
 
-    def _found(self) -> set[Origin]:
+    def _on_disk(self) -> set[Origin]:
         paths = [] if self.trials is None else self.trials.glob(f"*/{SNAPSHOTS}")
         return {Origin(int(path.parent.name), int(re.sub(r"\D", "", path.name))) for path in paths}

@@ -1,38 +1,59 @@
-"""The Ray schedulers that stop weak trials, made to survive a resume.
+"""The schedulers by name.
 
-Ray's schedulers start empty after a restart: the first trials after a resume would be compared with nothing.
-These are filled from the record, in which every epoch of every trial is kept. They also know a trial by its
-number in the record: an interrupted trial that goes on is the same trial, not one more.
-
-- asha: asynchronous successive halving (Li et al., MLSys 2020); rungs at grace * reduction^k epochs.
-- hyperband: the same with several brackets that differ in their first rung (asynchronous Hyperband).
-- median: the median stopping rule (Golovin et al., KDD 2017).
-- pbt: population based training; see search/schedulers/pbt.py.
+A new scheduler is a file in this folder with a factory (search/schedulers/factory.py), and a line in
+SCHEDULER_FACTORIES. Its name and the keys that it takes in a space file are a line in
+search/space/schedule.py: the two lists must agree, or this module cannot be imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection
 
-import numpy as np
-import optuna
-from optuna.trial import TrialState
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search.record import record
-from search.schedulers.pbt import Population, PopulationScheduler
-from search.space.schedule import Schedule
-
-#: Trial number in the record -> epoch -> best score so far.
-Curves = Mapping[int, Mapping[int, float]]
+from rigsl.errors import UserError
+from search.schedulers.factory import SchedulerContext, SchedulerFactory
+from search.schedulers.halving import make_asha, make_hyperband
+from search.schedulers.median import make_median
+from search.schedulers.pbt import Population
+from search.schedulers.pbt_scheduler import make_pbt
+from search.schedulers.recorded_curves import Curves
+from search.space.schedule import SCHEDULERS, Schedule
 
 
-def recorded_curves(study: optuna.Study) -> Curves:
-    """The curves of all trials that did not fail."""
-    kept = [trial for trial in record.begun(study) if trial.state != TrialState.FAIL]
-    return {trial.number: dict(trial.intermediate_values) for trial in kept if trial.intermediate_values}
+def make_none(context: SchedulerContext) -> FIFOScheduler:
+    """none: no trial is stopped early."""
+    return FIFOScheduler()
+
+
+SCHEDULER_FACTORIES: dict[str, SchedulerFactory] = {
+    "asha": make_asha,
+    "hyperband": make_hyperband,
+    "median": make_median,
+    "pbt": make_pbt,
+    "none": make_none,
+}
+
+
+def check_registered(names: Collection[str], factories: Collection[str]) -> None:
+    """Every scheduler that a space can name has a factory, and the other way round.
+
+    Raises:
+        RuntimeError: one is missing on either side.
+    """
+    if missing := set(names) - set(factories):
+        raise RuntimeError(
+            f"scheduler '{min(missing)}' has no factory: add it to SCHEDULER_FACTORIES in "
+            "search/schedulers/registry.py"
+        )
+    if missing := set(factories) - set(names):
+        raise RuntimeError(
+            f"scheduler '{min(missing)}' is unknown to space files: add it to SCHEDULERS in "
+            "search/space/schedule.py"
+        )
+
+
+check_registered(SCHEDULERS, SCHEDULER_FACTORIES)
 
 
 def make_scheduler(
@@ -44,85 +65,21 @@ def make_scheduler(
     curves: Curves,
     population: Population | None = None,
 ) -> TrialScheduler:
-    """The scheduler that `schedule` describes, with what `curves` tell already in it; pbt's `population`."""
-    if schedule.name == "pbt":
-        assert population is not None
-        return PopulationScheduler(metric, population)
-    grace = min(schedule.grace, epochs)
-    if schedule.name == "none":
-        return FIFOScheduler()
-    if schedule.name == "median":
-        return RecordedMedian(metric, grace, curves)
-    brackets = schedule.brackets if schedule.name == "hyperband" else 1
-    most = 1
-    while most < brackets and grace * schedule.reduction**most < epochs:
-        most += 1  # a bracket without a rung would stop nothing
-    return RecordedHalving(metric, epochs, grace, schedule.reduction, most, seed, curves)
+    """The scheduler that `schedule` describes.
 
+    Args:
+        schedule: its name and options.
+        metric: the score, in what a trial reports.
+        epochs: of a whole trial.
+        seed: of the study.
+        curves: of the trials in the record; the scheduler starts with them.
+        population: of the study, where the scheduler is pbt.
 
-class RecordedHalving(AsyncHyperBandScheduler):  # type: ignore[misc]
-    """Asynchronous successive halving whose rungs hold the recorded trials."""
-
-    def __init__(
-        self, metric: str, epochs: int, grace: int, reduction: int, brackets: int, seed: int, curves: Curves
-    ) -> None:
-        super().__init__(
-            time_attr="epoch", metric=metric, mode="max", max_t=epochs, grace_period=grace,
-            reduction_factor=reduction, brackets=brackets,
-        )  # fmt: skip
-        self._seed = seed
-        for number, curve in curves.items():
-            for milestone, recorded in self._bracket_of(number)._rungs:
-                if reached := [epoch for epoch in curve if epoch >= milestone]:
-                    recorded[_key(number)] = curve[min(reached)]
-
-    def _bracket_of(self, number: int) -> Any:
-        """The bracket of a trial: Ray's random choice, but the same after every restart."""
-        sizes = np.array([len(bracket._rungs) for bracket in self._brackets])
-        weights = np.exp(sizes - sizes.max())
-        choice = np.random.default_rng([self._seed, number]).choice(len(sizes), p=weights / weights.sum())
-        return self._brackets[choice]
-
-    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Ray has a new trial; where the record knows it, its rungs become this trial's."""
-        number = trial.config["number"]
-        bracket = self._trial_info[trial.trial_id] = self._bracket_of(number)
-        for _, recorded in bracket._rungs:
-            if _key(number) in recorded:
-                recorded[trial.trial_id] = recorded.pop(_key(number))
-
-
-class RecordedMedian(MedianStoppingRule):  # type: ignore[misc]
-    """The median stopping rule over recorded and running trials; it stops trials and never pauses them."""
-
-    def __init__(self, metric: str, grace: int, curves: Curves) -> None:
-        super().__init__(time_attr="epoch", metric=metric, mode="max", grace_period=grace)
-        for number, curve in curves.items():
-            self._results[_key(number)] = [{"epoch": epoch, metric: curve[epoch]} for epoch in sorted(curve)]
-
-    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Ray has a new trial; where the record knows it, the recorded curve becomes this trial's."""
-        recorded = self._results.pop(_key(trial.config["number"]), None)
-        if recorded:
-            self._results[trial] = recorded
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Ray's rule, but an epoch that a resumed trial reports again counts once."""
-        known: Sequence[Mapping[str, Any]] = self._results.get(trial, ())
-        if known and result.get("epoch", 0) <= known[-1]["epoch"]:
-            return str(TrialScheduler.CONTINUE)
-        slim = {key: result[key] for key in ("epoch", self._metric) if key in result}
-        return str(super().on_trial_result(tune_controller, trial, slim))
-
-    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """The last epoch of a trial that ended; a failed one may have none."""
-        if {"epoch", self._metric} <= result.keys():
-            self.on_trial_result(tune_controller, trial, result)
-
-    def _on_insufficient_samples(self, tune_controller: Any, trial: Trial, time: float) -> str:
-        return str(TrialScheduler.CONTINUE)
-
-
-def _key(number: int) -> str:
-    """A recorded trial's key beside Ray's trial ids."""
-    return f"recorded-{number}"
+    Raises:
+        UserError: there is no scheduler of this name.
+    """
+    if schedule.name not in SCHEDULER_FACTORIES:
+        names = ", ".join(SCHEDULER_FACTORIES)
+        raise UserError(f"unknown scheduler '{schedule.name}'; choose one of {names}")
+    context = SchedulerContext(schedule, metric, epochs, seed, curves, population)
+    return SCHEDULER_FACTORIES[schedule.name](context)

@@ -63,6 +63,18 @@ class Parameter:
         steps = (value - self.low) / self.step if self.step else 0.0
         return math.isclose(steps, round(steps), abs_tol=1e-9)
 
+    def clip(self, value: float) -> Any:
+        """The valid value of a range that is nearest to `value`, as its own type: an int or a float.
+
+        Clamped into [low, high], then rounded to the nearest step from low; exactly between two steps, to the
+        even one. A choice has no order and is not clipped.
+        """
+        clipped = min(max(value, self.low), self.high)
+        if self.step:
+            clipped = self.low + self.step * round((clipped - self.low) / self.step)
+        # low + n * step can lie a rounding error above high, which `contains` would refuse.
+        return round(clipped) if self.kind == "int" else min(float(clipped), float(self.high))
+
     def describe(self) -> str:
         """The range in words: ``3e-05 to 0.001 (log)``, ``8, 16 or 32``."""
         if self.kind == "choice":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -18,6 +18,7 @@ from rich.text import Text
 from search.confirm.trainings import Result
 from search.plan.plan import Plan
 from search.record import record
+from search.record.states import FAILED, state_name
 from search.space.budget import minutes_in_words
 
 #: Parameters that a line about a trial names.
@@ -149,11 +150,11 @@ def describe(trial: FrozenTrial) -> str:
     attributes = trial.user_attrs
     value, epochs = record.score(trial), attributes.get("epochs", 0)
     took = f"{attributes['seconds']:.0f} s" if "seconds" in attributes else ""
-    if trial.state == TrialState.FAIL:
-        return f"trial {trial.number} failed: {attributes.get(record.REASON, 'unknown reason')}"
+    state = state_name(trial)
+    if state == FAILED:
+        return f"trial {trial.number} {state}: {attributes.get(record.REASON, 'unknown reason')}"
     score = "no epoch" if value is None else f"{value:.4f}"
-    state = "complete" if trial.state == TrialState.COMPLETE else "pruned  "
-    return f"trial {trial.number} {state} {score} after {epochs} epochs, {took} ({named(trial)})"
+    return f"trial {trial.number} {state:8s} {score} after {epochs} epochs, {took} ({named(trial)})"
 
 
 def named(trial: FrozenTrial) -> str:

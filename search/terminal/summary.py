@@ -15,10 +15,12 @@ from rich.table import Table
 from rigsl.data.corpus import SPLITS
 from rigsl.data.source import features_in_words
 from rigsl.errors import UserError
-from search.confirm.evaluation import read_final_record
+from rigsl.wording import counted, p_value, percent
+from search.confirm.final_record import read_final_record
 from search.export.environment import program
 from search.plan.plan import Plan
 from search.record import record
+from search.report.format import span, spread
 from search.run_folder import BEST, REPORT
 
 if TYPE_CHECKING:
@@ -103,42 +105,34 @@ def _print_scores(outcome: Outcome, console: Console) -> None:
     """Winner against baseline over their seeds, and the checkpoint that is kept; in one table."""
     exported, final = outcome.exported, read_final_record(outcome.plan.folder)
     assert exported is not None
-    test, name = final["test"], f"trial {exported.metrics['trial']}"
+    assert final.test is not None
+    test, name = final.test, f"trial {exported.metrics['trial']}"
     table = Table("weighted F1", title=f"{name} won", title_justify="left")
     for column in ("validation", "test", "95 % interval"):
         table.add_column(column, justify="right")
     for who, label in (("winner", name), ("baseline", "baseline")):
-        if (side := test[who]) is not None and len(test["seeds"]) > 1:
-            scores, interval = side["weighted_f1"], side["interval"]
-            spread = f"{100 * scores['mean']:.2f} ± {100 * scores['std']:.2f} %"
-            reach = f"{100 * interval['low']:.2f} to {100 * interval['high']:.2f}" if interval else ""
-            validation = 100 * statistics.mean(test["validation"][who])
-            table.add_row(f"{label}, {len(scores['values'])} seeds", f"{validation:.2f} %", spread, reach)
+        if (side := test.side(who)) is not None and len(test.seeds) > 1:
+            validation = percent(statistics.mean(test.validation[who]))
+            count = len(side.weighted_f1.values)
+            reach = "" if side.interval is None else span(side.interval).removesuffix(" %")
+            table.add_row(f"{label}, {counted(count, 'seed')}", validation, spread(side.weighted_f1), reach)
     kept = (100 * part["weighted_f1"] for part in (exported.validation, exported.test))
     table.add_row(
         f"the checkpoint in best/ (seed {exported.metrics['seed']})", *(f"{one:.2f} %" for one in kept), ""
     )
     console.print(table)
-    if difference := (test["difference"] or {}).get("bootstrap"):
-        gap, low, high = (100 * difference["interval"][name] for name in ("value", "low", "high"))
+    if test.difference is not None and (difference := test.difference.bootstrap) is not None:
+        gap = difference.interval
         console.print(
-            f"winner less baseline on test: {gap:+.2f} points (95 %: {low:+.2f} to {high:+.2f}; "
-            f"paired bootstrap, {_p(difference['p'])})"
+            f"winner less baseline on test: {100 * gap.value:+.2f} points (95 %: {100 * gap.low:+.2f} to "
+            f"{100 * gap.high:+.2f}; paired bootstrap, {p_value(difference.p)})"
         )
-    if (paper := final.get("paper")) and paper["winner"]:
-        console.print(
-            f"best test epoch (selected on test, optimistic): {100 * paper['winner']['mean']:.2f} %"
-        )
-    if len(final["openings"]) > 1:
-        console.print(
-            f"warning: test was opened {len(final['openings'])} times by this study; see final.json"
-        )
+    if final.paper is not None and final.paper.winner is not None:
+        console.print(f"best test epoch (selected on test, optimistic): {percent(final.paper.winner.mean)}")
+    if len(final.openings) > 1:
+        console.print(f"warning: test was opened {len(final.openings)} times by this study; see final.json")
     counts = ", ".join(f"{count} {name}" for name, count in exported.metrics["trials"].items())
     console.print(f"trials: {counts}; {exported.metrics['ending']}")
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def shown(path: Path) -> Path:

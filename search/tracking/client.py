@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rigsl.errors import first_line
 from search.plan.addresses import SQLITE, database
 from search.record import lock
 
@@ -106,4 +107,4 @@ def in_words(error: Exception) -> str:
         return "refuses the connection"
     if code := re.search(r"too many (\d+) error responses|failed with error code (\d+)", text):
         return f"answers with error {code[1] or code[2]}"
-    return f"does not take the runs ({(text.splitlines() or [type(error).__name__])[0][:200]})"
+    return f"does not take the runs ({first_line(error, length=200)})"

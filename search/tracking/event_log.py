@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from search.confirm.evaluation import read_final_record
+from search.confirm.final_record import FinalRecord, read_final_record
 from search.export.best import Exported
 from search.record import record
 from search.run_folder import FINAL, REPORT
@@ -129,9 +129,12 @@ def _scores(exported: Exported) -> dict[str, float]:
     return {f"{split}_{name}": float(scores[name]) for split, scores in parts.items() for name in names}
 
 
-def _means(final: Mapping[str, Any]) -> dict[str, float]:
+def _means(final: FinalRecord) -> dict[str, float]:
     """``winner_test_mean`` and so on: weighted F1 over the tested seeds."""
-    sides = {who: final.get("test", {}).get(who) for who in ("winner", "baseline")}
-    known = {who: side["weighted_f1"] for who, side in sides.items() if side is not None}
-    found = {f"{who}_test_{name}": scores[name] for who, scores in known.items() for name in ("mean", "std")}
-    return {name: value for name, value in found.items() if value is not None}
+    if final.test is None:
+        return {}
+    values: dict[str, float | None] = {}
+    for who in ("winner", "baseline"):
+        if (side := final.test.side(who)) is not None:
+            values |= {f"{who}_test_mean": side.weighted_f1.mean, f"{who}_test_std": side.weighted_f1.std}
+    return {name: value for name, value in values.items() if value is not None}

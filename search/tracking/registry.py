@@ -17,6 +17,7 @@ import numpy as np
 
 import rigsl
 from rigsl.data.corpus import Corpus
+from rigsl.errors import first_line
 from rigsl.files import sha256
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import WEIGHTS, load_checkpoint
@@ -71,7 +72,7 @@ def register_best(
     try:
         return Registration(name, _register(client, run_id, Path(folder), corpus, name, dict(tags or {})))
     except Exception as error:  # of MLflow, of its database, of the network, of the disk
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error, length=200)
         return Registration(name, problem=f"the model {name} could not be registered in MLflow ({reason})")
 
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from rigsl.config import from_toml, read_toml
 from search import run_folder
 from search.record import record
 from search.record.learning_curve import METRIC, read_curve
+from search.record.states import COMPLETE, FAILED, PRUNED, STATES
 from search.run_folder import CONFIG, ENVIRONMENT, SPACE
 from search.space.budget import read_budget
 from search.space.confirmation import read_final
@@ -32,8 +33,8 @@ from search.tracking.system_metrics import PREFIX, last_second, read_system
 
 #: The number of the study's own run.
 PARENT = -1
-STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "interrupted": "KILLED"}
+#: State of a trial or a study -> status of its MLflow run.
+STATUS = {COMPLETE: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED", "interrupted": "KILLED"}
 #: Options of a study that a resume may change: MLflow refuses a parameter with another value.
 CHANGEABLE = ("budget", "final", "tracking_uri", "storage", "record", "start_from")
 #: Step, time in ms since 1970, metric -> finite value.
@@ -160,7 +161,7 @@ def trial_run(frame: Frame, trial: FrozenTrial) -> Run:
 
 def stand(run: Run, frame: Frame, trial: FrozenTrial) -> None:
     """Let a trial's `run` say how the trial stands."""
-    state = STATES.get(trial.state, "running")
+    state = STATES[trial.state]
     run.end = milliseconds(trial.datetime_complete) if trial.state.is_finished() else None
     run.status = STATUS.get(state, "RUNNING")
     attributes = {name: str(value) for name, value in trial.user_attrs.items()}

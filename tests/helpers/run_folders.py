@@ -190,10 +190,7 @@ def make_final(
     plan: Plan, study: optuna.Study, *, skills: tuple[float, float] = (0.7, 0.5), openings: int = 1
 ) -> dict:
     """``final.json`` and ``predictions.npz`` of a study whose last stage was run."""
-    ranked = sorted(
-        (trial for trial in record.finished(study) if record.score(trial) is not None),
-        key=lambda trial: -record.score(trial),
-    )
+    ranked = sorted(record.scored(study), key=lambda trial: -record.score(trial))
     candidates = [_candidate(rank, trial) for rank, trial in enumerate(ranked[:4])]
     test, *runs = tested(plan.corpus, skills)
     winner = ranked[0]
@@ -221,9 +218,9 @@ def tested(corpus: Corpus, skills: tuple[float, float]) -> tuple[dict[str, Any],
     winner, baseline = (make_runs(corpus, TEST_SEEDS, skill, 5 + i) for i, skill in enumerate(skills))
     test = {
         "seeds": list(TEST_SEEDS),
-        "winner": summary.describe(winner),
-        "baseline": summary.describe(baseline),
-        "difference": summary.compare(winner, baseline),
+        "winner": dataclasses.asdict(summary.describe(winner)),
+        "baseline": dataclasses.asdict(summary.describe(baseline)),
+        "difference": dataclasses.asdict(summary.compare(winner, baseline)),
         "validation": {"winner": [0.51, 0.52, 0.53], "baseline": [0.48, 0.5, 0.49]},
     }
     return test, winner, baseline

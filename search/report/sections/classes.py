@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
+from rigsl.wording import DASH, counted, listed, percent, points
+from search.confirm.final_record import TestRecord
+from search.confirm.summary import TestScores
 from search.report.charts import chart
-from search.report.data import Json, Material
-from search.report.format import (
-    DASH,
-    counted,
-    listed,
-    percent,
-    points,
-    spread,
-)
+from search.report.data import Material
+from search.report.format import spread
 from search.report.html import drawn, heading, note, section, table
 from search.report.sections.result import titles
 from search.report.style import BLUE, ORANGE
@@ -34,7 +31,7 @@ def classes(m: Material) -> str:
         _table(m, test),
         drawn(lambda: _picture(m, test)),
         heading("What is taken for what"),
-        drawn(lambda: _confusion(m, test["winner"])),
+        drawn(lambda: _confusion(m, test.winner)),
     )
 
 
@@ -64,40 +61,41 @@ def missing_classes(m: Material) -> str:
     return " ".join(said)
 
 
-def row_shares(confusion: list[list[int]]) -> list[list[float | None]]:
+def row_shares(confusion: Sequence[Sequence[int]]) -> list[list[float | None]]:
     """Every row of a confusion matrix as shares of its sum; None in a row without utterances."""
     return [[cell / sum(row) if sum(row) else None for cell in row] for row in confusion]
 
 
-def _table(m: Material, test: Json) -> str:
-    winner, baseline = test["winner"], test["baseline"]
+def _table(m: Material, test: TestRecord) -> str:
+    winner, baseline = test.winner, test.baseline
     rows = []
-    for name, support in winner["support"].items():
-        left, right = winner["f1"][name], None if baseline is None else baseline["f1"][name]
-        gap = None if left is None or right is None else left["mean"] - right["mean"]
+    for name, support in winner.support.items():
+        left, right = winner.f1[name], None if baseline is None else baseline.f1[name]
+        gap = None if left is None or right is None else left.mean - right.mean
         rows.append((name, str(support), spread(left), spread(right), points(gap)))
-    absent = [name for name, support in winner["support"].items() if not support]
+    absent = [name for name, support in winner.support.items() if not support]
     said = "F1 of every class on test, mean ± standard deviation over the trainings."
     if absent:
         said += f" The test split has no utterance that is {listed(absent)}."
     return table(("", "utterances", *titles(m), "difference"), rows) + note(said)
 
 
-def _picture(m: Material, test: Json) -> str:
+def _picture(m: Material, test: TestRecord) -> str:
     figure, most = go.Figure(), 1.0
     for name, title, colour, symbol in zip(
         ("winner", "baseline"), titles(m), (BLUE, ORANGE), ("circle", "square"), strict=True
     ):
-        if test[name] is None:
+        scores = test.side(name)
+        if scores is None:
             continue
-        known = {one: found for one, found in test[name]["f1"].items() if found is not None}
-        most = max([most, *(100 * (found["mean"] + (found["std"] or 0)) for found in known.values())])
+        known = {label: found for label, found in scores.f1.items() if found is not None}
+        most = max([most, *(100 * (found.mean + (found.std or 0)) for found in known.values())])
         figure.add_scatter(
-            x=[100 * found["mean"] for found in known.values()],
+            x=[100 * found.mean for found in known.values()],
             y=list(known),
             error_x={
                 "type": "data",
-                "array": [100 * (found["std"] or 0) for found in known.values()],
+                "array": [100 * (found.std or 0) for found in known.values()],
                 "color": colour,
             },
             mode="markers",
@@ -108,18 +106,18 @@ def _picture(m: Material, test: Json) -> str:
     figure.update_layout(scattermode="group", scattergap=0.6)
     figure.update_xaxes(title_text="F1 (%)", range=[0, min(100, 1.05 * most)])
     figure.update_yaxes(autorange="reversed", type="category")
-    height = 120 + 34 * len(test["winner"]["f1"])
+    height = 120 + 34 * len(test.winner.f1)
     return chart(figure, "F1 of every class on test", height=height)
 
 
-def _confusion(m: Material, found: Json) -> str:
-    names, shares = list(found["support"]), row_shares(found["confusion"])
+def _confusion(m: Material, found: TestScores) -> str:
+    names, shares = list(found.support), row_shares(found.confusion)
     percents = [[None if cell is None else 100 * cell for cell in row] for row in shares]
     labels = [["" if cell is None else f"{100 * cell:.1f}" for cell in row] for row in shares]
     figure = go.Figure(
         go.Heatmap(
             z=percents, x=names, y=names, text=labels, texttemplate="%{text}", colorscale="Blues",
-            zmin=0, zmax=100, customdata=found["confusion"], colorbar={"title": "%", "thickness": 12},
+            zmin=0, zmax=100, customdata=found.confusion, colorbar={"title": "%", "thickness": 12},
             hovertemplate="%{y} taken for %{x}: %{text} % (%{customdata})<extra></extra>",
         )
     )  # fmt: skip
@@ -127,7 +125,7 @@ def _confusion(m: Material, found: Json) -> str:
     figure.update_yaxes(title_text="true", autorange="reversed", showgrid=False, type="category")
     caption = (
         f"Of the utterances of a true class, the percentage that is predicted as each; the winner's "
-        f"{counted(len(found['seeds']), 'training')} together{f', {m.again}' if m.again else ''}."
+        f"{counted(len(found.seeds), 'training')} together{f', {m.again}' if m.again else ''}."
     )
     height = 150 + 44 * len(names)
     width = 110 + 62 * len(names)

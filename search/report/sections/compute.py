@@ -8,10 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
+from rigsl.wording import DASH, counted
 from search.record import record
 from search.report.charts import chart
 from search.report.data import Material
-from search.report.format import DASH, counted
 from search.report.html import drawn, heading, pairs, section
 from search.report.style import BLUE, GREEN, ORANGE, PURPLE, SOFT
 from search.space.budget import minutes_in_words

@@ -12,8 +12,9 @@ from scipy import stats
 
 from rigsl.config import FIELDS, allowed, checked
 from rigsl.errors import UserError
+from rigsl.wording import listed
 from search.report.data import Material
-from search.report.format import listed, value_text
+from search.report.format import value_text
 from search.report.html import code, note, section, table
 from search.report.trial_views import ENOUGH, good
 from search.space.parameter import Parameter

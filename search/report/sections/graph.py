@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rigsl.wording import DASH, percent
 from search.report.data import Material
-from search.report.format import DASH, percent
 from search.report.html import note, section, table
 
 

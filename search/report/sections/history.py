@@ -9,14 +9,15 @@ import plotly.graph_objects as go
 from optuna.trial import TrialState
 from optuna.visualization import plot_intermediate_values
 
+from rigsl.wording import counted
 from search.record import record
+from search.record.states import state_name
 from search.report.charts import chart
 from search.report.clock import search_seconds
 from search.report.data import Material
-from search.report.format import counted
 from search.report.html import drawn, note, section
 from search.report.style import BLUE, GREY, INK, ORANGE, STATES
-from search.report.trial_views import STATE_NAMES, as_ended
+from search.report.trial_views import as_ended
 
 F1 = "validation weighted F1 (%)"
 
@@ -34,13 +35,13 @@ class Point:
 
 def points(m: Material) -> list[Point]:
     """The scored trials in the order of their ends."""
-    trials = [trial for trial in record.finished(m.study) if record.score(trial) is not None]
+    trials = record.scored(m.study)
     seconds = search_seconds(trials, m.starts())
     found: list[Point] = []
     for trial, elapsed in zip(trials, seconds, strict=True):
         score = record.score(trial) or 0.0
         best = max(score, found[-1].best if found else score)
-        found.append(Point(trial.number, elapsed / 3600, score, STATE_NAMES[trial.state], best))
+        found.append(Point(trial.number, elapsed / 3600, score, state_name(trial), best))
     return found
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from rigsl.wording import MINUS, counted, listed
 from search.report.charts import chart
-from search.report.format import MINUS, counted, listed
 from search.report.html import drawn, note, paragraph, section
 from search.report.importance import SHUFFLES, Importance, Importances
 from search.report.style import BLUE, ORANGE

@@ -10,13 +10,15 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 from optuna.visualization import plot_contour, plot_parallel_coordinate, plot_slice
 
+from rigsl.wording import counted
 from search.record import record
+from search.record.states import state_name
 from search.report.charts import chart
 from search.report.data import Material
-from search.report.format import counted, value_text
+from search.report.format import value_text
 from search.report.html import drawn, folded, heading, note, section
 from search.report.style import STATES
-from search.report.trial_views import STATE_NAMES, View, as_scored, scored
+from search.report.trial_views import View, as_scored, scored
 
 #: So many parameters are shown at once; the slices of the others on a click.
 SLICES, AXES = 9, 7
@@ -65,7 +67,7 @@ def _quietly(draw: Callable[[], go.Figure]) -> go.Figure:
 
 
 def _slices(m: Material, view: View, names: Sequence[str]) -> str:
-    states = {trial.number: STATE_NAMES[trial.state] for trial in record.finished(m.study)}
+    states = {trial.number: state_name(trial) for trial in record.finished(m.study)}
     figures = [_slice(m, view, name, states) for name in names]
     rest = len(figures) - SLICES
     shown = f'<div class="grid">{"".join(figures[:SLICES])}</div>'

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
+from rigsl.wording import DASH, counted, listed, p_value, percent, points
+from search.confirm.bootstrap import Interval
+from search.confirm.final_record import ConfigurationRecord, TestRecord
+from search.confirm.summary import summary
 from search.record import record
 from search.report.charts import chart
-from search.report.data import Json, Material
-from search.report.format import (
-    DASH,
-    counted,
-    listed,
-    p_value,
-    percent,
-    points,
-    span,
-    spread,
-    value_text,
-)
+from search.report.data import Material
+from search.report.format import MeanAndStd, span, spread, value_text
 from search.report.html import drawn, heading, note, section, table
 from search.report.style import BLUE, ORANGE
 
@@ -44,23 +38,27 @@ def titles(m: Material) -> tuple[str, str]:
     return f"winner{again}", f"baseline{again}"
 
 
-def _table(m: Material, test: Json) -> str:
-    winner, baseline = test["winner"], test["baseline"] or {}
-    difference = (test["difference"] or {}).get("bootstrap")
+def _table(m: Material, test: TestRecord) -> str:
+    winner, baseline = test.winner, test.baseline
+    difference = None if test.difference is None else test.difference.bootstrap
     rows = []
     for name, title in SCORES.items():
-        rows.append(_row(f"{title}, test", winner[name], baseline.get(name)))
+        rows.append(
+            _row(
+                f"{title}, test", getattr(winner, name), None if baseline is None else getattr(baseline, name)
+            )
+        )
         if name == "weighted_f1":
-            gap = None if difference is None else difference["interval"]
-            left, right = span(winner["interval"]), span(baseline.get("interval"))
+            gap = None if difference is None else difference.interval
+            left, right = span(winner.interval), span(None if baseline is None else baseline.interval)
             rows.append(("95 % interval, test", left, right, span(gap, signed=True)))
-    known = {side: _mean(values) for side, values in (test.get("validation") or {}).items()}
+    known = {side: summary(values) for side, values in test.validation.items() if values}
     if (ours := known.get("winner")) is not None:
         rows.append(_row("weighted F1, validation (same trainings)", ours, known.get("baseline")))
     if (paper := m.final.paper) is not None:
-        rows.append(_row(f"weighted F1, paper protocol ({PAPER})", paper["winner"], paper["baseline"]))
+        rows.append(_row(f"weighted F1, paper protocol ({PAPER})", paper.winner, paper.baseline))
     said = (
-        f"Mean ± standard deviation of {counted(len(winner['seeds']), 'training')} with fresh seeds; "
+        f"Mean ± standard deviation of {counted(len(winner.seeds), 'training')} with fresh seeds; "
         "differences in percentage points. The interval of a score is a bootstrap over dialogues and "
         "trainings."
     )
@@ -76,29 +74,24 @@ def _paper(m: Material) -> str:
     """The paper protocol's numbers where no test of the other protocol stands beside them."""
     if m.final.paper is None:
         return ""
-    row = _row(f"weighted F1, paper protocol ({PAPER})", m.final.paper["winner"], m.final.paper["baseline"])
+    row = _row(f"weighted F1, paper protocol ({PAPER})", m.final.paper.winner, m.final.paper.baseline)
     return table(("", "winner", "baseline", "difference"), [row])
 
 
-def _row(title: str, winner: Json | None, baseline: Json | None) -> tuple[str, str, str, str]:
-    gap = None if winner is None or baseline is None else winner["mean"] - baseline["mean"]
+def _row(title: str, winner: MeanAndStd | None, baseline: MeanAndStd | None) -> tuple[str, str, str, str]:
+    gap = None if winner is None or baseline is None else winner.mean - baseline.mean
     return title, spread(winner), spread(baseline), points(gap)
 
 
-def _mean(values: list[float] | None) -> dict[str, Any] | None:
-    from search.confirm.summary import summary
-
-    return None if not values else vars(summary(values))
-
-
-def _picture(m: Material, test: Json) -> str:
+def _picture(m: Material, test: TestRecord) -> str:
     figure = go.Figure()
     for name, colour, symbol in (("winner", BLUE, "circle"), ("baseline", ORANGE, "square")):
-        found = test[name]
+        found = test.side(name)
         if found is None:
             continue
-        rows = [(f"{name}, test", found["weighted_f1"]["values"], found["interval"])]
-        if values := (test.get("validation") or {}).get(name):
+        rows: list[tuple[str, tuple[float, ...], Interval | None]]
+        rows = [(f"{name}, test", found.weighted_f1.values, found.interval)]
+        if values := test.validation.get(name):
             rows.append((f"{name}, validation", values, None))
         for title, values, interval in rows:
             hollow = f"{symbol}-open" if interval is None else symbol
@@ -115,41 +108,44 @@ def _picture(m: Material, test: Json) -> str:
     return chart(figure, "weighted F1 of every training of winner and baseline", height=260, caption=caption)
 
 
-def _add_mean(figure: go.Figure, title: str, values: list[float], interval: Json | None, colour: str) -> None:
+def _add_mean(
+    figure: go.Figure, title: str, values: Sequence[float], interval: Interval | None, colour: str
+) -> None:
     mean = sum(values) / len(values)
     error: Mapping[str, Any] | None = None
     if interval is not None:
-        above, below = interval["high"] - mean, mean - interval["low"]
+        above, below = interval.high - mean, mean - interval.low
         error = {"type": "data", "symmetric": False, "array": [100 * above], "arrayminus": [100 * below],
                  "thickness": 2, "width": 7, "color": colour}  # fmt: skip
     marker = {"symbol": "line-ns-open", "size": 22, "color": colour, "line": {"width": 3}}
     figure.add_scatter(x=[100 * mean], y=[title], mode="markers", name="mean", marker=marker, error_x=error)
 
 
-def _tests(test: Json) -> str:
-    difference = test["difference"]
+def _tests(test: TestRecord) -> str:
+    difference = test.difference
     if difference is None:
         return ""
     rows = []
-    if (found := difference["bootstrap"]) is not None:
-        how = (
-            f"{' and '.join(found['interval']['resampled'])} resampled {found['interval']['resamples']} times"
-        )
-        rows.append(("paired bootstrap", p_value(found["p"]), f"weighted F1; {how}"))
-    if (found := difference["wilcoxon_over_dialogues"]) is not None:
-        how = f"share of utterances that are right, {found['pairs']} dialogues that differ"
-        rows.append(("Wilcoxon, over dialogues", p_value(found["p"]), how))
-    if (found := difference["wilcoxon_over_seeds"]) is not None:
-        least = p_value(found["smallest_possible_p"]).removeprefix("p ").removeprefix("= ")
-        how = f"weighted F1, {found['pairs']} seeds that differ; it cannot be below {least} with so many"
-        rows.append(("Wilcoxon, over seeds", p_value(found["p"]), how))
+    if (bootstrap := difference.bootstrap) is not None:
+        interval = bootstrap.interval
+        how = f"{' and '.join(interval.resampled)} resampled {interval.resamples} times"
+        rows.append(("paired bootstrap", p_value(bootstrap.p), f"weighted F1; {how}"))
+    if (test_over := difference.wilcoxon_over_dialogues) is not None:
+        how = f"share of utterances that are right, {test_over.pairs} dialogues that differ"
+        rows.append(("Wilcoxon, over dialogues", p_value(test_over.p), how))
+    if (test_over := difference.wilcoxon_over_seeds) is not None:
+        least = p_value(test_over.smallest_possible_p).removeprefix("p ").removeprefix("= ")
+        how = f"weighted F1, {test_over.pairs} seeds that differ; it cannot be below {least} with so many"
+        rows.append(("Wilcoxon, over seeds", p_value(test_over.p), how))
     return heading("Is it a difference?") + table(("test", "", "of what"), rows, words=(0, 2))
 
 
-def _trainings(m: Material, test: Json) -> str:
+def _trainings(m: Material, test: TestRecord) -> str:
     """A row for every seed; a training that failed has none of its scores."""
     sides = [
-        (name, title) for name, title in zip(("winner", "baseline"), titles(m), strict=True) if test[name]
+        (name, title)
+        for name, title in zip(("winner", "baseline"), titles(m), strict=True)
+        if test.side(name)
     ]
     known = {name: _by_seed(test, name) for name, _ in sides}
     head = ["seed"]
@@ -163,12 +159,12 @@ def _trainings(m: Material, test: Json) -> str:
     return heading("Every training") + table(head, rows, words=())
 
 
-def _by_seed(test: Json, name: str) -> dict[int, tuple[str, str, str]]:
-    runs = test[name]["runs"]
-    validation = (test.get("validation") or {}).get(name) or []
-    scores = dict(enumerate(validation))
+def _by_seed(test: TestRecord, name: str) -> dict[int, tuple[str, str, str]]:
+    side = test.side(name)
+    runs = () if side is None else side.runs
+    scores = dict(enumerate(test.validation.get(name, ())))
     return {
-        run["seed"]: (percent(run["weighted_f1"]), span(run["interval"]), percent(scores.get(i)))
+        run.seed: (percent(run.weighted_f1), span(run.interval), percent(scores.get(i)))
         for i, run in enumerate(runs)
     }
 
@@ -203,9 +199,9 @@ def _configurations(m: Material) -> str:
     return heading("What the winner does differently") + differing + said
 
 
-def _params(trial: Any, final: Json | None) -> Mapping[str, Any]:
+def _params(trial: Any, final: ConfigurationRecord | None) -> Mapping[str, Any]:
     if final is not None:
-        return dict(final["params"])
+        return dict(final.params)
     return {} if trial is None else dict(trial.params)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from rigsl.wording import counted, listed
 from search.report.data import Material
-from search.report.format import counted, listed, value_text
+from search.report.format import value_text
 from search.report.html import (
     code,
     heading,
@@ -46,7 +47,7 @@ def _data(m: Material) -> str:
     splits = corpus["splits"]
     rows = [("dialogues", *(str(splits[split]["dialogues"]) for split in splits))]
     rows += [("utterances", *(str(splits[split]["utterances"]) for split in splits))]
-    support = dict(m.final.test["winner"]["support"]) if m.final.test else {}
+    support = {} if m.final.test is None else m.final.test.winner.support
     for i, name in enumerate(corpus["classes"]):
         counts = [str(splits[split]["labels"][i]) for split in ("train", "dev")]
         rows.append((name, *counts, str(support[name]) if name in support else ""))
@@ -72,19 +73,16 @@ def _search(m: Material) -> list[tuple[str, str]]:
         ("seed of the search", f"{options['seed']}; every trial trains with it"),
     ]
     if m.final.finalists is not None:
-        rows.append(("seeds of finalists", listed([str(seed) for seed in m.final.finalists["seeds"]])))
+        rows.append(("seeds of finalists", listed([str(seed) for seed in m.final.finalists.seeds])))
     if m.final.test is not None:
-        rows.append(("seeds of the test", listed([str(seed) for seed in m.final.test["seeds"]])))
+        rows.append(("seeds of the test", listed([str(seed) for seed in m.final.test.seeds])))
     if "start_from" in options:
         rows.append(("began with the trials of", str(options["start_from"]).rsplit("/", 1)[-1]))
     return rows
 
 
 def _openings(m: Material) -> str:
-    rows = [
-        (str(opening["at"]).replace("T", " "), opening["protocol"], opening["what"])
-        for opening in m.final.openings
-    ]
+    rows = [(opening.at.replace("T", " "), opening.protocol, opening.what) for opening in m.final.openings]
     warning = ""
     if m.again:
         warning = note(

@@ -6,15 +6,17 @@ import re
 from collections.abc import Sequence
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import plot_timeline
 
 from search.record import record
+from search.record.states import STATES as STATE_NAMES
+from search.record.states import state_name
 from search.report.charts import chart
 from search.report.data import Material
 from search.report.html import drawn, heading, section, table
 from search.report.style import STATES
-from search.report.trial_views import STATE_NAMES, as_ended
+from search.report.trial_views import as_ended
 
 #: So many trials are listed by number.
 LISTED = 12
@@ -30,9 +32,7 @@ def trials(m: Material) -> str:
         "trials",
         "Trials",
         table(("state", "trials"), counts),
-        _reasons(
-            "Why trials ended early", [(STATE_NAMES[trial.state], trial) for trial in ended], record.REASON
-        ),
+        _reasons("Why trials ended early", [(state_name(trial), trial) for trial in ended], record.REASON),
         _reasons("Proposals that were not run", not_run(m.study), record.NOT_RUN),
         heading("Timeline"),
         drawn(lambda: _timeline(m, height), few),
@@ -81,7 +81,7 @@ def _reasons(title: str, of: Sequence[tuple[str, FrozenTrial]], attribute: str) 
 def _timeline(m: Material, height: int) -> str:
     figure = plot_timeline(as_ended(m.study))
     for trace in figure.data:
-        name = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[trace.name]
+        name = STATE_NAMES[TrialState[trace.name]]
         trace.update(name=name, marker={"color": STATES[name][0]}, width=0.8)
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title_text="time of day")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from fractions import Fraction
 
 import numpy as np
@@ -65,8 +66,8 @@ def test_a_class_that_is_nowhere_has_no_f1():
     runs = SeedRuns(np.array([[0, 1, 0, 0]]), labels, np.array([0, 2, 4]), ("a", "b", "never"), (3,))
     assert scores_of(runs)[0].f1 == {"a": pytest.approx(0.8), "b": pytest.approx(2 / 3), "never": None}
     assert scores_of(runs)[0].macro_f1 == pytest.approx((0.8 + 2 / 3) / 2)
-    assert describe(runs)["f1"]["never"] is None
-    assert describe(runs)["support"] == {"a": 2, "b": 2, "never": 0}
+    assert describe(runs).f1["never"] is None
+    assert describe(runs).support == {"a": 2, "b": 2, "never": 0}
 
 
 def test_a_summary_is_that_of_scipy():
@@ -204,10 +205,10 @@ def test_identical_predictions_differ_by_nothing():
     runs = make_runs()
     for some in (runs, runs.one(0)):
         found = compare(some, some)
-        assert found["bootstrap"]["interval"]["value"] == 0
-        assert found["bootstrap"]["p"] == 1
-        for name in ("wilcoxon_over_dialogues", "wilcoxon_over_seeds"):
-            assert (found[name]["p"], found[name]["pairs"]) == (1, 0)
+        assert found.bootstrap.interval.value == 0
+        assert found.bootstrap.p == 1
+        for test in (found.wilcoxon_over_dialogues, found.wilcoxon_over_seeds):
+            assert (test.p, test.pairs) == (1, 0)
     assert f1_difference(runs.one(0), runs.one(0)).interval.high == 0
 
 
@@ -243,18 +244,19 @@ def test_few_pairs_cannot_be_significant(pairs):
 def test_one_dialogue_has_no_interval():
     runs = make_runs(dialogues=1)
     found = describe(runs)
-    assert found["interval"] is None
-    assert found["weighted_f1"]["mean"] == pytest.approx(
+    assert found.interval is None
+    assert found.weighted_f1.mean == pytest.approx(
         np.mean(weighted_f1(dialogue_confusions(runs).sum(axis=1)))
     )
-    assert compare(runs, make_runs(4, dialogues=1))["bootstrap"] is None
+    assert compare(runs, make_runs(4, dialogues=1)).bootstrap is None
 
 
-def test_what_is_said_is_json_and_repeatable():
+def test_scores_are_json_and_repeatable():
     winner, baseline = make_runs(1), make_runs(2)
-    said = {"winner": describe(winner), "difference": compare(winner, baseline)}
-    text = json.dumps(said, allow_nan=False)
-    assert text == json.dumps({"winner": describe(winner), "difference": compare(winner, baseline)})
+    scores = {"winner": asdict(describe(winner)), "difference": asdict(compare(winner, baseline))}
+    text = json.dumps(scores, allow_nan=False)
+    again = {"winner": asdict(describe(winner)), "difference": asdict(compare(winner, baseline))}
+    assert text == json.dumps(again)
     found = json.loads(text)["winner"]
     assert [run["seed"] for run in found["runs"]] == list(winner.seeds)
     assert found["interval"]["low"] < found["weighted_f1"]["mean"] < found["interval"]["high"]

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from search.execution.searcher import StudySearcher
-from search.record import record
+from search.record import learning_curve, record
 from search.record.learning_curve import METRIC
 from search.samplers.registry import SAMPLERS
 from search.space.budget import Budget
@@ -209,6 +209,49 @@ def test_trials_cut_off_by_the_end_are_pruned_with_the_reason(space: Space) -> N
     asked.end_running("time budget used")
     assert study.trials[0].state == TrialState.PRUNED
     assert study.trials[0].user_attrs[record.REASON] == "time budget used"
+
+
+def test_a_trial_that_reached_its_last_epoch_is_complete_also_when_the_study_ends(space: Space) -> None:
+    study = new_study()
+    asked = searcher(study, space)
+    last = asked.suggest("a")["config"]["epochs"]
+    for epoch, best in enumerate([0.2] * (last - 2) + [0.5, 0.5], start=1):
+        asked.on_trial_result("a", report(epoch, best))
+    asked.end_running("time budget used")
+    trial = study.trials[0]
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
+    assert record.REASON not in trial.user_attrs
+
+
+def test_what_a_worker_finished_after_its_last_report_counts_as_well(space: Space, tmp_path: Path) -> None:
+    study = new_study()
+    asked = searcher(study, space)
+    asked.trials = tmp_path
+    given = asked.suggest("a")
+    asked.on_trial_result("a", report(1, 0.3))
+    folder = tmp_path / f"{given['number']:04d}"
+    folder.mkdir()
+    for epoch in range(1, given["config"]["epochs"] + 1):
+        score = {"best_weighted_f1": 0.3 + epoch / 10, "val_accuracy": 0.4, "val_macro_f1": 0.2}
+        learning_curve.append_epoch(
+            folder, score | {"epoch": epoch, "best_epoch": epoch, "epoch_seconds": 1.0}
+        )
+    asked.end_running("time budget used")
+    trial = study.trials[0]
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.3 + given["config"]["epochs"] / 10)
+    assert trial.user_attrs["epochs"] == given["config"]["epochs"]
+
+
+def test_a_trial_that_is_stopped_at_its_last_epoch_is_complete(space: Space) -> None:
+    study = new_study()
+    asked = searcher(study, space)
+    last = asked.suggest("a")["config"]["epochs"]
+    asked.on_trial_complete("a", report(last, 0.4) | {"done": True})
+    assert (study.trials[0].state, study.trials[0].value) == (TrialState.COMPLETE, 0.4)
+    assert record.REASON not in study.trials[0].user_attrs
+    asked.suggest("b")
+    asked.on_trial_complete("b", report(last - 1, 0.4) | {"done": True})
+    assert study.trials[1].state == TrialState.PRUNED
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

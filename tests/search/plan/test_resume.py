@@ -135,7 +135,7 @@ def test_an_equal_space_changes_nothing(home: Path) -> None:
 
 def test_a_study_on_the_same_corpus_begins_with_the_others_observations(home: Path) -> None:
     first = first_study(home)
-    scored = [t for t in record.finished(record.read_record(first.folder)) if record.score(t) is not None]
+    scored = record.scored(record.read_record(first.folder))
     plan = prepare(wishes(home, space=home / "space.toml", trials=9, study="second", start_from="first"))
     study = record.open_record(home, "second")
     begin(plan, study)

@@ -1,4 +1,4 @@
-"""A record in a database: a real PostgreSQL, stopped in mid-search."""
+"""A record in a database: a real PostgreSQL server, stopped in the middle of a search."""
 
 import dataclasses
 import threading
@@ -64,7 +64,7 @@ class Stopper:
 
 
 @pytest.mark.soak
-def test_a_study_in_postgresql_outlives_a_stop_of_the_server_and_goes_on(
+def test_a_study_in_postgresql_survives_a_restart_of_the_server_and_can_be_resumed(
     home: Path, server: Postgres, capsys: pytest.CaptureFixture
 ) -> None:
     plan = prepare(wishes(home, space=home / "space.toml", trials=4, storage=server.url, study="pg"))
@@ -73,9 +73,9 @@ def test_a_study_in_postgresql_outlives_a_stop_of_the_server_and_goes_on(
         outcome = run(dataclasses.replace(plan, workers=Workers(2, "cpu")), listeners=[stopper])
         assert stopper.stopped
         assert outcome.counts["complete"] + outcome.counts["pruned"] == 4
-        said = capsys.readouterr().out
-        assert "database does not answer" in said
-        assert "database is back" in said
+        output = capsys.readouterr().out
+        assert "database does not answer" in output
+        assert "database is back" in output
         assert not (plan.folder / record.JOURNAL).exists()
         before = record.read_record(plan.folder).trials
         again = prepare(wishes(home, resume="pg", trials=6))
@@ -94,47 +94,47 @@ def test_a_study_in_postgresql_outlives_a_stop_of_the_server_and_goes_on(
         )
 
 
-def test_a_database_that_stays_away_ends_with_a_sentence(
+def test_a_database_that_never_answers_again_ends_the_search_with_a_sentence(
     server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "PATIENCE", 0.5)
-    monkeypatch.setattr(storage, "AGAIN", 0.1)
-    told = []
-    study = record.open_record(tmp_path, "away", server.url, told.append)
+    monkeypatch.setattr(storage, "TIMEOUT", 0.5)
+    monkeypatch.setattr(storage, "RETRY_EVERY", 0.1)
+    messages = []
+    study = record.open_record(tmp_path, "away", server.url, messages.append)
     server.stop()
     try:
-        with pytest.raises(storage.DatabaseAway, match="--resume"):
+        with pytest.raises(storage.DatabaseUnavailable, match="--resume"):
             study.set_user_attr("a", 1)
     finally:
         server.start()
-    assert told == ["the record's database does not answer; waiting for it"]
+    assert messages == ["the record's database does not answer; waiting for it"]
     study.set_user_attr("a", 2)
     assert record.open_record(tmp_path, "away", server.url).user_attrs == {"a": 2}
 
 
-def test_an_end_that_is_told_twice_because_its_answer_was_lost_counts_once(
+def test_an_end_that_is_written_twice_because_its_answer_was_lost_counts_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sqlalchemy.exc
     from optuna.storages import RDBStorage
 
-    monkeypatch.setattr(storage, "AGAIN", 0.0)
+    monkeypatch.setattr(storage, "RETRY_EVERY", 0.0)
     study = record.open_record(tmp_path, "s", f"sqlite:///{tmp_path}/study.db")
     trial, tell, calls = study.ask(), RDBStorage.set_trial_state_values, []
 
-    def lose_the_answer(self, *arguments, **named):
-        tell(self, *arguments, **named)
+    def lose_the_answer(self, *args, **kwargs):
+        tell(self, *args, **kwargs)
         if not calls:
             calls.append(1)
             raise sqlalchemy.exc.OperationalError("commit", None, Exception("connection lost"))
 
-    patient = storage._patiently(lose_the_answer)
-    monkeypatch.setattr(storage.PatientStorage, "set_trial_state_values", patient)
+    retrying = storage._with_retries(lose_the_answer)
+    monkeypatch.setattr(storage.RetryingStorage, "set_trial_state_values", retrying)
     study.tell(trial, 0.5)
-    assert [one.value for one in study.trials] == [0.5]
+    assert [trial.value for trial in study.trials] == [0.5]
 
 
-def test_an_error_of_a_statement_is_not_waited_for(tmp_path: Path) -> None:
+def test_an_error_of_a_statement_is_not_retried(tmp_path: Path) -> None:
     study = record.open_record(tmp_path, "s", f"sqlite:///{tmp_path}/study.db")
     trial = study.ask()
     study.tell(trial, 0.5)
@@ -151,21 +151,21 @@ def test_an_error_of_a_statement_is_not_waited_for(tmp_path: Path) -> None:
         ("postgresql://rigsl:secret@127.0.0.1:1/none", "127.0.0.1:1/none"),
     ],
 )
-def test_a_wrong_address_is_told_in_one_sentence(home: Path, url: str, sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence) as told:
+def test_a_wrong_address_is_refused_in_one_sentence(home: Path, url: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as refused:
         prepare(wishes(home, space=home / "space.toml", trials=1, storage=url))
-    assert "secret" not in str(told.value)
-    assert "\n" not in str(told.value)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
     assert not (home / "runs").exists()
 
 
-def test_a_password_is_not_kept(home: Path) -> None:
+def test_a_password_is_not_stored(home: Path) -> None:
     plan = prepare(wishes(home, space=home / "space.toml", trials=1))
     plan = dataclasses.replace(plan, storage="postgresql://rigsl:secret@host/db")
     assert plan.options()["storage"] == "postgresql://rigsl@host/db"
 
 
-def test_a_sqlite_address_is_kept_absolute(home: Path) -> None:
+def test_a_sqlite_address_is_stored_as_an_absolute_path(home: Path) -> None:
     plan = prepare(wishes(home, space=home / "space.toml", trials=1, storage="sqlite:///study.db", study="s"))
     with ray_session.running(Workers(1, "cpu"), 10_000_000):
         run(dataclasses.replace(plan, workers=Workers(1, "cpu")))

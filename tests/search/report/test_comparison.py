@@ -48,7 +48,7 @@ def test_studies_of_one_corpus_are_paired(tmp_path: Path) -> None:
     assert found.pairs[0].difference == expected
     assert found.pairs[0].why == ""
     assert found.tests == 3
-    assert found.corrected(found.pairs[0]) == pytest.approx(3 * expected["bootstrap"]["p"])
+    assert found.corrected(found.pairs[0]) == pytest.approx(3 * expected.bootstrap.p)
     assert found.pairs[1].p == found.corrected(found.pairs[1]) == 1  # a and c predict the same
     shares = [
         [
@@ -58,7 +58,7 @@ def test_studies_of_one_corpus_are_paired(tmp_path: Path) -> None:
         for runs in winners
     ]
     wilcoxon = stats.wilcoxon(np.round(np.subtract(*shares), 12))
-    assert found.pairs[0].difference["wilcoxon_over_dialogues"]["p"] == pytest.approx(wilcoxon.pvalue)
+    assert found.pairs[0].difference.wilcoxon_over_dialogues.p == pytest.approx(wilcoxon.pvalue)
 
 
 def test_a_comparison_is_printed_and_written(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_comparison_is_printed_and_written(tmp_path: Path) -> None:
     print_comparison(compared(folders), Console(file=printed, width=250))
     out = write_comparison(compared(folders), tmp_path / "comparison.html")
     page = out.read_text(encoding="utf-8")
-    gap = compared(folders).pairs[0].difference["bootstrap"]["interval"]["value"]
+    gap = compared(folders).pairs[0].difference.bootstrap.interval.value
     for text in (printed.getvalue(), said(page)):
         for part in ("MELD-tiny", "M3Net", "GAT", "one less two", f"{100 * gap:+.2f}", "selects on test"):
             assert part in text, part
@@ -146,4 +146,4 @@ def test_predictions_that_are_recorded_are_those_that_are_compared(tmp_path: Pat
     folders = [make_run(tmp_path, "one"), make_run(tmp_path, "two")]
     better = make_runs(tiny_corpus(), (1, 2), 1.5, 0)
     save_predictions(folders[1], better, better)
-    assert compared(folders).pairs[0].difference["bootstrap"]["interval"]["value"] < 0
+    assert compared(folders).pairs[0].difference.bootstrap.interval.value < 0

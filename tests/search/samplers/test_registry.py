@@ -1,4 +1,4 @@
-"""Proposals: what each sampler may propose, what it remembers, and what it learns from a trial's end."""
+"""Every sampler by its name: valid proposals, what it remembers, and what it learns from a trial's end."""
 
 import warnings
 from pathlib import Path
@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from benchmarks.efficiency.simulator import Epoch, Limits, simulate_study
 from rigsl.errors import UserError
 from search.record import record
-from search.samplers.gp_sampler import SCORES
-from search.samplers.imputed_scores import UNCERTAIN, observe
-from search.samplers.registry import SAMPLERS, SHORT, choose, make_sampler
+from search.samplers.auto import GP_TRIALS, choose
+from search.samplers.cmaes import make_cmaes
+from search.samplers.gp_sampler import make_gp
+from search.samplers.kernel_cache import SCORE_KERNEL
+from search.samplers.registry import DEFAULT_SAMPLER, SAMPLERS, make_sampler
+from search.samplers.tpe import make_tpe
 from search.space.schedule import Schedule
 from search.space.space import Space, read_space
 from tests.helpers.objectives import make_space, objective
@@ -54,37 +57,53 @@ def propose(study: optuna.Study, space: Space, sampler: str, seed: int = 0) -> o
     return trial
 
 
-def tell(study: optuna.Study, space: Space, trial: optuna.Trial, stopped: bool = False) -> None:
-    """The end of a trial, complete or stopped after its third epoch."""
+def tell(study: optuna.Study, space: Space, trial: optuna.Trial, pruned: bool = False) -> None:
+    """The end of a trial, complete or pruned after its third epoch."""
     scores = [epoch.score for epoch in objective(space.config(trial.params, 0).to_dict())]
-    for epoch, score in enumerate(scores[:3] if stopped else scores, start=1):
+    for epoch, score in enumerate(scores[:3] if pruned else scores, start=1):
         trial.report(score, epoch)
-    study.tell(trial, None if stopped else scores[-1], TrialState.PRUNED if stopped else TrialState.COMPLETE)
+    study.tell(trial, None if pruned else scores[-1], TrialState.PRUNED if pruned else TrialState.COMPLETE)
+
+
+def test_an_unknown_sampler_is_refused_with_the_names_of_all(space: Space) -> None:
+    names = "gp, tpe, joint, cmaes, random, qmc, auto"
+    with pytest.raises(UserError, match=f"^unknown sampler 'tpee'; choose one of {names}$"):
+        make_sampler("tpee", 0, 0, space)
+    assert DEFAULT_SAMPLER in SAMPLERS
+
+
+def test_a_new_sampler_is_a_line_in_the_registry(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        SAMPLERS, "mine", lambda space, seed, number: optuna.samplers.RandomSampler(seed=number)
+    )
+    assert isinstance(make_sampler("mine", 0, 3, space), optuna.samplers.RandomSampler)
+    with pytest.raises(UserError, match=r"auto, mine$"):
+        make_sampler("other", 0, 3, space)
 
 
 @pytest.mark.parametrize("kind", ["space", "plain"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_every_proposal_lies_in_the_space_and_nobody_warns(
+def test_every_proposal_lies_in_the_space_and_no_sampler_warns(
     sampler: str, kind: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     space: Space = request.getfixturevalue(kind)
     study = optuna.create_study(direction="maximize")
-    told = optuna.logging.get_verbosity()
+    verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     optuna.logging.enable_propagation()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for number in range(16):
             trial = propose(study, space, sampler)
-            drawn: dict = {}
+            params: dict = {}
             for name, parameter in space.parameters.items():
-                if parameter.active(drawn):
-                    drawn[name] = trial.params[name]
-                    assert parameter.contains(drawn[name])
-            assert trial.params == drawn
-            tell(study, space, trial, stopped=number % 3 == 2)
+                if parameter.active(params):
+                    params[name] = trial.params[name]
+                    assert parameter.contains(params[name])
+            assert trial.params == params
+            tell(study, space, trial, pruned=number % 3 == 2)
     optuna.logging.disable_propagation()
-    optuna.logging.set_verbosity(told)
+    optuna.logging.set_verbosity(verbosity)
     assert caplog.records == []
 
 
@@ -100,7 +119,7 @@ def test_cmaes_goes_on_from_the_record_after_every_restart(tmp_path: Path, space
         for number in range(40):
             if number % restart == 0:
                 study = record.open_record(folder, "s")
-            tell(study, space, propose(study, space, "cmaes"), stopped=number % 4 == 1)
+            tell(study, space, propose(study, space, "cmaes"), pruned=number % 4 == 1)
         return study
 
     whole, restarted = run(tmp_path / "whole", 1000), run(tmp_path / "restarted", 7)
@@ -111,77 +130,8 @@ def test_cmaes_goes_on_from_the_record_after_every_restart(tmp_path: Path, space
     assert np.std(rates[-10:]) < np.std(rates[:10])
 
 
-def trial_of(state: TrialState, curve: list[float], lr: float, reason: str = "") -> FrozenTrial:
-    return optuna.trial.create_trial(
-        state=state,
-        value=curve[-1] if state == TrialState.COMPLETE else None,
-        params={"lr": lr},
-        distributions={"lr": optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)},
-        intermediate_values=dict(enumerate(curve, start=1)),
-        user_attrs={record.REASON: reason},
-    )
-
-
-def shown(study: optuna.Study, most: int = 100) -> dict[int, float | None]:
-    return {trial.number: trial.value for trial in observe(study, most).get_trials(deepcopy=False)}
-
-
-def test_a_stopped_trial_is_seen_with_the_gain_that_complete_ones_had() -> None:
-    study = optuna.create_study(direction="maximize")
-    study.add_trial(trial_of(TrialState.PRUNED, [0.5], 1e-3))
-    assert shown(study) == {0: 0.5}  # nothing is known about gains yet
-    for end in (0.3, 0.4, 0.6):
-        study.add_trial(trial_of(TrialState.COMPLETE, [0.2, end], 1e-3))
-    study.add_trial(trial_of(TrialState.PRUNED, [], 1e-3))  # says nothing
-    assert shown(study) == {0: pytest.approx(0.7), 1: 0.3, 2: 0.4, 3: 0.6}
-    assert study.trials[0].state == TrialState.PRUNED  # the record itself is as it was
-
-
-def test_lines_lead_from_stop_to_stop_and_tell_how_sure_they_are() -> None:
-    """Low scores gain more: by a third of what they lack to 0.7, twice; ends are 0.02 off, up and down."""
-    study = optuna.create_study(direction="maximize")
-    firsts = np.linspace(0.1, 0.6, 40)
-    for number, first in enumerate(firsts):
-        curve = [0.7 - (0.7 - first) * (2 / 3) ** epoch for epoch in range(3)]
-        curve[2] += 0.02 * (-1) ** (number // 4)
-        ended = 3 - number % 4 if number % 4 < 3 else 1
-        state = TrialState.COMPLETE if ended == 3 else TrialState.PRUNED
-        study.add_trial(trial_of(state, curve[:ended], 1e-3))
-    trials = observe(study, 100).get_trials(deepcopy=False)
-    true = 0.7 - (0.7 - firsts) * (2 / 3) ** 2
-    for trial, end, original in zip(trials, true, study.trials, strict=True):
-        assert trial.value == pytest.approx(end, abs=0.03)
-        sure = original.state == TrialState.COMPLETE
-        assert np.sqrt(trial.user_attrs.get(UNCERTAIN, 0.0)) == (
-            0 if sure else pytest.approx(0.02, abs=0.005)
-        )
-    assert UNCERTAIN not in study.trials[1].user_attrs
-
-
-def test_only_a_failure_of_the_configuration_itself_counts_against_it() -> None:
-    study = optuna.create_study(direction="maximize")
-    study.add_trial(trial_of(TrialState.COMPLETE, [0.3], 1e-3))
-    study.add_trial(trial_of(TrialState.FAIL, [0.2], 1e-1, "diverged: the loss is not finite"))
-    study.add_trial(trial_of(TrialState.FAIL, [], 1e-1, "out of memory: OutOfMemoryError"))
-    study.add_trial(trial_of(TrialState.FAIL, [0.2], 1e-1, "worker lost twice"))
-    too_large = trial_of(TrialState.PRUNED, [], 1e-2)
-    too_large.set_constraint("memory", 1.0)
-    study.add_trial(too_large)
-    assert shown(study) == {0: 0.3, 1: 0.3, 2: 0.3, 4: 0.3}
-    assert not any(trial.constraints for trial in observe(study, 100).get_trials(deepcopy=False))
-
-
-def test_of_many_trials_the_best_and_the_latest_are_seen() -> None:
-    study = optuna.create_study(direction="maximize")
-    for score in (0.9, 0.8, 0.7, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6):
-        study.add_trial(trial_of(TrialState.COMPLETE, [score], 1e-3))
-    study.ask()
-    assert list(shown(study, most=8)) == [0, 1, 3, 4, 5, 6, 7, 8, 9]
-    assert list(shown(study, most=4)) == [0, 6, 7, 8, 9]
-
-
 def diverging(config: dict) -> list[Epoch]:
-    """The synthetic problem, but learning rates above 1e-3 diverge in their second epoch."""
+    """The test problem, but learning rates above 1e-3 diverge in their second epoch."""
     curve = objective(config)
     return [curve[0], Epoch(float("nan"), 1.0)] if config["lr"] > 1e-3 else list(curve)
 
@@ -205,18 +155,19 @@ def test_what_diverges_is_proposed_less_and_less(space: Space, sampler: str, see
 def test_gp_models_a_study_of_which_hardly_a_trial_is_complete(space: Space) -> None:
     study = optuna.create_study(direction="maximize")
     for number in range(14):
-        tell(study, space, propose(study, space, "gp"), stopped=number > 1)
-    assert [SCORES in trial.system_attrs for trial in study.trials[:9]] == [False] * 7 + [True] * 2
+        tell(study, space, propose(study, space, "gp"), pruned=number > 1)
+    assert [SCORE_KERNEL in trial.system_attrs for trial in study.trials[:9]] == [False] * 7 + [True] * 2
 
 
-def test_auto_takes_what_fits_the_space_and_the_trial(space: Space, tmp_path: Path) -> None:
-    assert [choose(space, number) for number in (0, SHORT - 1, SHORT)] == ["gp", "gp", "cmaes"]
+def test_auto_takes_the_sampler_that_fits_the_space_and_the_trial(space: Space, tmp_path: Path) -> None:
+    chosen = [choose(space, number) for number in (0, GP_TRIALS - 1, GP_TRIALS)]
+    assert chosen == [make_gp, make_gp, make_cmaes]
     few = PLAIN.replace(
         "[space.lr]", '[space.backbone]\ntype = "choice"\nvalues = ["GCN", "GAT"]\n[space.lr]'
     )
     (tmp_path / "few.toml").write_text(few.partition("[space.dropout]")[0], encoding="utf-8")
-    later = {choose(read_space(tmp_path / "few.toml"), number) for number in range(SHORT, 200)}
-    assert later == {"tpe"}
+    later = {choose(read_space(tmp_path / "few.toml"), number) for number in range(GP_TRIALS, 200)}
+    assert later == {make_tpe}
 
 
 def test_qmc_fills_every_range_evenly(plain: Space) -> None:
@@ -225,8 +176,8 @@ def test_qmc_fills_every_range_evenly(plain: Space) -> None:
         tell(study, plain, propose(study, plain, "qmc"))
     rates = [(np.log10(trial.params["lr"]) + 5) / 4 for trial in study.trials]
     dropouts = [trial.params["dropout"] / 0.6 for trial in study.trials]
-    for places in (rates, dropouts):
-        assert set(np.histogram(places, bins=16, range=(0, 1))[0]) == {2}
+    for positions in (rates, dropouts):
+        assert set(np.histogram(positions, bins=16, range=(0, 1))[0]) == {2}
 
 
 def test_cmaes_needs_two_numbers(tmp_path: Path) -> None:

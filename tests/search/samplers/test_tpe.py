@@ -1,4 +1,4 @@
-"""Proposals parameter by parameter: Optuna's densities, values that exist, and what is learned from whom."""
+"""tpe: its densities are those of Optuna, its values are valid, and which trials count as good."""
 
 import numpy as np
 import optuna
@@ -13,8 +13,8 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstim
 from optuna.samplers._tpe.sampler import default_weights
 from optuna.trial import TrialState, create_trial
 
-from search.samplers.encoding import Range
-from search.samplers.tpe import ParzenSampler, _choice_weights, _Kernels
+from search.samplers.encoding import UnitRange
+from search.samplers.tpe import ParzenMixture, UnivariateTPESampler, _choice_probabilities
 
 RANGES = {
     "float": FloatDistribution(-1.0, 2.0),
@@ -44,11 +44,11 @@ def optunas(distribution: BaseDistribution, observed: np.ndarray) -> _ParzenEsti
 def test_densities_are_those_of_optuna(name: str, count: int) -> None:
     distribution = RANGES[name]
     observed, asked = drawn(distribution, count), drawn(distribution, 50)
-    numbers = Range(distribution)
-    places = numbers.place(asked)
-    ours = _Kernels(numbers.place(observed)).log_mass(places, numbers.width(places))
+    scale = UnitRange(distribution)
+    positions = scale.encode(asked)
+    ours = ParzenMixture(scale.encode(observed)).log_density(positions, scale.cells(positions))
     theirs = optunas(distribution, np.array(observed, dtype=float)).log_pdf({"x": np.array(asked)})
-    # Optuna's densities are those of the number, or of its logarithm; masses are the same.
+    # Optuna's densities are those of the number, or of its logarithm; probabilities of cells are the same.
     if name == "float":
         theirs = theirs + np.log(3.0)
     if name == "log":
@@ -57,32 +57,31 @@ def test_densities_are_those_of_optuna(name: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 40])
-def test_weights_of_choices_are_those_of_optuna(count: int) -> None:
+def test_probabilities_of_choices_are_those_of_optuna(count: int) -> None:
     distribution = CategoricalDistribution(["a", "b", "c"])
-    observed = [place % 2 for place in range(count)]
+    observed = [index % 2 for index in range(count)]
     theirs = optunas(distribution, np.array(observed, dtype=float)).log_pdf({"x": np.arange(3.0)})
-    np.testing.assert_allclose(_choice_weights(observed, 3), np.exp(theirs), rtol=1e-9)
+    np.testing.assert_allclose(_choice_probabilities(observed, 3), np.exp(theirs), rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", RANGES)
-def test_what_is_drawn_follows_its_density(name: str) -> None:
+def test_samples_follow_their_density(name: str) -> None:
     distribution = RANGES[name]
-    numbers = Range(distribution)
-    kernels = _Kernels(numbers.place(drawn(distribution, 5)))
-    places = numbers.settle(kernels.draw(np.random.default_rng(0), 20_000))
-    for value in (numbers.value(float(place)) for place in places[:200]):
+    scale = UnitRange(distribution)
+    mixture = ParzenMixture(scale.encode(drawn(distribution, 5)))
+    positions = scale.snap(mixture.sample(np.random.default_rng(0), 20_000))
+    for value in (scale.decode(float(position)) for position in positions[:200]):
         assert distribution._contains(value)
         assert isinstance(value, int) == isinstance(distribution, IntDistribution)
-    if (width := numbers.width(np.unique(places))) is not None:
-        counts = np.unique(places.round(9), return_counts=True)[1]
-        found = np.unique(places.round(9))
-        width = numbers.width(found)
-        np.testing.assert_allclose(counts / len(places), np.exp(kernels.log_mass(found, width)), atol=0.015)
+    if scale.cells(positions) is not None:
+        centres, counts = np.unique(positions.round(9), return_counts=True)
+        probabilities = np.exp(mixture.log_density(centres, scale.cells(centres)))
+        np.testing.assert_allclose(counts / len(positions), probabilities, atol=0.015)
     else:
         bins = np.linspace(0, 1, 21)
-        share = np.histogram(places, bins)[0] / len(places)
+        share = np.histogram(positions, bins)[0] / len(positions)
         middle = np.linspace(0, 1, 2001)[:-1] + 1 / 4000
-        density = np.exp(kernels.log_mass(middle, None)).reshape(20, 100).mean(axis=1) / 20
+        density = np.exp(mixture.log_density(middle, None)).reshape(20, 100).mean(axis=1) / 20
         np.testing.assert_allclose(share, density, atol=0.015)
 
 
@@ -92,7 +91,7 @@ def study_of(*trials: optuna.trial.FrozenTrial) -> optuna.Study:
     return study
 
 
-def test_it_goes_where_good_trials_are_and_running_ones_are_not() -> None:
+def test_it_proposes_values_of_good_trials_away_from_running_ones() -> None:
     space = {"x": FloatDistribution(0.0, 1.0), "kind": CategoricalDistribution(["good", "bad"])}
     trials = [
         create_trial(
@@ -112,9 +111,12 @@ def test_it_goes_where_good_trials_are_and_running_ones_are_not() -> None:
     def proposed(study: optuna.Study) -> tuple[float, float]:
         trial = study.ask()
         frozen = study.get_trials(deepcopy=False)[trial.number]
-        made = [ParzenSampler(seed, good=0.1).sample_relative(study, frozen, space) for seed in range(300)]
-        away = np.median([abs(one["x"] - 0.8) for one in made])
-        return float(away), float(np.mean([one["kind"] == "good" for one in made]))
+        proposals = [
+            UnivariateTPESampler(seed, good_share=0.1).sample_relative(study, frozen, space)
+            for seed in range(300)
+        ]
+        distance = np.median([abs(params["x"] - 0.8) for params in proposals])
+        return float(distance), float(np.mean([params["kind"] == "good" for params in proposals]))
 
     alone, beside = proposed(study_of(*trials)), proposed(study_of(*trials, *running))
     assert alone[0] < 0.06
@@ -128,6 +130,6 @@ def test_parameters_that_few_trials_have_are_proposed_too() -> None:
     study = study_of(*trials)
     number = study.ask().number
     trial = study.get_trials(deepcopy=False)[number]
-    found = ParzenSampler(0).sample_relative(study, trial, {"x": x, "rare": rare})
-    assert found["rare"] in (1, 2, 3)
-    assert ParzenSampler(0, startup=13).sample_relative(study, trial, {"x": x}) == {}
+    params = UnivariateTPESampler(0).sample_relative(study, trial, {"x": x, "rare": rare})
+    assert params["rare"] in (1, 2, 3)
+    assert UnivariateTPESampler(0, startup=13).sample_relative(study, trial, {"x": x}) == {}

@@ -17,7 +17,7 @@ from search.confirm import stage as final_stage
 from search.execution import ray_session
 from search.export.rerun import rerun
 from search.plan.new_study import prepare
-from search.plan.options import Wishes
+from search.plan.options import SearchOptions
 from search.plan.plan import Plan
 from search.record import lineage, record
 from search.resources.workers import Workers
@@ -62,13 +62,13 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     begin, end = text.index("[scheduler]"), text.index("[budget.cpu]")
     text = (text[:begin] + SCHEDULER + text[end:]).replace("[fixed]\n", FIXED)
     (home / "space.toml").write_text(text.replace("low = 1e-4", "low = 3e-3"), encoding="utf-8")
-    wishes = {"space": home / "space.toml", "tracking_uri": f"sqlite:///{home}/mlflow.db"}
+    options = {"space": home / "space.toml", "tracking_uri": f"sqlite:///{home}/mlflow.db"}
     with pytest.MonkeyPatch.context() as patch, ray_session.running(Workers(2, "cpu"), 10_000_000):
         patch.chdir(home)
-        patch.setattr(record, "winner", best_child)
+        patch.setattr(record, "best_of", best_child)
         patch.setattr(final_stage, "top", top_child)
         first = run(
-            plan_for(home, 2, sampler="random", seed=1, trials=10, **wishes), listeners=[Interrupter()]
+            plan_for(home, 2, sampler="random", seed=1, trials=10, **options), listeners=[Interrupter()]
         )
         assert first.interrupted == signal.SIGTERM
         before = record.read_record(first.plan.folder).trials
@@ -78,8 +78,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
         yield Lived(home, before, outcome, {trial.number: trial for trial in trials}, children)
 
 
-def plan_for(home: Path, workers: int, **wishes) -> Plan:
-    plan = prepare(Wishes(data_dir=home / "data", **wishes))
+def plan_for(home: Path, workers: int, **options) -> Plan:
+    plan = prepare(SearchOptions(data_dir=home / "data", **options))
     return dataclasses.replace(plan, workers=Workers(workers, "cpu"))
 
 
@@ -93,27 +93,29 @@ class Interrupter:
         if lineage.origin(trial):
             self.children.add(trial.number)
 
-    def epoch(self, number, metrics) -> None:
-        if number in self.children and metrics["epoch_seconds"]:
+    def epoch(self, number, report) -> None:
+        if number in self.children and report.metrics["epoch_seconds"]:
             self.children.clear()
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def finished(self, trial) -> None:
+    def finished(self, trial, snapshot) -> None:
         pass
 
 
-winner = record.winner
+best_of = record.best_of
 
 
-def best_child(study: optuna.Study) -> FrozenTrial | None:
+def best_child(ended: list[FrozenTrial]) -> FrozenTrial | None:
     """Which trial wins is a matter of luck; here it is one whose best epoch is its own."""
-    children = [trial for trial in record.finished(study) if lineage.origin(trial)]
-    improved = [one for one in children if one.user_attrs["best_epoch"] > lineage.origin(one).epoch]
-    return max(improved, key=record.score, default=winner(study))
+    children = [trial for trial in ended if lineage.origin(trial)]
+    improved = [child for child in children if child.user_attrs["best_epoch"] > lineage.origin(child).epoch]
+    return max(improved, key=record.score, default=best_of(ended))
 
 
 def top_child(study: optuna.Study, configs, count: int) -> list[race.Finalist]:
-    return [one for one in race.top(study, configs, 10**9) if one.trial == best_child(study).number]
+    finalists = race.top(study, configs, 10**9)
+    best = best_child(record.finished(study))
+    return [finalist for finalist in finalists if finalist.trial == best.number]
 
 
 def test_every_trial_ends_in_a_true_state(lived: Lived) -> None:

@@ -1,0 +1,163 @@
+"""``final.json`` as types: finalists, winner and baseline, their test scores, and when test was opened.
+
+Every part that a study has not reached is None. `read_final_record` and `write_final_record` are the only
+readers and writers of the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rigsl.errors import UserError
+from rigsl.files import write_text
+from search.confirm.summary import PairedTests, TestScores
+from search.run_folder import FINAL
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+@dataclass(frozen=True)
+class FinalistRecord:
+    """How one finalist did: its search score, and its validation scores with fresh seeds (fractions)."""
+
+    trial: int
+    config_hash: str
+    params: dict[str, Any]
+    search_score: float
+    complete: bool  #: whether its trial reached its last epoch in the search
+    scores: tuple[float | None, ...]  #: in the order of the seeds; None: that training failed
+    mean: float | None
+    std: float | None
+    standard_error: float | None
+    state: str  #: "winner", "finished", "stopped" by the race, or "failed"
+    reason: str  #: why it was stopped or failed
+
+
+@dataclass(frozen=True)
+class FinalistsRecord:
+    """The race of the finalists, the best first."""
+
+    seeds: tuple[int, ...]
+    epochs: int
+    candidates: tuple[FinalistRecord, ...]
+    optimism: float | None  #: selection bias: mean of search score less mean over fresh seeds
+
+
+@dataclass(frozen=True)
+class ConfigurationRecord:
+    """The configuration of the winner or of the baseline."""
+
+    trial: int | None  #: of the search; None: no trial had the baseline's configuration
+    config: dict[str, Any]
+    params: dict[str, Any]  #: the searched part of it
+    config_hash: str
+
+
+@dataclass(frozen=True)
+class TestRecord:
+    """Winner and baseline on the test split, and their difference (winner less baseline)."""
+
+    __test__ = False  # no test class, whatever pytest makes of its name
+
+    seeds: tuple[int, ...]
+    winner: TestScores
+    baseline: TestScores | None
+    difference: PairedTests | None
+    validation: dict[str, tuple[float, ...]] = field(default_factory=dict)  #: of the same trainings, by side
+
+    def side(self, name: str) -> TestScores | None:
+        """The scores of "winner" or "baseline"."""
+        return self.winner if name == "winner" else self.baseline
+
+
+@dataclass(frozen=True)
+class PaperScores:
+    """Weighted F1 of several trainings at their best test epochs: optimistic."""
+
+    values: tuple[float, ...]
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True)
+class PaperRecord:
+    """The field's protocol: trained on train + dev, the best test epoch reported."""
+
+    seeds: tuple[int, ...]
+    winner: PaperScores | None
+    baseline: PaperScores | None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One opening of the test split."""
+
+    at: str  #: date and time, ISO 8601
+    what: str  #: what was tested
+    protocol: str  #: "validation" or "paper"
+
+
+@dataclass(frozen=True)
+class FinalRecord:
+    """The content of ``final.json``."""
+
+    finalists: FinalistsRecord | None = None
+    winner: ConfigurationRecord | None = None
+    baseline: ConfigurationRecord | None = None
+    tested: dict[str, tuple[str, ...]] | None = None  #: side -> checkpoint folders that were tested
+    openings: tuple[Opening, ...] = ()
+    test: TestRecord | None = None
+    paper: PaperRecord | None = None
+
+    def opened(self, what: str, protocol: str) -> FinalRecord:
+        """This record with one more opening of the test split, now."""
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        return dataclasses.replace(self, openings=(*self.openings, Opening(now, what, protocol)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts and tuples; parts that a study has not reached are left out."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, content: Any) -> FinalRecord:
+        """The inverse of `to_json`, for files of earlier versions too.
+
+        Raises:
+            ValueError: a part is missing or has the wrong type.
+        """
+        return _adapter().validate_python(content)
+
+
+def read_final_record(folder: Path) -> FinalRecord:
+    """The record of the run folder `folder`; an empty one where there is no ``final.json``.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / FINAL
+    if not path.is_file():
+        return FinalRecord()
+    try:
+        return FinalRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: is damaged; restore it from a copy ({reason})") from None
+
+
+def write_final_record(folder: Path, record: FinalRecord) -> None:
+    """Replace ``final.json`` of the run folder `folder`, atomically."""
+    write_text(folder / FINAL, json.dumps(record.to_json(), indent=2) + "\n")
+
+
+@cache
+def _adapter() -> TypeAdapter[FinalRecord]:
+    from pydantic import TypeAdapter  # only where it is used: a search starts fast
+
+    return TypeAdapter(FinalRecord)

@@ -1,0 +1,46 @@
+"""Log expected improvement against its integral, and what compression does to scores."""
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from search.samplers.acquisition import compress_low_scores, log_expected_improvement
+
+
+def test_expected_improvement_is_its_integral() -> None:
+    for mean, deviation, best in ((0.3, 0.5, 0.2), (0.0, 1.0, 2.5), (-1.0, 0.3, 0.4)):
+        expected, _ = integrate.quad(
+            lambda y, m=mean, s=deviation, b=best: (y - b) * stats.norm.pdf(y, m, s),
+            best, best + 12 * deviation, epsabs=0, epsrel=1e-10,
+        )  # fmt: skip
+        value = log_expected_improvement(np.array([mean]), np.array([deviation]), best)
+        assert value[0] == pytest.approx(np.log(expected), rel=1e-7)
+
+
+def test_far_below_the_best_it_still_tells_which_mean_is_nearer() -> None:
+    means = -np.logspace(0, 4, 200)
+    values = log_expected_improvement(means, np.ones_like(means), 0.0)
+    assert np.isfinite(values).all()
+    assert (np.diff(values) < 0).all()
+    limit = stats.norm.logpdf(means[-1]) - 2 * np.log(-means[-1])
+    assert values[-1] == pytest.approx(limit, abs=1e-6)
+    at_join = log_expected_improvement(np.array([-1 - 1e-9, -1 + 1e-9]), np.ones(2), 0.0)
+    assert at_join[0] == pytest.approx(at_join[1], abs=1e-7)
+
+
+def test_low_scores_are_compressed_and_keep_their_order() -> None:
+    scores = np.array([0.1, 0.3, 0.5, 0.56, 0.57, 0.58, 0.6])
+    compressed, slopes = compress_low_scores(scores)
+    assert (np.diff(compressed) > 0).all()
+    assert compressed[3] == 0.0
+    assert compressed[0] > -4  # 15 times as far below the median as the better half is above it
+    step = 1e-7
+    for index in (0, 1, 4, 6):
+        moved = scores.copy()
+        moved[index] += step
+        if index < 3:  # above the median, a score changes the unit as well
+            slope = (compress_low_scores(moved)[0][index] - compressed[index]) / step
+            assert slope == pytest.approx(slopes[index], rel=1e-4)
+        else:
+            assert slopes[index] == pytest.approx(compressed[6] / 0.04, rel=1e-9)
+    assert np.isfinite(compress_low_scores(np.full(9, 0.5))[0]).all()
