@@ -1,4 +1,4 @@
-"""Addresses of MLflow: which are valid, and which file a SQLite one names."""
+"""Addresses of MLflow: which ones are valid, and the file of a SQLite address."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databrick
 
 
 def check_uri(uri: str) -> None:
-    """Whether `uri` can be an MLflow tracking server or database.
+    """Check that `uri` is the address of an MLflow tracking server or database.
 
     Raises:
-        UserError: it cannot.
+        UserError: it is not.
     """
     scheme = urlsplit(uri).scheme.split("+")[0]
     if scheme not in SCHEMES:
@@ -27,5 +27,5 @@ def check_uri(uri: str) -> None:
 
 
 def database(uri: str) -> Path:
-    """The file of a SQLite address; relative ones are relative to the working directory, as in MLflow."""
+    """The file of a SQLite address; a relative path starts at the working directory, as in MLflow."""
     return Path(uri.removeprefix(SQLITE)).resolve()

@@ -1,4 +1,4 @@
-"""What the user asks for, and the checks that need nothing else: names, folders, free space."""
+"""What the user asks for, and the checks that need nothing else: names, folders, free disk space."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Literal
 
 from rigsl.errors import UserError
 
-#: Free disk space (bytes) below which no study starts.
-LEAST_FREE = 500_000_000
+#: Free disk space (bytes) without which no study starts.
+MIN_FREE_BYTES = 500_000_000
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the user asks for; None: the default."""
+class SearchOptions:
+    """What the user asks for; None: the default.
+
+    The command-line option of each field has the same name with dashes (`minutes`: ``--time-budget``).
+    """
 
     dataset: str = "MELD"
     features: str = "auto"
@@ -54,7 +57,7 @@ def read_share(text: str) -> float | Literal["auto"]:
     """``0.25`` as a number, or ``auto``.
 
     Raises:
-        UserError: it is neither.
+        UserError: `text` is neither.
     """
     if text == "auto":
         return "auto"
@@ -66,36 +69,44 @@ def read_share(text: str) -> float | Literal["auto"]:
         ) from None
 
 
-def check_name(wishes: Wishes) -> str | None:
-    name = wishes.study
-    if name is None:
-        return None
+def check_name(name: str, runs_dir: Path) -> None:
+    """Check that a new study in the folder `runs_dir` can have this name.
+
+    Raises:
+        UserError: it cannot.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise UserError(f"--study {name}: is not a name of letters, digits, '.', '_' and '-'")
-    if (wishes.runs_dir / name).exists():
-        raise UserError(f"--study {name}: exists already; go on with --resume {name}, or take another name")
-    return name
+    if (runs_dir / name).exists():
+        raise UserError(
+            f"--study {name}: exists already; continue it with --resume {name}, or choose another name"
+        )
 
 
-def free_folder(wishes: Wishes, features: str) -> Path:
-    """A name that no study has: the second may be taken by a search that started together with this one."""
-    stem = f"{wishes.dataset.lower()}-{features}-{datetime.now():%Y%m%d-%H%M%S}"
+def free_folder(runs_dir: Path, dataset: str, features: str) -> Path:
+    """A folder that no study has yet, named after the time; searches can start within the same second."""
+    stem = f"{dataset.lower()}-{features}-{datetime.now():%Y%m%d-%H%M%S}"
     for number in range(1, sys.maxsize):
-        folder = wishes.runs_dir / (stem if number == 1 else f"{stem}-{number}")
+        folder = runs_dir / (stem if number == 1 else f"{stem}-{number}")
         if not folder.exists():
             return folder.resolve()
     raise AssertionError
 
 
-def check_free(runs_dir: Path) -> None:
-    """There is room, and the folder can be written; nothing is created here."""
-    there = runs_dir.resolve()
-    while not there.exists():
-        there = there.parent
-    if not there.is_dir():
-        raise UserError(f"--runs-dir {runs_dir}: {there} is not a folder")
-    free = shutil.disk_usage(there).free
-    if free < LEAST_FREE:
+def check_disk_space(runs_dir: Path) -> None:
+    """Check that `runs_dir` is or can become a folder with enough free space; nothing is created.
+
+    Raises:
+        UserError: it cannot, or the disk is full.
+    """
+    folder = runs_dir.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UserError(f"--runs-dir {runs_dir}: {folder} is not a folder")
+    free = shutil.disk_usage(folder).free
+    if free < MIN_FREE_BYTES:
         raise UserError(
-            f"--runs-dir {runs_dir}: only {free / 1e6:.0f} MB are free; a study needs some 500 MB"
+            f"--runs-dir {runs_dir}: only {free / 1e6:.0f} MB are free; a study needs about "
+            f"{MIN_FREE_BYTES / 1e6:.0f} MB"
         )

@@ -1,4 +1,4 @@
-"""A study, ready to run: everything in it was checked before anything is written."""
+"""The plan of a study: all its settings, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from search.space.space import Space
 
 @dataclass(frozen=True)
 class Plan:
-    """A study, ready to run."""
+    """A study that is ready to run."""
 
     name: str
-    folder: Path  #: runs/<study>, absolute
-    resumed: bool
+    folder: Path  #: runs/STUDY, absolute
+    resumed: bool  #: whether the study exists already
     space: Space
     corpus: Corpus  #: with test labels; the search itself gets it without them
-    features: str
+    features: str  #: "open" or "official"
     budget: Budget
     schedule: Schedule
     sampler: str
     seed: int
-    epochs: int
+    epochs: int  #: maximum epochs of a trial
     workers: Workers
     tracking_uri: str
     ray_address: str | None = None
     storage: str | None = None  #: address of the record's database; None: a journal in the folder
-    record: str = ""  #: the study's name in the storage, where it is not `name`
-    widened_from: str | None = None  #: its name there before its space was widened by this resume
+    record: str = ""  #: the study's name in the storage, if it differs from `name`
+    widened_from: str | None = None  #: its name there until this resume widens its space
     final: FinalOptions = field(default_factory=FinalOptions)
-    start_from: Path | None = None  #: folder of a study whose trials this one begins with
+    start_from: Path | None = None  #: folder of the study for a warm start
 
     @property
     def opens(self) -> str:
-        """The study's name in the storage when it is opened: before its space is widened."""
+        """The study's name in the storage when it is opened, before its space is widened."""
         return self.widened_from or self.record or self.name
 
     def options(self) -> dict[str, Any]:
-        """What ``study.toml`` keeps, so that a resume goes on in the same way."""
+        """The content of ``study.toml``: what a resume needs to continue with the same settings."""
         optional = {
             "storage": None if self.storage is None else without_password(self.storage),
             "start_from": None if self.start_from is None else str(self.start_from),

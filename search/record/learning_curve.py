@@ -1,6 +1,6 @@
-"""A trial's learning curve as it lies in its folder: one JSON line an epoch, written by the worker.
+"""A trial's learning curve: a file in its folder with one JSON line per epoch, written by the worker.
 
-The worker's file can be an epoch ahead of the record, where the driver ended before it heard of that epoch.
+The file can be an epoch ahead of the record: when the driver ended before the report of that epoch arrived.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 from rigsl.files import write_text
 from search.run_folder import CURVE
 
+#: What a search maximises: the best weighted F1 on validation so far.
 METRIC = "best_weighted_f1"
 Line = dict[str, Any]
 
 
 def read_curve(folder: Path) -> list[Line]:
-    """The epochs of the trial in `folder`; a last line that was cut off by a kill is left out."""
+    """The epochs of the trial in `folder`, without a last line that a kill cut off."""
     path = folder / CURVE
     lines: list[Line] = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
@@ -30,27 +31,11 @@ def read_curve(folder: Path) -> list[Line]:
 
 
 def write_curve(folder: Path, lines: Sequence[Line]) -> None:
-    """Replace the file, atomically."""
+    """Replace the file of `folder`, atomically."""
     write_text(folder / CURVE, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def append_epoch(folder: Path, line: Line) -> None:
-    """Add one epoch."""
+    """Add one epoch to the file of `folder`."""
     with (folder / CURVE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-
-
-def report(lines: Sequence[Line]) -> dict[str, Any]:
-    """What a trial reports after the last of `lines`: its score, its summary, the epoch's metrics."""
-    last = lines[-1]
-    best = lines[int(last["best_epoch"]) - 1]
-    return {
-        "epoch": last["epoch"],
-        METRIC: last["best_weighted_f1"],
-        "epochs": last["epoch"],
-        "seconds": sum(line["epoch_seconds"] for line in lines),
-        "best_epoch": int(last["best_epoch"]),
-        "accuracy": best["val_accuracy"],
-        "macro_f1": best["val_macro_f1"],
-        **{f"metrics/{name}": value for name, value in last.items() if name != "epoch"},
-    }

@@ -1,7 +1,7 @@
-"""Trials that begin from another trial's state: what the record says of them, and how they begin.
+"""Trials that start from another trial's state (population based training): their parents in the record.
 
-A child is an ordinary trial whose attributes name its parent and the epoch after which it took over. Until
-then its curve is the parent's, from then on its own; what it is worth belongs to the whole lineage.
+A child is an ordinary trial with attributes that name its parent and the epoch after which it took over. Up
+to that epoch its learning curve is its parent's, afterwards its own; its score is that of the whole lineage.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from rigsl.training.trainer import CONTINUABLE
 from search.record import record
 from search.run_folder import CONFIG, snapshot_name
 
-#: User attributes of a child; a parent of None: its state was gone, and the child begins at its first epoch.
+#: User attributes of a child. A parent of None: its state was lost, and the child starts at the first epoch.
 PARENT, PARENT_EPOCH = "parent", "parent_epoch"
-#: Whose place it takes.
+#: The trial that the child replaces.
 REPLACES = "replaces"
-#: Why its parent is not the one that it was made from.
+#: Why its parent is not the one that it was proposed for.
 ADOPTED = "adopted"
 
 
 class Origin(NamedTuple):
-    """Where a child begins: behind epoch `epoch` of trial `parent`."""
+    """Where a child starts: after epoch `epoch` of trial `parent`."""
 
     parent: int
     epoch: int
@@ -36,7 +36,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a lineage: trial `number` trained under `config` until the end of epoch `until`."""
+    """A part of a lineage: trial `number`, trained with `config` up to the end of epoch `until`."""
 
     number: int
     config: RIGSLConfig
@@ -44,24 +44,24 @@ class Stage:
 
 
 def origin(trial: FrozenTrial | optuna.Trial) -> Origin | None:
-    """Where `trial` begins; None: with fresh weights."""
+    """Where `trial` starts; None: with fresh weights."""
     attributes = trial.user_attrs
     parent = attributes.get(PARENT)
     return None if parent is None else Origin(int(parent), int(attributes[PARENT_EPOCH]))
 
 
 def own_scores(trials: Iterable[FrozenTrial], epoch: int) -> dict[int, float]:
-    """The scores after `epoch` of the trials that trained it themselves; number -> best score so far."""
-    found = {}
+    """Trial number -> best score up to `epoch`, for the trials that trained this epoch themselves."""
+    scores = {}
     for trial in trials:
         start = origin(trial)
         if epoch in trial.intermediate_values and (start is None or epoch > start.epoch):
-            found[trial.number] = trial.intermediate_values[epoch]
-    return found
+            scores[trial.number] = trial.intermediate_values[epoch]
+    return scores
 
 
 def replacement(trials: Iterable[FrozenTrial], number: int) -> FrozenTrial | None:
-    """The child that takes the place of trial `number`, if one does."""
+    """The child that replaces trial `number`, if there is one."""
     return next((trial for trial in trials if trial.user_attrs.get(REPLACES) == number), None)
 
 
@@ -73,59 +73,59 @@ def reason(study: optuna.Study, number: int, epoch: int) -> str:
     return f"stopped after epoch {epoch}; trial {child.number} takes its place"
 
 
-def snapshot(trials: Path, where: Origin) -> Path:
-    """The file from which a child can begin at `where`; `trials`: the folder of the trials' folders."""
-    return trials / f"{where.parent:04d}" / snapshot_name(where.epoch)
+def snapshot_file(trials: Path, start: Origin) -> Path:
+    """The parent's state from which a child starts at `start`; `trials`: folder of the trials' folders."""
+    return trials / f"{start.parent:04d}" / snapshot_name(start.epoch)
 
 
-def same_structure(one: RIGSLConfig, other: RIGSLConfig) -> bool:
-    """Whether a training can go on from the one configuration with the other."""
-    left, right = one.to_dict(), other.to_dict()
-    return all(left[name] == right[name] for name in left if name not in CONTINUABLE)
+def same_structure(config: RIGSLConfig, other: RIGSLConfig) -> bool:
+    """Whether a training that began with one configuration can continue with the other."""
+    values, other_values = config.to_dict(), other.to_dict()
+    return all(values[name] == other_values[name] for name in values if name not in CONTINUABLE)
 
 
-def settle(
+def resolve_origin(
     study: optuna.Study, trial: optuna.Trial, config: RIGSLConfig, trials: Path | None
 ) -> Origin | None:
-    """Where a trial that is handed out for the first time begins.
+    """Where a trial starts that is about to run for the first time; None: with fresh weights.
 
-    Where its parent's state is gone, the best other trial whose state at that epoch fits `config` takes the
-    parent's place; where there is none, the trial begins with fresh weights. The record says so.
+    If its parent's state is lost, it starts from the best other trial whose state at that epoch fits
+    `config`; without any, it starts with fresh weights. The record says so.
     """
     wanted = origin(trial)
-    if wanted is None or trials is None or snapshot(trials, wanted).is_file():
+    if wanted is None or trials is None or snapshot_file(trials, wanted).is_file():
         return wanted
     lost = f"the state of trial {wanted.parent} after epoch {wanted.epoch} is gone; "
     scores = own_scores(record.begun(study), wanted.epoch)
     for number in sorted(scores, key=lambda other: (-scores[other], other)):
         other = Origin(number, wanted.epoch)
-        if snapshot(trials, other).is_file() and same_structure(config, trained(trials, number)):
+        if snapshot_file(trials, other).is_file() and same_structure(config, trained_config(trials, number)):
             trial.set_user_attr(PARENT, number)
             trial.set_user_attr(ADOPTED, lost + f"that of trial {number} takes its place")
             return other
     trial.set_user_attr(PARENT, None)
-    trial.set_user_attr(ADOPTED, lost + "it begins with fresh weights")
+    trial.set_user_attr(ADOPTED, lost + "it starts with fresh weights")
     return None
 
 
-def trained(trials: Path, number: int) -> RIGSLConfig:
-    """The configuration of trial `number`, as its worker wrote it down."""
+def trained_config(trials: Path, number: int) -> RIGSLConfig:
+    """The configuration of trial `number`, as written by its worker."""
     return from_toml(trials / f"{number:04d}" / CONFIG)
 
 
 def stages(study: optuna.Study, trials: Path, trial: FrozenTrial) -> list[Stage]:
-    """How the best epoch of `trial` came about, in order; one stage where it has no parent.
+    """The stages of training that led to the best epoch of `trial`, in order; one if it has no parent.
 
-    A child that never became better than its parent had been owes its score to the parent: the stages end
-    with the one that holds the best epoch.
+    A child that never improved on its parent owes its score to the parent: the stages end with the one in
+    which the best epoch lies.
     """
     best, until = int(trial.user_attrs["best_epoch"]), int(trial.user_attrs["epochs"])
-    found: list[Stage] = []
-    everyone = study.get_trials(deepcopy=False)
+    ancestry: list[Stage] = []
+    all_trials = study.get_trials(deepcopy=False)
     while True:
         start = origin(trial)
-        if found or start is None or best > start.epoch:
-            found.insert(0, Stage(trial.number, trained(trials, trial.number), until))
+        if ancestry or start is None or best > start.epoch:
+            ancestry.insert(0, Stage(trial.number, trained_config(trials, trial.number), until))
         if start is None:
-            return found
-        trial, until = everyone[start.parent], start.epoch
+            return ancestry
+        trial, until = all_trials[start.parent], start.epoch

@@ -1,4 +1,4 @@
-"""One process a study: a lock that ends with the process that took it, however it ends."""
+"""At most one process per study: a file lock, released when its process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import TextIO
 
 from rigsl.errors import UserError
 
-#: A record lock belongs to a process: its threads exclude each other by these, one for every lock file.
+#: A POSIX lock belongs to a whole process; these exclude its threads from each other, one per lock file.
 _THREADS: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
 @contextlib.contextmanager
-def held(path: Path, refusal: str | None = None) -> Iterator[None]:
-    """Hold the lock file `path` for the block: wait for it, or be refused at once, saying `refusal`.
+def hold(path: Path, refusal: str | None = None) -> Iterator[None]:
+    """Hold the lock file `path` in a ``with`` block; wait for it, or with a `refusal` fail at once.
 
-    A POSIX record lock, as `fork` does not hand it on: children of a killed process hold nothing, even
-    those that were never to reach their `exec`. (`flock` is theirs, too, until the last of them is gone.)
+    A POSIX record lock, because children do not inherit it through `fork`: after a kill, children that are
+    still alive do not keep the study locked. (An `flock` stays until the last of them has ended.)
 
     Raises:
-        UserError: another process or thread holds the lock, and `refusal` is given.
+        UserError: another process or thread holds the lock, and `refusal` is given; that is its sentence.
     """
-    threads = _THREADS[path.resolve()]
-    if not threads.acquire(blocking=refusal is None):
+    thread_lock = _THREADS[path.resolve()]
+    if not thread_lock.acquire(blocking=refusal is None):
         raise UserError(f"{refusal} (process {os.getpid()})")
     try:
         with path.open("a+", encoding="utf-8") as file:
@@ -39,21 +39,21 @@ def held(path: Path, refusal: str | None = None) -> Iterator[None]:
             file.flush()
             yield
     finally:
-        threads.release()
+        thread_lock.release()
 
 
 def _take(file: TextIO, refusal: str | None) -> None:
-    """Lock the whole of `file`: wait, or be refused."""
+    """Lock all of `file`: wait, or raise where there is a `refusal`."""
     try:
         fcntl.lockf(file, fcntl.LOCK_EX if refusal is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # either says that it is taken (POSIX)
+    except (BlockingIOError, PermissionError):  # POSIX: either means that it is taken
         file.seek(0)
         raise UserError(f"{refusal} (process {file.read().strip() or 'unknown'})") from None
 
 
 def holder(path: Path) -> str | None:
-    """The number of the process that holds the lock file `path`; None: nobody does."""
-    if _THREADS[path.resolve()].locked():  # this one: to close the file anywhere would drop the lock
+    """The id of the process that holds the lock file `path`; None: no process does."""
+    if _THREADS[path.resolve()].locked():  # this process; closing the file anywhere in it drops the lock
         return str(os.getpid())
     if not path.is_file():
         return None

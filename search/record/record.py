@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -32,8 +32,6 @@ SECONDS, GPU_SECONDS = "seconds", "gpu_seconds"
 HASH, REASON = "config_hash", "reason"
 ESTIMATE = "estimated_epoch_seconds"  #: estimated cost of its training, relative to other trials
 NOT_RUN = "not_run"  #: why a proposal was never handed to a worker
-#: User attributes that summarise a training.
-SUMMARY = ("epochs", "seconds", "best_epoch", "accuracy", "macro_f1")
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -110,8 +108,7 @@ def begun(study: optuna.Study) -> list[FrozenTrial]:
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that have ended, in the order of their end."""
-    ended = [trial for trial in begun(study) if trial.state.is_finished()]
-    return sorted(ended, key=lambda trial: (trial.datetime_complete or datetime.max, trial.number))
+    return in_order_of_end(begun(study))
 
 
 def running(study: optuna.Study) -> list[FrozenTrial]:
@@ -134,6 +131,22 @@ def scored(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def winner(study: optuna.Study) -> FrozenTrial | None:
+    """The trial with the best score; see `best_of`."""
+    return best_of(finished(study))
+
+
+def counts(study: optuna.Study) -> dict[str, int]:
+    """Trials by state: complete, pruned, failed, running."""
+    return count_states(begun(study))
+
+
+def in_order_of_end(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Those of `trials` that have ended, in the order of their end."""
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    return sorted(ended, key=lambda trial: (trial.datetime_complete or datetime.max, trial.number))
+
+
+def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """The trial with the best score; of equal ones a complete trial, then the earliest.
 
     It can be a pruned one: the end of the study may have cut off the best trial, and the score that it had
@@ -143,10 +156,10 @@ def winner(study: optuna.Study) -> FrozenTrial | None:
     def rank(trial: FrozenTrial) -> tuple[float, bool, int]:
         return score(trial) or 0.0, trial.state == TrialState.COMPLETE, -trial.number
 
-    return max(scored(study), key=rank, default=None)
+    return max((trial for trial in trials if score(trial) is not None), key=rank, default=None)
 
 
-def counts(study: optuna.Study) -> dict[str, int]:
+def count_states(trials: Iterable[FrozenTrial]) -> dict[str, int]:
     """Trials by state: complete, pruned, failed, running."""
-    by_state = Counter(STATES[trial.state] for trial in begun(study))
+    by_state = Counter(STATES[trial.state] for trial in trials)
     return {state: by_state[state] for state in STATES.values()}

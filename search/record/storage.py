@@ -156,8 +156,8 @@ def _wait(storage: RetryingStorage, since: float | None, error: Exception) -> fl
     if now - since > TIMEOUT:
         where, reason = without_password(str(storage.url)), first_line(error.__cause__ or error, length=200)
         raise DatabaseUnavailable(
-            f"the record's database {where} did not answer for {TIMEOUT / 60:.0f} minutes ({reason}); when it "
-            "is back, continue with --resume"
+            f"the record's database {where} did not answer for {TIMEOUT / 60:.0f} minutes ({reason}); "
+            "continue with --resume when it is back"
         )
     time.sleep(RETRY_EVERY)
     return since

@@ -1,12 +1,13 @@
-"""A Ray cluster that somebody else runs: join it, read what it has, check that its nodes can run a trial.
+"""An existing Ray cluster: join it, read its resources, check that its nodes can run a trial.
 
-Ray itself waits for minutes at an address where nothing answers, so every step is checked first. This
-project's packages travel with the job: the nodes need the dependencies, not the checkout.
+Ray waits for minutes at an address where nothing answers, so every step is checked first. The project's
+packages are shipped with the job: the nodes need its dependencies, but no checkout.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import re
 import socket
@@ -22,35 +23,37 @@ from rigsl.errors import UserError
 from search.resources.workers import PACKED, Node, gpu_memory, packed_trials
 from search.run_folder import ROOT
 
-#: Beginning of the folders of Ray instances that a search starts for itself alone.
+#: What a worker imports; by name, as the execution package comes after this one.
+WORKER = "search.execution.trainable"
+#: Name prefix of the folders of private Ray instances, which a search starts for itself.
 PRIVATE = "rigsl-"
-#: Seconds for an address to answer, and for a node to look at a folder (it imports torch first).
-ANSWER, LOOK = 5.0, 120.0
-#: Seconds until a file that one machine wrote must be visible on the others.
-VISIBLE = 10.0
+#: Timeouts in seconds: for an address to answer, and for a task on a node (which imports torch first).
+CONNECT_TIMEOUT, TASK_TIMEOUT = 5.0, 120.0
+#: Seconds after which a file written on one node must be visible on the others.
+SYNC_TIMEOUT = 10.0
 
 
 def join(address: str) -> None:
     """Connect this process to the cluster at `address`: ``auto``, or HOST:PORT of its head.
 
     Raises:
-        UserError: nothing answers there, it is no Ray cluster, this machine is not part of it, or it runs
-            another version of Ray or Python.
+        UserError: nothing answers there, it is not a Ray cluster, this machine is not one of its nodes, or it
+            runs another version of Ray or Python.
     """
     import ray
 
-    where = _find(address)
+    head = _find_head(address)
     if not any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"])):
         raise UserError(
-            f"--ray-address {address}: this machine is no node of that cluster; start the search on one, or "
-            f"let this machine join first: ray start --address={where}"
+            f"--ray-address {address}: this machine is not a node of that cluster; start the search on a "
+            f"node, or add this machine with: ray start --address={head}"
         )
     packages = {"py_modules": [str(ROOT / name) for name in ("rigsl", "search")], "excludes": ["__pycache__"]}
     try:
-        ray.init(address=where, runtime_env=packages, log_to_driver=False, logging_level=logging.CRITICAL)
+        ray.init(address=head, runtime_env=packages, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
         ray.shutdown()
-        raise UserError(f"--ray-address {address}: {_in_words(error)}") from None
+        raise UserError(f"--ray-address {address}: {_summary(error)}") from None
     if any(f"/{PRIVATE}" in entry["ObjectStoreSocketName"] for entry in ray.nodes()):
         ray.shutdown()
         raise UserError(
@@ -61,27 +64,27 @@ def join(address: str) -> None:
 
 @contextlib.contextmanager
 def joined(address: str) -> Iterator[None]:
-    """`join` for a block; an instance that the calling program uses already is taken and left as it is.
+    """`join` for a ``with`` block; where this process has joined Ray already, that connection is used.
 
     Raises:
         UserError: as `join`.
     """
     import ray
 
-    mine = not ray.is_initialized()
-    if mine:
+    joins = not ray.is_initialized()
+    if joins:
         join(address)
     try:
         yield
     finally:
-        if mine:
+        if joins:
             ray.shutdown()
 
 
 def read_nodes(address: str, runs_dir: Path) -> tuple[Node, ...]:
-    """What the machines of the cluster at `address` have; nothing stays connected.
+    """The nodes of the cluster at `address`; the connection is closed again.
 
-    Every node that can carry a trial must see `runs_dir`, write there, and import what a trial imports.
+    Every node with cores must see `runs_dir`, write there, and import what a trial imports.
 
     Raises:
         UserError: as `join`, or a node cannot run a trial; names the node.
@@ -90,43 +93,43 @@ def read_nodes(address: str, runs_dir: Path) -> tuple[Node, ...]:
         entries = _alive()
         _check_folder(runs_dir, [entry for entry in entries if entry["Resources"].get("CPU")])
         with_gpu = [entry for entry in entries if entry["Resources"].get("GPU")]
-        gpus = _ask(with_gpu, _gpus)
+        gpus = _run_on_nodes(with_gpu, _gpus_of_this_node)
         return tuple(_node(entry, *gpus.get(entry["NodeID"], (0, PACKED))) for entry in entries)
 
 
 def _check_folder(runs_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    there = runs_dir.absolute()
-    while not there.is_dir():  # made by the first study; what it will lie in must be shared, then
-        there = there.parent
-    probe = there / f".probe-{uuid.uuid4().hex}"
+    folder = runs_dir.absolute()
+    while not folder.is_dir():  # the first study creates it, in a folder that must be shared
+        folder = folder.parent
+    probe = folder / f".probe-{uuid.uuid4().hex}"
     try:
         probe.touch()
-        answers = _ask(entries, _look, str(probe))
+        problems = _run_on_nodes(entries, _check_probe, str(probe))
     except OSError as error:
-        raise UserError(f"--runs-dir {runs_dir}: {there} cannot be written ({error.strerror})") from None
+        raise UserError(f"--runs-dir {runs_dir}: {folder} cannot be written ({error.strerror})") from None
     finally:
         probe.unlink(missing_ok=True)
     for entry in entries:
-        if trouble := answers[entry["NodeID"]]:
+        if problem := problems[entry["NodeID"]]:
             raise UserError(
-                f"--runs-dir {runs_dir}: node {_name(entry)} {trouble}; take a folder that all nodes share"
+                f"--runs-dir {runs_dir}: node {_name(entry)} {problem}; use a folder that all nodes share"
             )
 
 
-def carries(cpus: int, gpus: float) -> bool:
-    """Whether a node of the joined cluster carries a trial of this size."""
-    return any(_node(entry, 0, PACKED).places(cpus, gpus) for entry in _alive())
+def can_run_trial(cpus: int, gpus: float) -> bool:
+    """Whether some node of the joined cluster can run a trial with `cpus` cores and `gpus` GPUs."""
+    return any(_node(entry, 0, PACKED).trial_slots(cpus, gpus) for entry in _alive())
 
 
-def _find(address: str) -> str:
-    """HOST:PORT of the head, where something that speaks Ray's protocol answers."""
+def _find_head(address: str) -> str:
+    """HOST:PORT of the cluster's head, after a check that a gRPC server (Ray's protocol) answers there."""
     from ray._private.services import canonicalize_bootstrap_address
 
     if "://" in address:
         raise UserError(f"--ray-address {address}: is not auto or HOST:PORT")
     try:
-        where = str(canonicalize_bootstrap_address(address))
-        host, port = where.rsplit(":", 1)
+        head = str(canonicalize_bootstrap_address(address))
+        host, port = head.rsplit(":", 1)
         target = host.strip("[]"), int(port)
     except ConnectionError:
         raise UserError(
@@ -136,20 +139,22 @@ def _find(address: str) -> str:
     except ValueError:
         raise UserError(f"--ray-address {address}: is not auto or HOST:PORT") from None
     try:
-        with socket.create_connection(target, timeout=ANSWER) as connection:
-            # A gRPC server answers HTTP/2's preface and empty settings with settings of its own (type 4).
+        with socket.create_connection(target, timeout=CONNECT_TIMEOUT) as connection:
+            # A gRPC server answers the HTTP/2 preface and empty settings with its own settings (type 4).
             connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-            speaks = connection.recv(4)[3:] == b"\x04"
+            speaks_grpc = connection.recv(4)[3:] == b"\x04"
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"--ray-address {address}: no Ray cluster answers at {where} ({reason})") from None
-    if not speaks:
-        raise UserError(f"--ray-address {address}: what answers at {where} is no Ray cluster")
-    return where
+        raise UserError(f"--ray-address {address}: no Ray cluster answers at {head} ({reason})") from None
+    if not speaks_grpc:
+        raise UserError(f"--ray-address {address}: the server at {head} is not a Ray cluster")
+    return head
 
 
-def _ask(entries: Sequence[Mapping[str, Any]], task: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-    """NodeID -> answer of `task`, run on each of these nodes at the same time.
+def _run_on_nodes(
+    entries: Sequence[Mapping[str, Any]], task: Callable[..., Any], *args: Any
+) -> dict[str, Any]:
+    """NodeID -> result of `task`, run on all of these nodes at the same time.
 
     Raises:
         UserError: a node does not answer, or cannot import what the task needs.
@@ -158,27 +163,28 @@ def _ask(entries: Sequence[Mapping[str, Any]], task: Callable[..., Any], *argume
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     remote = ray.remote(num_cpus=0)(task)
-    asked = {
+    pending = {
         entry["NodeID"]: remote.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(entry["NodeID"], soft=False)
-        ).remote(*arguments)
+        ).remote(*args)
         for entry in entries
     }
-    end, answers = time.monotonic() + LOOK, {}
+    end, results = time.monotonic() + TASK_TIMEOUT, {}
     for entry in entries:
         try:
-            answers[entry["NodeID"]] = ray.get(asked[entry["NodeID"]], timeout=max(0, end - time.monotonic()))
+            timeout = max(0, end - time.monotonic())
+            results[entry["NodeID"]] = ray.get(pending[entry["NodeID"]], timeout=timeout)
         except ray.exceptions.GetTimeoutError:
             raise UserError(f"--ray-address: node {_name(entry)} does not answer") from None
         except ray.exceptions.RayError as error:
-            cause = _in_words(getattr(error, "cause", None) or error)
+            cause = _summary(getattr(error, "cause", None) or error)
             raise UserError(f"--ray-address: node {_name(entry)} cannot run a trial: {cause}") from None
-    return answers
+    return results
 
 
-def _look(probe: str) -> str:
-    """On a node: what is wrong with the folder of the file `probe`; empty: nothing."""
-    path, end = Path(probe), time.monotonic() + VISIBLE
+def _check_probe(probe: str) -> str:
+    """Runs on a node: the problem with the folder of the file `probe`; empty if there is none."""
+    path, end = Path(probe), time.monotonic() + SYNC_TIMEOUT
     while not path.is_file():
         if time.monotonic() > end:
             return f"does not see {path.parent}"
@@ -189,13 +195,13 @@ def _look(probe: str) -> str:
         other.unlink()
     except OSError as error:
         return f"cannot write to {path.parent} ({error.strerror})"
-    import search.execution.trainable  # noqa: F401  # a node that lacks a package says so before the search starts
+    importlib.import_module(WORKER)  # a node that lacks a package says so before the search starts
 
     return ""
 
 
-def _gpus() -> tuple[int, int]:
-    """On a node: bytes of its smallest GPU, and the most trials on one of them."""
+def _gpus_of_this_node() -> tuple[int, int]:
+    """Runs on a node: bytes of its smallest GPU, and the maximum of concurrent trials on one GPU."""
     return gpu_memory(), packed_trials()
 
 
@@ -206,12 +212,12 @@ def _alive() -> list[dict[str, Any]]:
 
 
 def _node(entry: Mapping[str, Any], memory: int, packed: int) -> Node:
-    there = entry["Resources"]
+    resources = entry["Resources"]
     return Node(
         name=_name(entry),
-        cores=int(there.get("CPU", 0)),
-        gpus=int(there.get("GPU", 0)),
-        memory=int(there.get("memory", 0)),
+        cores=int(resources.get("CPU", 0)),
+        gpus=int(resources.get("GPU", 0)),
+        memory=int(resources.get("memory", 0)),
         gpu_memory=memory,
         packed=packed,
     )
@@ -221,9 +227,9 @@ def _name(entry: Mapping[str, Any]) -> str:
     return f"{entry['NodeManagerHostname']} ({entry['NodeManagerAddress']})"
 
 
-def _in_words(error: BaseException) -> str:
-    """An error of Ray's as the end of a sentence: its last line with an error's name, or all its words."""
+def _summary(error: BaseException) -> str:
+    """An error of Ray in one line: the last line of a traceback, or the whole message without line breaks."""
     lines = [line.strip() for line in str(error).splitlines()]
-    named = [line for line in lines if re.match(r"\w*Error: ", line)]
-    words = named[-1] if named else " ".join(" ".join(lines).split()) or type(error).__name__
-    return words[:300]
+    exceptions = [line for line in lines if re.match(r"\w*Error: ", line)]
+    text = exceptions[-1] if exceptions else " ".join(" ".join(lines).split()) or type(error).__name__
+    return text[:300]

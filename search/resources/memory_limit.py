@@ -1,4 +1,4 @@
-"""Whether a configuration fits into a worker's memory, and how long it takes: told before anything runs."""
+"""Memory limit and relative cost of a configuration, estimated before it runs."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from search.space.parameter import Parameter
 from search.space.space import Space
 
 
-def excess(corpus: Corpus, device: str, room: int) -> Callable[[RIGSLConfig], float]:
-    """How much a configuration exceeds `room` bytes: 0.5 is half as much again; 0 and below: it fits.
+def excess(corpus: Corpus, device: str, limit: int) -> Callable[[RIGSLConfig], float]:
+    """By which fraction a configuration's estimated memory exceeds `limit` bytes: 0.5 is 50 % above it.
 
     Args:
-        corpus: what is trained on; asked for its shapes alone.
-        room: what a trial may take on its device; 0: not known, everything fits.
+        corpus: the training data; only its shapes are used.
+        device: "cpu" or "cuda".
+        limit: memory limit of a trial on its device; 0: unknown, every configuration fits (0.0).
     """
     shapes = Shapes.of(corpus)
 
-    def of(config: RIGSLConfig) -> float:
-        return estimate_peak_bytes(config, shapes, device=device) / room - 1 if room else 0.0
+    def excess_of(config: RIGSLConfig) -> float:
+        return estimate_peak_bytes(config, shapes, device=device) / limit - 1 if limit else 0.0
 
-    return of
+    return excess_of
 
 
 def epoch_seconds(corpus: Corpus, device: str) -> Callable[[RIGSLConfig], float]:
-    """The seconds of a configuration's epoch, by comparison; measured ones differ from run to run."""
+    """Estimated seconds of a configuration's epoch, relative to others; measured times vary between runs."""
     shapes = Shapes.of(corpus)
     return lambda config: estimate_epoch_seconds(config, shapes, device=device)
 
 
 def largest(space: Space, corpus: Corpus, device: str) -> int:
-    """Bytes that the most demanding configuration of `space` needs, found by making one parameter after the
-    other as demanding as it can be."""
+    """Bytes that the largest configuration of `space` needs: coordinate ascent over its parameters."""
     shapes = Shapes.of(corpus)
 
-    def need(params: Mapping[str, Any]) -> int:
+    def peak_bytes(params: Mapping[str, Any]) -> int:
         try:
             return estimate_peak_bytes(space.config(params, 0), shapes, device=device)
-        except UserError:  # single values are checked with the space; some do not go together
+        except UserError:  # each value alone is valid, but some combinations are not
             return -1
 
-    def choose(name: str, parameter: Parameter, params: Mapping[str, Any]) -> Any:
-        ends = parameter.values if parameter.kind == "choice" else (parameter.low, parameter.high)
-        return max(ends, key=lambda value: need({**params, name: value}))
+    def best_value(name: str, parameter: Parameter, params: Mapping[str, Any]) -> Any:
+        values = parameter.values if parameter.kind == "choice" else (parameter.low, parameter.high)
+        return max(values, key=lambda value: peak_bytes({**params, name: value}))
 
     params: dict[str, Any] = {}
-    for _ in range(2):  # a choice made early is looked at again beside the later ones
+    for _ in range(2):  # the second pass revises early values, given the later ones
         before, params = params, {}
         for name, parameter in space.parameters.items():
             if parameter.active(params):
-                rest = {key: value for key, value in before.items() if key not in params}
-                params[name] = choose(name, parameter, {**rest, **params})
-    return need(params)
+                later = {key: value for key, value in before.items() if key not in params}
+                params[name] = best_value(name, parameter, {**later, **params})
+    return peak_bytes(params)

@@ -1,4 +1,4 @@
-"""What a study runs on: cores, GPUs and memory, and how many trials at a time they carry."""
+"""The workers of a study: how many trials run concurrently on the nodes' cores, GPUs and memory."""
 
 from __future__ import annotations
 
@@ -13,60 +13,65 @@ from typing import Literal
 import psutil
 
 from rigsl.errors import UserError
+from rigsl.wording import counted
 
 #: Bytes of GPU memory that a process takes for CUDA itself, and of RAM for Python and its packages.
 CONTEXT, PROCESS = 600_000_000, 400_000_000
-#: Packed as if a trial took so much more than estimated: estimates are good to a quarter.
+#: GPU memory is planned for this multiple of a trial's estimate; estimates are accurate to a quarter.
 MARGIN = 1.25
-#: Most trials that are packed on one GPU, unless ``python -m benchmarks.speed.packing --write`` measured how
-#: many have the highest throughput on a GPU of its name: name -> {trials = N}.
+#: Maximum of concurrent trials on one GPU, unless ``python -m benchmarks.speed.packing --write`` measured
+#: the number with the highest throughput on a GPU of this model: name -> {trials = N}.
 PACKED = 8
 MEASURED = Path(__file__).with_name("packing.toml")
+#: The nodes of a cluster, in messages.
+CLUSTER = "the cluster"
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine that carries trials; memory in bytes, 0 where it is not known."""
+    """A machine on which trials run; memory in bytes, 0 if unknown."""
 
     name: str
     cores: int
     gpus: int = 0
     memory: int = 0  #: RAM that is free for trials
     gpu_memory: int = 0  #: of its smallest GPU
-    packed: int = PACKED  #: most trials on one of its GPUs
+    packed: int = PACKED  #: maximum of concurrent trials on one of its GPUs
 
-    def places(self, cpus: int, gpus: float) -> int:
-        """Trials at a time that each take `cpus` cores and `gpus` GPUs (0: none, a share, or whole ones)."""
+    def trial_slots(self, cpus: int, gpus: float) -> int:
+        """How many trials fit at the same time, each with `cpus` cores and `gpus` GPUs (0, a fraction, or
+        a whole number)."""
         by_cores = self.cores // cpus
         if not gpus:
             return by_cores
-        on_gpus = self.gpus // int(gpus) if gpus >= 1 else self.gpus * int(1 / gpus + 1e-9)
-        return min(on_gpus, by_cores)
+        by_gpus = self.gpus // int(gpus) if gpus >= 1 else self.gpus * int(1 / gpus + 1e-9)
+        return min(by_gpus, by_cores)
 
 
 @dataclass(frozen=True)
 class Workers:
     """The workers of a study."""
 
-    count: int  #: trials at a time
+    count: int  #: number of concurrent trials
     device: str  #: "cpu" or "cuda"
     cpus: int = 1  #: cores and threads of a trial
-    gpus: float = 0.0  #: share of a GPU that a trial gets
-    gpu_total: int = 0  #: GPUs that take part
-    nodes: int = 1  #: machines that carry trials
-    memory: int = 0  #: bytes that a trial may take on its device; 0: not known
+    gpus: float = 0.0  #: GPUs of a trial: a fraction of one, or a whole number
+    gpu_total: int = 0  #: GPUs of all nodes that run trials
+    nodes: int = 1  #: nodes that run trials
+    memory: int = 0  #: memory limit of a trial on its device, in bytes; 0: unknown
 
     def describe(self) -> str:
         """``2 on CPU, 1 thread each``."""
-        threads = f"{self.cpus} thread{'s' if self.cpus > 1 else ''} each"
+        threads = f"{counted(self.cpus, 'thread')} each"
         where = f" of {self.nodes} nodes" if self.nodes > 1 else ""
         if self.device == "cuda":
-            return f"{self.count} on {self.gpu_total} GPU{where} ({self.gpus:g} of one each), {threads}"
+            gpus = counted(self.gpu_total, "GPU")
+            return f"{self.count} on {gpus}{where} ({self.gpus:g} of one each), {threads}"
         return f"{self.count} on CPU{where}, {threads}"
 
 
 def cores() -> int:
-    """Cores that this process may use: its affinity and its container's limit."""
+    """Cores that this process may use, by its CPU affinity and its container's limit."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
@@ -77,7 +82,7 @@ def cores() -> int:
 
 
 def free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes of RAM that this process and its children may still take: of the machine and of its container."""
+    """Bytes of RAM left for this process and its children, by the machine and by its container's limit."""
     free = int(psutil.virtual_memory().available)
     try:
         limit, used = (
@@ -91,44 +96,44 @@ def free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def gpu_count() -> int:
-    """GPUs that torch can use."""
+    """Number of GPUs that torch can use."""
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def gpu_memory() -> int:
-    """Bytes of the smallest GPU that torch can use; 0: there is none."""
+    """Bytes of memory of the smallest GPU that torch can use; 0 without a GPU."""
     import torch
 
     sizes = [torch.cuda.get_device_properties(index).total_memory for index in range(gpu_count())]
     return min(sizes, default=0)
 
 
-def here() -> Node:
-    """This machine."""
+def this_node() -> Node:
+    """The machine on which this process runs."""
     return Node("this machine", cores(), gpu_count(), free_memory(), gpu_memory(), packed_trials())
 
 
 def packed_trials(measured: Path = MEASURED) -> int:
-    """Most trials that are worth packing on one of this machine's GPUs: as measured, or PACKED."""
+    """Maximum of concurrent trials on one GPU of this machine: as measured, or PACKED."""
     import torch
 
-    known = tomllib.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
+    by_model = tomllib.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
     names = [torch.cuda.get_device_name(index) for index in range(gpu_count())]
-    return min((int(known.get(name, {}).get("trials", PACKED)) for name in names), default=PACKED)
+    return min((int(by_model.get(name, {}).get("trials", PACKED)) for name in names), default=PACKED)
 
 
 def packed_share(trial_bytes: int, node: Node) -> float:
-    """The share of a GPU of `node` with which most trials of so many bytes fit; 1 where not even two do."""
-    most = min(node.packed, node.cores // node.gpus)
+    """The smallest fraction of a GPU of `node` for trials of this size; 1 if not even two fit on it."""
+    trials = min(node.packed, node.cores // node.gpus)
     if node.gpu_memory:
-        most = min(most, int(node.gpu_memory / (MARGIN * trial_bytes + CONTEXT)))
-    return _cut(1 / max(1, most))
+        trials = min(trials, int(node.gpu_memory / (MARGIN * trial_bytes + CONTEXT)))
+    return _round_down(1 / max(1, trials))
 
 
 def usable_share(share: float, gpu_memory: int) -> float:
-    """The part of a GPU's memory that torch may allocate in a process with this `share` of the GPU."""
+    """The fraction of a GPU's memory that torch may allocate in a process with this `share` of the GPU."""
     return max(0.01, min(share, 1.0) - CONTEXT / gpu_memory)
 
 
@@ -142,24 +147,53 @@ def plan_workers(
     nodes: Sequence[Node] | None = None,
     trial_bytes: Callable[[str], int] | None = None,
 ) -> Workers:
-    """Workers for the wishes of the user (None: no wish) on these machines.
+    """The workers that the user asks for (None: the default), as far as the nodes allow.
 
-    A trial on a CPU computes with one thread unless the user wishes more: more threads change the last digits
-    of a score and gain nothing (models of this size), and where cores are shared they cost much. The cores of
-    a GPU's machine are divided among its trials.
+    A trial on a CPU computes with one thread by default: more threads change the last digits of a score, do
+    not speed up models of this size, and are slow where cores are shared. The cores of a GPU node are divided
+    among its trials.
 
     Args:
-        device: "cpu", "cuda" or None for GPUs where there are some.
-        count: trials at a time.
+        device: "cpu", "cuda", or None for GPUs if there are any.
+        count: number of concurrent trials.
         cpus: cores of a trial.
-        gpus: share of a GPU, or whole GPUs, for a trial; "auto": as small a share as `trial_bytes` allows.
-        share: the share of a GPU where `gpus` is not given.
-        nodes: the machines of a cluster; None: this machine.
-        trial_bytes: device -> bytes that the largest configuration takes there; for "auto".
+        gpus: GPUs of a trial, a fraction or a whole number; "auto": the smallest fraction for `trial_bytes`.
+        share: fraction of a GPU for a trial if `gpus` is None.
+        nodes: the nodes of a cluster; None: this machine.
+        trial_bytes: device -> bytes that the largest configuration needs there; for "auto".
 
     Raises:
-        UserError: more is asked for than there is.
+        UserError: an invalid number, or more than there is.
     """
+    _check_numbers(device, count, cpus, gpus)
+    where = "this machine" if nodes is None else CLUSTER
+    nodes_or_this = (this_node(),) if nodes is None else nodes
+    gpu_nodes = [node for node in nodes_or_this if node.gpus]
+    if (device == "cuda" or gpus is not None) and not gpu_nodes:
+        option = "--gpus-per-trial" if gpus is not None else "--device cuda"
+        raise UserError(
+            f"{option}: {where} has no GPU that can be used; leave the option out to run on the CPU"
+        )
+    max_cores = max((node.cores for node in nodes_or_this), default=0)
+    if not max_cores:
+        raise UserError(
+            "--ray-address: no node of that cluster has a core for trials; start one with ray start"
+        )
+    if (cpus or 1) > max_cores:
+        raise UserError(f"--cpus-per-trial {cpus}: {_has_only(where, max_cores, 'core')}")
+    if device == "cpu" or not gpu_nodes:
+        return _on_cpu(nodes_or_this, where, count, cpus or 1)
+    if gpus == "auto":
+        assert trial_bytes is not None
+        fraction = max(packed_share(trial_bytes("cuda"), node) for node in gpu_nodes)
+    else:
+        fraction = share if gpus is None else gpus
+    return _on_gpus(nodes_or_this, where, count, cpus, _round_down(fraction))
+
+
+def _check_numbers(
+    device: str | None, count: int | None, cpus: int | None, gpus: float | Literal["auto"] | None
+) -> None:
     for name, value in (("--workers", count), ("--cpus-per-trial", cpus)):
         if value is not None and value < 1:
             raise UserError(f"{name} {value}: is not a number from 1 up")
@@ -167,74 +201,53 @@ def plan_workers(
         raise UserError(f"--gpus-per-trial {gpus:g}: is not auto, a share between 0 and 1 or a whole number")
     if gpus is not None and device == "cpu":
         raise UserError("--gpus-per-trial: cannot be combined with --device cpu")
-    machines = (here(),) if nodes is None else nodes
-    where = "this machine" if nodes is None else "the cluster"
-    found = sum(node.gpus for node in machines)
-    if (device == "cuda" or gpus is not None) and not found:
-        option = "--gpus-per-trial" if gpus is not None else "--device cuda"
-        raise UserError(
-            f"{option}: {where} has no GPU that can be used; leave the option out to run on the CPU"
-        )
-    most = max((node.cores for node in machines), default=0)
-    if not most:
-        raise UserError(
-            "--ray-address: no node of that cluster has a core for trials; start one with ray start"
-        )
-    if (cpus or 1) > most:
-        raise UserError(f"--cpus-per-trial {cpus}: {where} has only {most} cores{_together(nodes)}")
-    if device == "cpu" or not found:
-        return _on_cpu(machines, where, count, cpus or 1)
-    if gpus == "auto":
-        assert trial_bytes is not None
-        with_gpu = [node for node in machines if node.gpus]
-        part = max(packed_share(trial_bytes("cuda"), node) for node in with_gpu)
-    else:
-        part = share if gpus is None else gpus
-    return _on_gpus(machines, where, count, cpus, _cut(part))
 
 
-def _on_cpu(machines: Sequence[Node], where: str, count: int | None, cpus: int) -> Workers:
-    places = [node.places(cpus, 0) for node in machines]
-    number = _count(count, sum(places), where)
-    free = [
-        node.memory // min(fit, number) - PROCESS
-        for node, fit in zip(machines, places, strict=True)
-        if fit and node.memory
+def _on_cpu(nodes: Sequence[Node], where: str, count: int | None, cpus: int) -> Workers:
+    slots = [node.trial_slots(cpus, 0) for node in nodes]
+    number = _count(count, sum(slots), where)
+    limits = [
+        node.memory // min(trials, number) - PROCESS
+        for node, trials in zip(nodes, slots, strict=True)
+        if trials and node.memory
     ]
-    return Workers(number, "cpu", cpus, nodes=_taking_part(places), memory=max(0, min(free, default=0)))
+    return Workers(number, "cpu", cpus, nodes=_used(slots), memory=max(0, min(limits, default=0)))
 
 
 def _on_gpus(
-    machines: Sequence[Node], where: str, count: int | None, cpus: int | None, part: float
+    nodes: Sequence[Node], where: str, count: int | None, cpus: int | None, fraction: float
 ) -> Workers:
-    places = [node.places(cpus or 1, part) for node in machines]
-    if not sum(places):
-        raise UserError(f"--gpus-per-trial {part:g}: {where} has no machine with so many GPUs")
-    number = _count(count, sum(places), where)
-    carriers = [(node, fit) for node, fit in zip(machines, places, strict=True) if fit]
-    threads = cpus or min(node.cores // min(fit, number) for node, fit in carriers)
-    sizes = [node.gpu_memory for node, _ in carriers if node.gpu_memory]
-    memory = int(usable_share(part, min(sizes)) * min(sizes)) if sizes else 0
-    total = sum(node.gpus for node, _ in carriers)
-    return Workers(number, "cuda", threads, part, total, _taking_part(places), memory)
+    slots = [node.trial_slots(cpus or 1, fraction) for node in nodes]
+    if not sum(slots):
+        most = max(node.gpus for node in nodes)
+        raise UserError(f"--gpus-per-trial {fraction:g}: {_has_only(where, most, 'GPU')}")
+    number = _count(count, sum(slots), where)
+    used = [(node, trials) for node, trials in zip(nodes, slots, strict=True) if trials]
+    threads = cpus or min(node.cores // min(trials, number) for node, trials in used)
+    sizes = [node.gpu_memory for node, _ in used if node.gpu_memory]
+    memory = int(usable_share(fraction, min(sizes)) * min(sizes)) if sizes else 0
+    total = sum(node.gpus for node, _ in used)
+    return Workers(number, "cuda", threads, fraction, total, _used(slots), memory)
 
 
-def _cut(share: float) -> float:
+def _has_only(where: str, number: int, noun: str) -> str:
+    return f"{where} has only {counted(number, noun)}{' on one node' if where == CLUSTER else ''}"
+
+
+def _round_down(share: float) -> float:
     """A share with the four digits that Ray counts in, so that n shares of 1/n do fit on a GPU."""
     return math.floor(share * 1e4 + 1e-6) / 1e4
 
 
-def _taking_part(places: Sequence[int]) -> int:
-    return sum(fit > 0 for fit in places)
+def _used(slots: Sequence[int]) -> int:
+    """How many nodes run trials."""
+    return sum(trials > 0 for trials in slots)
 
 
-def _together(nodes: Sequence[Node] | None) -> str:
-    return " on one machine" if nodes is not None else ""
-
-
-def _count(wish: int | None, fitting: int, where: str) -> int:
-    if wish is None:
-        return fitting
-    if wish > fitting:
-        raise UserError(f"--workers {wish}: {where} carries {fitting} such trials at a time")
-    return wish
+def _count(asked: int | None, slots: int, where: str) -> int:
+    if asked is None:
+        return slots
+    if asked > slots:
+        fitting = counted(slots, "such trial")
+        raise UserError(f"--workers {asked}: {where} can run only {fitting} concurrently")
+    return asked

@@ -1,4 +1,4 @@
-"""When a study ends: the first exhausted budget, all of them counted over every resume."""
+"""The budget of a study: it ends at the first exhausted limit, counted over all resumes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rigsl.errors import UserError
+from rigsl.wording import counted
 
-#: So many failed trials in a row end a study: the fault lies with the setup, not with the configurations.
+#: A study ends after this many failed trials in a row: the cause is the setup, not the configurations.
 FAILURES_IN_A_ROW = 10
 
 
@@ -23,10 +24,10 @@ class Budget:
         UserError: a limit that is not a number above zero.
     """
 
-    trials: int | None = None  #: trials begun (complete, pruned and failed)
-    minutes: float | None = None  #: wall time of the search, the final test and report not included
-    gpu_hours: float | None = None  #: hours of GPUs (shares of them) that trials have held
-    target: float | None = None  #: weighted F1 (0 to 1) at which the search is content
+    trials: int | None = None  #: trials started (complete, pruned and failed)
+    minutes: float | None = None  #: wall time of the search, without final stage and report
+    gpu_hours: float | None = None  #: GPU time of the trials; a fraction of a GPU counts as that fraction
+    target: float | None = None  #: stop at this validation F1 (weighted, 0 to 1)
     patience: int | None = None  #: trials in a row without a new best
 
     def __post_init__(self) -> None:
@@ -43,19 +44,19 @@ class Budget:
         if self.target is not None and self.target > 1:
             raise UserError(f"target: {self.target} is above 1; a weighted F1 is a fraction, say 0.65")
 
-    def override(self, **given: Any) -> Budget:
-        """This budget with the limits that are given (not None) in place of its own."""
-        changes = {name: limit for name, limit in given.items() if limit is not None}
+    def override(self, **limits: Any) -> Budget:
+        """This budget with `limits` in place of its own; None leaves a limit as it is."""
+        changes = {name: limit for name, limit in limits.items() if limit is not None}
         return dataclasses.replace(self, **changes)
 
     def describe(self) -> str:
         """The limits in words."""
         parts = [
-            f"{self.trials} trials" if self.trials else "",
+            counted(self.trials, "trial") if self.trials else "",
             minutes_in_words(self.minutes) if self.minutes else "",
-            f"{self.gpu_hours:g} GPU hours" if self.gpu_hours else "",
+            counted(self.gpu_hours, "GPU hour") if self.gpu_hours else "",
             f"a weighted F1 of {self.target:g}" if self.target else "",
-            f"{self.patience} trials without a new best" if self.patience else "",
+            f"{counted(self.patience, 'trial')} without a new best" if self.patience else "",
         ]
         return " or ".join(part for part in parts if part) or "no limit"
 
@@ -64,35 +65,39 @@ class Budget:
 class Spent:
     """What a study has used so far."""
 
-    started: int = 0  #: trials begun
-    seconds: float = 0.0
+    seconds: float = 0.0  #: wall time of the search
     gpu_seconds: float = 0.0
     scores: Sequence[float | None] = ()  #: of finished trials, in the order of their end; None: failed
-    finished: int = 0
+    finished: int = 0  #: trials
 
 
 def exhausted(budget: Budget, spent: Spent) -> str | None:
-    """The limit that ends the study now, in words; None while the search may go on."""
+    """Why the study ends now: its first exhausted limit; None while the search continues."""
     if budget.minutes is not None and spent.seconds >= 60 * budget.minutes:
         return f"time budget of {minutes_in_words(budget.minutes)} used"
     if budget.gpu_hours is not None and spent.gpu_seconds >= 3600 * budget.gpu_hours:
-        return f"{budget.gpu_hours:g} GPU hours used"
+        return f"{counted(budget.gpu_hours, 'GPU hour')} used"
     scores = [score for score in spent.scores if score is not None]
     best = max(scores, default=-math.inf)
     if budget.target is not None and best >= budget.target:
         return f"target {budget.target:g} reached"
     if budget.trials is not None and spent.finished >= budget.trials:
-        return f"all {budget.trials} trials done"
+        return trials_done(budget.trials)
     if budget.patience is not None and _since_best(spent.scores) >= budget.patience:
-        return f"{budget.patience} trials without a new best"
-    last = list(spent.scores)[-FAILURES_IN_A_ROW:]
-    if len(last) == FAILURES_IN_A_ROW and all(score is None for score in last):
+        return f"{counted(budget.patience, 'trial')} without a new best"
+    recent = list(spent.scores)[-FAILURES_IN_A_ROW:]
+    if len(recent) == FAILURES_IN_A_ROW and all(score is None for score in recent):
         return f"the last {FAILURES_IN_A_ROW} trials failed"
     return None
 
 
+def trials_done(trials: int) -> str:
+    """Why a study ended whose number of trials is used up."""
+    return f"{'all ' if trials > 1 else ''}{counted(trials, 'trial')} done"
+
+
 def may_start(budget: Budget, started: int) -> bool:
-    """Whether one more trial may begin after `started` of them."""
+    """Whether another trial may start after `started` trials."""
     return budget.trials is None or started < budget.trials
 
 
@@ -100,22 +105,24 @@ def _since_best(scores: Sequence[float | None]) -> int:
     """Finished trials since the best one; 0 while there is no score."""
     best, since = -math.inf, 0
     for score in scores:
-        better = score is not None and score > best
-        best, since = (score, 0) if better and score is not None else (best, since + 1)
+        if score is not None and score > best:
+            best, since = score, 0
+        else:
+            since += 1
     return since if best > -math.inf else 0
 
 
 def read_budget(table: Any, where: str) -> Budget:
-    """The budget that a TOML table describes.
+    """The budget in a TOML table.
 
     Raises:
-        UserError: an unknown key or a bad value; the sentence begins with `where`.
+        UserError: an unknown key or a bad value; the sentence starts with `where`.
     """
     names = {spec.name for spec in dataclasses.fields(Budget)}
     if not isinstance(table, dict):
         raise UserError(f"{where}: is not a table")
     if unknown := set(table) - names:
-        raise UserError(f"{where} {min(unknown)}: is not a key here; they are {', '.join(sorted(names))}")
+        raise UserError(f"{where} {min(unknown)}: unknown key; the keys are {', '.join(sorted(names))}")
     try:
         return Budget(**table)
     except UserError as error:
@@ -129,7 +136,7 @@ def read_minutes(text: str) -> float:
     """``90s``, ``10m``, ``1.5h``, ``1h30m`` or ``2d`` as minutes.
 
     Raises:
-        UserError: the text is no such time, or it is not above zero.
+        UserError: `text` is not such a time, or not above zero.
     """
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.strip().lower())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():

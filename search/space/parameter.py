@@ -1,4 +1,4 @@
-"""One searched hyperparameter: its range, its condition, and how Optuna draws it."""
+"""One searched hyperparameter: its range or choices, its condition, and how Optuna draws it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ KINDS = {
     "int": {"type", "low", "high", "log", "step", "when"},
     "choice": {"type", "values", "when"},
 }
-#: What a search must not vary, and why.
+#: Hyperparameters that cannot be searched, and why.
 FORBIDDEN = {
-    "seed": "a seed is no hyperparameter: the luckiest would win; give it with --seed",
-    "epochs": "trials are compared epoch by epoch; give it in [fixed] or with --epochs",
+    "seed": "the luckiest seed would win; set it with --seed",
+    "epochs": "trials are compared epoch by epoch; set it in [fixed] or with --epochs",
 }
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A hyperparameter that the search varies."""
+    """A searched hyperparameter."""
 
     name: str
     kind: str  #: "float", "int" or "choice"
@@ -36,10 +36,10 @@ class Parameter:
     log: bool = False
     step: float | int | None = None
     values: tuple[Any, ...] = ()
-    when: Mapping[str, tuple[Any, ...]] | None = None  #: earlier parameter -> values it needs
+    when: Mapping[str, tuple[Any, ...]] | None = None  #: condition: earlier parameter -> allowed values
 
     def active(self, params: Mapping[str, Any]) -> bool:
-        """Whether this parameter exists beside the `params` drawn before it."""
+        """Whether this parameter's condition holds, given the `params` drawn before it."""
         return all(name in params and params[name] in allowed for name, allowed in (self.when or {}).items())
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Any:
@@ -53,7 +53,7 @@ class Parameter:
         return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` can be drawn."""
+        """Whether `value` is one that this parameter can take."""
         if self.kind == "choice":
             return any(value == other and type(value) is type(other) for other in self.values)
         if isinstance(value, bool) or not isinstance(value, int if self.kind == "int" else (int, float)):
@@ -79,25 +79,26 @@ class Parameter:
         """The range in words: ``3e-05 to 0.001 (log)``, ``8, 16 or 32``."""
         if self.kind == "choice":
             return ", ".join(map(repr, self.values))
-        how = " (log)" if self.log else f" in steps of {self.step:g}" if self.step else ""
-        return f"{self.low:g} to {self.high:g}{how}"
+        scale = " (log)" if self.log else f" in steps of {self.step:g}" if self.step else ""
+        return f"{self.low:g} to {self.high:g}{scale}"
 
 
 def read_parameter(name: str, table: Any, where: str) -> Parameter:
-    """The parameter that the TOML table ``[space.NAME]`` describes.
+    """The parameter in the TOML table ``[space.NAME]``.
 
     Raises:
         UserError: an unknown name or key, an empty range, or bounds outside those of the hyperparameter.
     """
     if name not in FIELDS:
-        raise UserError(f"{where}: '{name}' is not a hyperparameter of RIGSL; see rigsl/config.py")
+        raise UserError(f"{where}: '{name}' is not a hyperparameter of RIGSL; rigsl/config.py lists them")
     if name in FORBIDDEN:
         raise UserError(f"{where}: {name} cannot be searched: {FORBIDDEN[name]}")
     if not isinstance(table, dict) or table.get("type") not in KINDS:
         raise UserError(f"{where}: needs type = 'float', 'int' or 'choice'")
     kind = table["type"]
     if unknown := set(table) - KINDS[kind]:
-        raise UserError(f"{where}: '{min(unknown)}' is not a key of a parameter of type '{kind}'")
+        keys = ", ".join(sorted(KINDS[kind]))
+        raise UserError(f"{where}: unknown key '{min(unknown)}' for type '{kind}'; the keys are {keys}")
     when = _read_when(table.get("when"), where)
     if kind == "choice":
         return Parameter(name, kind, values=_read_values(name, table.get("values"), where), when=when)
@@ -107,10 +108,10 @@ def read_parameter(name: str, table: Any, where: str) -> Parameter:
 def _read_values(name: str, values: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(values, list) or not values:
         raise UserError(f"{where}.values: is not a list with at least one value")
-    held = tuple(_checked(name, value, f"{where}.values") for value in values)
-    if len(set(held)) < len(held):
+    choices = tuple(_checked(name, value, f"{where}.values") for value in values)
+    if len(set(choices)) < len(choices):
         raise UserError(f"{where}.values: a value is listed twice")
-    return held
+    return choices
 
 
 def _read_range(
@@ -139,8 +140,8 @@ def _read_range(
 
 
 def _check_step(kind: str, low: float, high: float, log: bool, step: Any, where: str) -> None:
-    good = int if kind == "int" else (int, float)
-    if isinstance(step, bool) or not isinstance(step, good) or step <= 0:
+    number = int if kind == "int" else (int, float)
+    if isinstance(step, bool) or not isinstance(step, number) or step <= 0:
         raise UserError(f"{where}.step: is not a {'whole ' if kind == 'int' else ''}number above 0")
     if log:
         raise UserError(f"{where}.step: cannot be combined with log = true")

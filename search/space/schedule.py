@@ -1,4 +1,4 @@
-"""When weak trials are stopped: the ``[scheduler]`` of a space."""
+"""The scheduler of a study, which stops weak trials early: the section ``[scheduler]`` of a space."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from rigsl.errors import UserError
 
-#: name -> the keys that mean something to it
+#: Scheduler -> the keys that it takes. What each does with a trial: search/schedulers/registry.py.
 SCHEDULERS = {
     "asha": {"grace", "reduction"},
     "hyperband": {"grace", "reduction", "brackets"},
@@ -20,34 +20,37 @@ SCHEDULERS = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a weak trial is stopped: the scheduler and its options."""
+    """A scheduler and its options; each scheduler takes the keys in SCHEDULERS."""
 
     name: str = "asha"
-    grace: int = 3  #: epochs that every trial gets
-    reduction: int = 3  #: one of so many trials goes on at each rung
-    brackets: int = 3  #: different first rungs
-    interval: int = 3  #: epochs between two looks at a trial
-    population: int = 6  #: trials that are compared, and how many begin before the first is replaced
-    quantile: float = 0.5  #: share of a population that is replaced, and of its best, by whose children
+    grace: int = 3  #: grace period: epochs that every trial gets
+    reduction: int = 3  #: reduction factor: one in this many trials is promoted at each rung
+    brackets: int = 3  #: Hyperband's brackets, each with another first rung
+    interval: int = 3  #: perturbation interval: epochs between two comparisons of a trial
+    population: int = 6  #: trials compared with each other, and started before the first is replaced
+    quantile: float = 0.5  #: share of the population that is replaced, by children of the best such share
 
 
 def read_schedule(table: dict[str, Any], path: Path) -> Schedule:
-    """The schedule that the table ``[scheduler]`` of the file `path` describes.
+    """The schedule in the table ``[scheduler]`` of the space file `path`.
 
     Raises:
         UserError: an unknown scheduler or key, or a bad value.
     """
+    where = f"{path}: [scheduler]"
     name = table.get("name", Schedule.name)
     if name not in SCHEDULERS:
-        raise UserError(f"{path}: [scheduler] name: {name!r} is not one of {', '.join(SCHEDULERS)}")
-    for key, value in table.items():
-        if key != "name" and key not in SCHEDULERS[name]:
-            raise UserError(f"{path}: [scheduler] {key}: means nothing to the scheduler '{name}'")
+        raise UserError(f"{where} name: {name!r} is not one of {', '.join(SCHEDULERS)}")
+    options = {key: value for key, value in table.items() if key != "name"}
+    for key, value in options.items():
+        if key not in SCHEDULERS[name]:
+            takes = ", ".join(sorted(SCHEDULERS[name])) or "no options"
+            raise UserError(f"{where} {key}: unknown key for scheduler '{name}'; it takes {takes}")
         if key == "quantile":
             if not isinstance(value, float) or not 0 < value <= 0.5:
-                raise UserError(f"{path}: [scheduler] quantile: {value!r} is not a number above 0, up to 0.5")
+                raise UserError(f"{where} quantile: {value!r} is not a number above 0, up to 0.5")
             continue
-        least = 2 if key in ("reduction", "population") else 1
-        if key != "name" and (type(value) is not int or value < least):
-            raise UserError(f"{path}: [scheduler] {key}: {value!r} is not a whole number from {least} up")
+        minimum = 2 if key in ("reduction", "population") else 1
+        if type(value) is not int or value < minimum:
+            raise UserError(f"{where} {key}: {value!r} is not a whole number from {minimum} up")
     return Schedule(**table)

@@ -1,6 +1,6 @@
-"""A search space as data: a TOML file -> fixed values, searched parameters, start points, schedule, budgets.
+"""A search space: fixed values, searched parameters, start points, scheduler and budgets from a TOML file.
 
-Everything in the file is checked when it is read; afterwards a `Space` can only draw valid configurations.
+Everything in the file is checked when it is read; afterwards a `Space` yields only valid configurations.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rigsl.config import RIGSLConfig, from_mapping, read_toml
+from rigsl.data.source import dataset_name
 from rigsl.errors import UserError
 from search.space.budget import Budget, read_budget
 from search.space.confirmation import FinalOptions, read_final
@@ -27,21 +28,21 @@ SECTIONS = {"study", "fixed", "space", "start", "scheduler", "budget", "final"}
 
 @dataclass(frozen=True)
 class Space:
-    """What one study may try."""
+    """The search space of a study."""
 
     path: Path
-    dataset: str
-    features: str
+    dataset: str  #: one of DATASETS, spelled as there
+    features: str  #: "open" or "official"
     fixed: Mapping[str, Any]
-    parameters: Mapping[str, Parameter]  #: in the order of the file: a condition names an earlier one
-    starts: tuple[dict[str, Any], ...]  #: tried first, in this order; the first is the baseline
+    parameters: Mapping[str, Parameter]  #: in the order of the file: a condition refers to earlier ones
+    starts: tuple[dict[str, Any], ...]  #: start points, tried first in this order; the first is the baseline
     schedule: Schedule
     budgets: Mapping[str, Budget]  #: "cpu" and "gpu"
     final: FinalOptions
     content_hash: str
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
-        """Draw the active parameters, in the order of the file (define-by-run)."""
+        """Draw the parameters whose conditions hold, in the order of the file (define-by-run)."""
         params: dict[str, Any] = {}
         for name, parameter in self.parameters.items():
             if parameter.active(params):
@@ -49,12 +50,12 @@ class Space:
         return params
 
     def enqueue_starts(self, study: optuna.Study) -> None:
-        """Make the start points the next trials of `study`, those that it has had already left out."""
+        """Make the start points the next trials of `study`, except those that it has had already."""
         for start in self.starts:
             study.enqueue_trial(start, skip_if_exists=True)
 
     def config(self, params: Mapping[str, Any], seed: int, **overrides: Any) -> RIGSLConfig:
-        """The configuration of a trial: the fixed values, `params`, the seed, and the overrides of a run."""
+        """A trial's configuration: the fixed values, `params`, the seed, and `overrides` from the options."""
         return from_mapping({**self.fixed, **params, "seed": seed, **overrides}, str(self.path))
 
 
@@ -62,17 +63,18 @@ def read_space(path: Path) -> Space:
     """Read and check a space file.
 
     Raises:
-        UserError: the file is missing, is no TOML, or something in it is wrong; file and key are named.
+        UserError: the file is missing, is not TOML, or has a mistake; the sentence names file and key.
     """
     content = read_toml(path)
     if unknown := set(content) - SECTIONS:
-        raise UserError(f"{path}: [{min(unknown)}] is not a section; they are {', '.join(sorted(SECTIONS))}")
+        known = ", ".join(sorted(SECTIONS))
+        raise UserError(f"{path}: unknown section [{min(unknown)}]; the sections are {known}")
     study = _table(content, "study", {"dataset", "features"}, path)
     fixed = _read_fixed(_table(content, "fixed", None, path), path)
     parameters = _read_parameters(_table(content, "space", None, path), fixed, path)
     space = Space(
         path=path,
-        dataset=_text(study, "dataset", path),
+        dataset=_dataset(study, path),
         features=_text(study, "features", path),
         fixed=fixed,
         parameters=parameters,
@@ -95,7 +97,7 @@ def _table(content: dict[str, Any], name: str, keys: set[str] | None, path: Path
         raise UserError(f"{path}: {name} is not a table [{name}]")
     if keys is not None and (unknown := set(table) - keys):
         raise UserError(
-            f"{path}: [{name}] {min(unknown)}: is not a key here; they are {', '.join(sorted(keys))}"
+            f"{path}: [{name}] {min(unknown)}: unknown key; the keys are {', '.join(sorted(keys))}"
         )
     return table
 
@@ -104,6 +106,15 @@ def _text(study: dict[str, Any], key: str, path: Path) -> str:
     if not isinstance(study.get(key), str) or not study[key]:
         raise UserError(f"{path}: [study] {key}: is missing or not a text")
     return str(study[key])
+
+
+def _dataset(study: dict[str, Any], path: Path) -> str:
+    """The dataset's registered name; a space file may give it in any case, like ``--dataset``."""
+    text = _text(study, "dataset", path)
+    try:
+        return dataset_name(text)
+    except UserError as error:
+        raise UserError(f"{path}: [study] dataset: {error}") from None
 
 
 def _read_fixed(table: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -118,17 +129,17 @@ def _read_parameters(table: dict[str, Any], fixed: dict[str, Any], path: Path) -
     for name, entry in table.items():
         where = f"{path}: [space.{name}]"
         if name in fixed:
-            raise UserError(f"{where}: {name} stands in [fixed], too; remove one of the two")
+            raise UserError(f"{where}: {name} is in [fixed], too; remove one of the two")
         parameter = read_parameter(name, entry, where)
         for other, values in (parameter.when or {}).items():
             if other not in parameters:
-                raise UserError(f"{where}.when: '{other}' is not a parameter that stands before {name}")
+                raise UserError(f"{where}.when: '{other}' is not a parameter listed before {name}")
             for value in values:
                 if not parameters[other].contains(value):
-                    raise UserError(f"{where}.when: {other} = {value!r} is never drawn")
+                    raise UserError(f"{where}.when: {value!r} is not a value that {other} can take")
         parameters[name] = parameter
     if not parameters:
-        raise UserError(f"{path}: [space] names no parameter; there is nothing to search")
+        raise UserError(f"{path}: [space] has no parameter; there is nothing to search")
     return parameters
 
 
@@ -146,10 +157,10 @@ def _read_start(start: dict[str, Any], parameters: dict[str, Parameter], where: 
     for name, parameter in parameters.items():
         if not parameter.active(point):
             if name in start:
-                raise UserError(f"{where}: {name} does not exist under the other values (its when)")
+                raise UserError(f"{where}: {name} must be left out: its condition (when) does not hold here")
             continue
         if name not in start:
-            raise UserError(f"{where}: {name} is missing; a start point names every parameter")
+            raise UserError(f"{where}: {name} is missing; a start point gives a value to every parameter")
         if not parameter.contains(start[name]):
             raise UserError(f"{where}: {name} = {start[name]!r} is outside {parameter.describe()}")
         point[name] = float(start[name]) if parameter.kind == "float" else start[name]

@@ -1,9 +1,9 @@
-"""A study whose ranges are widened: its trials, drawn from the old ranges, become trials of the new ones.
+"""Widen the ranges of a study: its trials, drawn from the old ranges, become trials of the new ones.
 
-Optuna keeps with every trial the ranges that it was drawn from, refuses a choice whose values change, and its
-samplers leave a parameter whose range differs from trial to trial out of what they model together. So the
-study is written once more into its storage, with the new ranges, under a new name; the old one is dropped
-when the new one is complete.
+Optuna stores with every trial the distributions that it was drawn from. It refuses a categorical parameter
+whose choices change, and its samplers leave a parameter whose range differs between trials out of their joint
+model. So the study is copied within its storage, with the new ranges and under a new name; the old one is
+deleted when the copy is complete.
 """
 
 from __future__ import annotations
@@ -22,55 +22,56 @@ from search.space.space import Space
 
 
 def check(old: Space, new: Space, study: optuna.Study) -> None:
-    """Whether all trials of `study`, drawn from `old`, can have been drawn from `new`.
+    """Check that all trials of `study`, drawn from `old`, could have been drawn from `new`.
 
     Raises:
-        UserError: they cannot; the sentence names what differs.
+        UserError: they could not; the sentence names the difference.
     """
-    path, other = new.path, "start a new study with --start-from for that"
+    where, remedy = f"--space {new.path}", "start a new study with --start-from for that"
     if (old.dataset, old.features) != (new.dataset, new.features):
-        raise UserError(f"--space {path}: is for {new.dataset} ({new.features}), the study is not; {other}")
+        raise UserError(f"{where}: is for {new.dataset} ({new.features}), the study is not; {remedy}")
     if old.fixed != new.fixed:
         changed = {name for name in {*old.fixed, *new.fixed} if old.fixed.get(name) != new.fixed.get(name)}
-        raise UserError(f"--space {path}: [fixed] {min(changed)} differs from the study's; {other}")
+        raise UserError(f"{where}: [fixed] {min(changed)} differs from the study's; {remedy}")
     if set(old.parameters) != set(new.parameters):
         name = min(set(old.parameters) ^ set(new.parameters))
-        raise UserError(f"--space {path}: [space.{name}] is not in both spaces; {other}")
+        raise UserError(f"{where}: [space.{name}] is not in both spaces; {remedy}")
     for name, parameter in new.parameters.items():
-        if _kind(parameter) != _kind(old.parameters[name]):
-            raise UserError(f"--space {path}: [space.{name}] differs by more than its range; {other}")
+        if _without_range(parameter) != _without_range(old.parameters[name]):
+            raise UserError(f"{where}: [space.{name}] differs by more than its range; {remedy}")
     for trial in study.get_trials(deepcopy=False):
         for name, value in _values(trial).items():
             if not new.parameters[name].contains(value):
                 raise UserError(
-                    f"--space {path}: trial {trial.number} has {name} = {value!r}, outside "
+                    f"{where}: trial {trial.number} has {name} = {value!r}, outside "
                     f"{new.parameters[name].describe()}; a resume can widen a range, not narrow it"
                 )
 
 
 def widened(study: optuna.Study, space: Space, name: str) -> optuna.Study:
-    """A copy of `study` in its storage under `name`, its trials with the ranges of `space`."""
+    """A copy of `study` in its storage under `name`, its trials with the distributions of `space`."""
     storage = study._storage
-    with contextlib.suppress(KeyError):  # of an earlier attempt that was killed
+    with contextlib.suppress(KeyError):  # left by an earlier attempt that was killed
         optuna.delete_study(study_name=name, storage=storage)
-    made = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    copied = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     for key, value in study.user_attrs.items():
-        made.set_user_attr(key, value)
+        copied.set_user_attr(key, value)
     for trial in study.get_trials(deepcopy=False):
         new = copy.deepcopy(trial)
         new.distributions = {name: distribution(space.parameters[name]) for name in trial.params}
-        # CMA-ES counts in shares of the old ranges; it begins anew around the best trials.
-        ours = trial.system_attrs.items()
-        new.system_attrs = {key: one for key, one in ours if not key.startswith(("cmawm:", "x_for_tell"))}
-        made.add_trial(new)
-    return made
+        # The state of CMA-ES is scaled by the old ranges; the sampler restarts from the best trials.
+        state = ("cmawm:", "x_for_tell")
+        new.system_attrs = {
+            key: value for key, value in trial.system_attrs.items() if not key.startswith(state)
+        }
+        copied.add_trial(new)
+    return copied
 
 
-def _kind(parameter: Parameter) -> Parameter:
-    """A parameter without its range."""
+def _without_range(parameter: Parameter) -> Parameter:
     return dataclasses.replace(parameter, low=0, high=0, values=())
 
 
 def _values(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """What a trial has drawn, or will have: a waiting one holds its values in an attribute."""
+    """A trial's parameter values; a waiting trial has them in an attribute."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

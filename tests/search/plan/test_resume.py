@@ -1,4 +1,4 @@
-"""A study goes on in a wider space, and a new one begins with what another found."""
+"""A study is resumed with a wider space, and a new one starts from the results of another (warm start)."""
 
 import dataclasses
 from pathlib import Path
@@ -10,14 +10,14 @@ from optuna.trial import TrialState
 from rigsl.errors import UserError
 from search.execution.searcher import StudySearcher
 from search.plan.new_study import prepare
-from search.plan.options import Wishes
+from search.plan.options import SearchOptions
 from search.plan.plan import Plan
-from search.plan.warm_start import TAKEN, begin
+from search.plan.warm_start import STARTED_FROM, warm_start
 from search.record import record
 from search.record.learning_curve import METRIC
 from search.run_folder import SPACE
 from search.space.budget import Budget
-from search.study import _write_folder
+from search.study import write_folder
 from tests.helpers.toy_study import write_home
 
 
@@ -28,21 +28,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def wishes(home: Path, **more) -> Wishes:
-    return Wishes(tracking_uri=f"sqlite:///{home}/mlflow.db", data_dir=home / "data", **more)
+def options(home: Path, **more) -> SearchOptions:
+    return SearchOptions(tracking_uri=f"sqlite:///{home}/mlflow.db", data_dir=home / "data", **more)
 
 
-def searched(plan: Plan, trials: int, worth=lambda config: config["lr"]) -> None:
-    """A study folder with so many trials; the last stays interrupted."""
+def play_trials(plan: Plan, trials: int, score=lambda config: config["lr"]) -> None:
+    """Add this many trials to the study of `plan`; the last one stays interrupted."""
     plan.folder.mkdir(parents=True, exist_ok=True)
-    study = _write_folder(plan, record.open_record(plan.folder, plan.opens))
+    study = write_folder(plan, record.open_record(plan.folder, plan.opens))
     searcher = StudySearcher(
         study, plan.space, sampler=plan.sampler, seed=0, budget=Budget(), workers=1,
         overrides={"epochs": plan.epochs},
     )  # fmt: skip
     for index in range(trials):
         config = searcher.suggest(str(index))["config"]
-        report = {"epoch": 1, METRIC: worth(config), "epochs": 1, "ended": "by itself" if index % 2 else ""}
+        report = {"epoch": 1, METRIC: score(config), "epochs": 1, "ended": "by itself" if index % 2 else ""}
         if index < trials - 1:
             searcher.on_trial_complete(str(index), report)
         else:
@@ -50,8 +50,8 @@ def searched(plan: Plan, trials: int, worth=lambda config: config["lr"]) -> None
 
 
 def first_study(home: Path, **more) -> Plan:
-    plan = prepare(wishes(home, space=home / "space.toml", trials=9, study="first", **more))
-    searched(plan, 9)
+    plan = prepare(options(home, space=home / "space.toml", trials=9, study="first", **more))
+    play_trials(plan, 9)
     return plan
 
 
@@ -65,7 +65,7 @@ def edited(home: Path, *changes: tuple[str, str]) -> Path:
     return path
 
 
-def told(trials) -> list[tuple]:
+def contents(trials) -> list[tuple]:
     return [(t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs) for t in trials]
 
 
@@ -78,21 +78,21 @@ WIDER = (
 def test_a_wider_space_keeps_every_trial_and_the_sampler_learns_from_all(home: Path) -> None:
     plan = first_study(home)
     before = record.read_record(plan.folder).trials
-    resumed = prepare(wishes(home, resume="first", space=edited(home, *WIDER), trials=20))
+    resumed = prepare(options(home, resume="first", space=edited(home, *WIDER), trials=20))
     assert (resumed.record, resumed.widened_from) == ("first~2", "first")
-    study = _write_folder(resumed, record.open_record(resumed.folder, resumed.opens))
-    assert told(study.trials) == told(before)
+    study = write_folder(resumed, record.open_record(resumed.folder, resumed.opens))
+    assert contents(study.trials) == contents(before)
     assert study.trials[-1].state == TrialState.RUNNING
     assert {str(t.distributions["lr"]) for t in study.trials} == {str(FloatDistribution(1e-5, 1.0, log=True))}
     assert record.read_record(plan.folder).study_name == "first~2"
     assert (plan.folder / SPACE).read_text(encoding="utf-8") == (home / "other.toml").read_text(
         encoding="utf-8"
     )
-    again = prepare(wishes(home, resume="first", trials=21))
+    again = prepare(options(home, resume="first", trials=21))
     assert (again.record, again.widened_from) == ("first~2", None)
     assert again.space.parameters["num_L"].high == 4
     third = prepare(
-        wishes(home, resume="first", space=edited(home, *WIDER, ("[true, false]", "[false, true]")))
+        options(home, resume="first", space=edited(home, *WIDER, ("[true, false]", "[false, true]")))
     )
     assert third.record == "first~3"
 
@@ -100,16 +100,16 @@ def test_a_wider_space_keeps_every_trial_and_the_sampler_learns_from_all(home: P
 def test_values_can_be_added_to_a_choice(home: Path) -> None:
     whole = 'type = "int"\nlow = 1\nhigh = 2'
     two = edited(home, (whole, 'type = "choice"\nvalues = [1, 2]'))
-    plan = prepare(wishes(home, space=two, trials=9, study="first"))
-    searched(plan, 5)
+    plan = prepare(options(home, space=two, trials=9, study="first"))
+    play_trials(plan, 5)
     wider = edited(home, (whole, 'type = "choice"\nvalues = [1, 2, 3]'))
-    resumed = prepare(wishes(home, resume="first", space=wider))
-    searched(resumed, 12)
+    resumed = prepare(options(home, resume="first", space=wider))
+    play_trials(resumed, 12)
     study = record.read_record(plan.folder)
     assert {t.distributions["num_L"] for t in study.trials if t.params} == {
         CategoricalDistribution((1, 2, 3))
     }
-    assert len(study.trials) == 16, "the interrupted trial went on as itself"
+    assert len(study.trials) == 16, "the interrupted trial was continued"
 
 
 @pytest.mark.parametrize(
@@ -118,63 +118,63 @@ def test_values_can_be_added_to_a_choice(home: Path) -> None:
         (("low = 1e-4\nhigh = 1e-1", "low = 9e-3\nhigh = 2e-2"), "outside .*; a resume can widen"),
         (("hidden_dim = 8", "hidden_dim = 16"), "hidden_dim differs"),
         (("log = true", "log = false"), "more than its range"),
-        (("[space.num_L]", "[space.num_K]"), "stands in|not in both spaces"),
+        (("[space.num_L]", "[space.num_K]"), r"is in \[fixed\], too|not in both spaces"),
     ],
 )
 def test_a_space_that_is_not_wider_is_refused(home: Path, change: tuple[str, str], sentence: str) -> None:
     first_study(home)
     with pytest.raises(UserError, match=sentence):
-        prepare(wishes(home, resume="first", space=edited(home, change)))
+        prepare(options(home, resume="first", space=edited(home, change)))
 
 
 def test_an_equal_space_changes_nothing(home: Path) -> None:
     first_study(home)
-    resumed = prepare(wishes(home, resume="first", space=home / "space.toml"))
+    resumed = prepare(options(home, resume="first", space=home / "space.toml"))
     assert resumed.widened_from is None
 
 
-def test_a_study_on_the_same_corpus_begins_with_the_others_observations(home: Path) -> None:
+def test_a_warm_start_on_the_same_corpus_takes_over_observations(home: Path) -> None:
     first = first_study(home)
     scored = record.scored(record.read_record(first.folder))
-    plan = prepare(wishes(home, space=home / "space.toml", trials=9, study="second", start_from="first"))
+    plan = prepare(options(home, space=home / "space.toml", trials=9, study="second", start_from="first"))
     study = record.open_record(home, "second")
-    begin(plan, study)
+    warm_start(plan, study)
     observed = [trial for trial in study.trials if trial.state.is_finished()]
     assert sorted(str(trial.params) for trial in observed) == sorted(str(trial.params) for trial in scored)
     assert record.begun(study) == []
     waiting = [t.system_attrs["fixed_params"] for t in study.trials if t.state == TrialState.WAITING]
     best = max(scored, key=record.score)
     assert waiting == [plan.space.starts[0], best.params]
-    begin(plan, study)
-    assert len(study.trials) == len(observed) + len(waiting), "once is enough"
-    assert "first" in study.user_attrs[TAKEN]
+    warm_start(plan, study)
+    assert len(study.trials) == len(observed) + len(waiting), "a second call changes nothing"
+    assert "first" in study.user_attrs[STARTED_FROM]
 
 
-def test_a_study_on_another_corpus_or_length_begins_with_the_others_best(home: Path) -> None:
+def test_a_warm_start_with_another_corpus_or_other_epochs_takes_over_start_points(home: Path) -> None:
     first_study(home)
     narrow = edited(home, ("low = 1e-4\nhigh = 1e-1", "low = 1e-3\nhigh = 2e-2"))
-    plan = prepare(wishes(home, space=narrow, trials=9, study="second", start_from="first", epochs=7))
+    plan = prepare(options(home, space=narrow, trials=9, study="second", start_from="first", epochs=7))
     study = record.open_record(home, "second")
-    begin(plan, study)
+    warm_start(plan, study)
     assert all(trial.state == TrialState.WAITING for trial in study.trials)
     assert len(study.trials) == 1 + 5
     for trial in study.trials:
         assert 1e-3 <= trial.system_attrs["fixed_params"]["lr"] <= 2e-2
 
 
-def test_a_start_from_nothing_is_refused(home: Path) -> None:
+def test_a_warm_start_from_an_unknown_study_is_refused(home: Path) -> None:
     with pytest.raises(UserError, match="--start-from none: is not a study"):
-        prepare(wishes(home, space=home / "space.toml", trials=1, start_from="none"))
+        prepare(options(home, space=home / "space.toml", trials=1, start_from="none"))
 
 
 def test_a_budget_of_gpu_hours_needs_gpus(home: Path) -> None:
     with pytest.raises(UserError, match="--gpu-hours"):
-        prepare(wishes(home, space=home / "space.toml", gpu_hours=1.0))
+        prepare(options(home, space=home / "space.toml", gpu_hours=1.0))
 
 
-def test_a_resume_keeps_the_record_of_the_start(home: Path) -> None:
+def test_a_resume_keeps_the_warm_start(home: Path) -> None:
     first_study(home)
-    plan = prepare(wishes(home, space=home / "space.toml", trials=9, study="second", start_from="first"))
-    searched(plan, 3)
-    assert prepare(wishes(home, resume="second")).start_from == plan.start_from
+    plan = prepare(options(home, space=home / "space.toml", trials=9, study="second", start_from="first"))
+    play_trials(plan, 3)
+    assert prepare(options(home, resume="second")).start_from == plan.start_from
     assert dataclasses.replace(plan).start_from == (home / "runs" / "first")

@@ -20,14 +20,14 @@ from tests.helpers.toy_study import write_home
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port of the loopback interface on which no process listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
-def asked(url: str) -> Any:
-    """The JSON at `url`, as soon as somebody answers there."""
+def get_json(url: str) -> Any:
+    """The JSON at `url`, as soon as a server answers there."""
     for _ in range(1200):
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
@@ -38,42 +38,42 @@ def asked(url: str) -> Any:
 
 
 def polls() -> Iterator[None]:
-    """Chances for something to come true within a minute: the dashboard keeps what it read for seconds."""
+    """Up to a minute of attempts: the dashboard caches what it has read for some seconds."""
     for _ in range(300):
         yield
         time.sleep(0.2)
 
 
 @pytest.mark.parametrize(
-    ("storage", "shown"),
+    ("storage", "address"),
     [
         (None, lambda home: str(home / "runs" / "one" / "study.journal")),
         ("sqlite:///record.db", lambda home: f"sqlite:///{home}/record.db"),
     ],
 )
 def test_the_dashboard_shows_a_running_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str | None, shown: Callable[[Path], str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str | None, address: Callable[[Path], str]
 ) -> None:
     home = write_home(tmp_path / "home")
     monkeypatch.chdir(home)
     made, port = ByHand(home, "http://127.0.0.1:9", storage=storage), free_port()
     program = str(Path(sys.executable).with_name("optuna-dashboard"))
-    with lock.held(made.folder / run_folder.LOCK):
+    with lock.hold(made.folder / run_folder.LOCK):
         made.play([], 3, last="running")
-        command = [program, "--server", "wsgiref", "--port", str(port), "--quiet", shown(home)]
+        command = [program, "--server", "wsgiref", "--port", str(port), "--quiet", address(home)]
         dashboard = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             api = f"http://127.0.0.1:{port}/api/studies"
-            (summary,) = asked(api)["study_summaries"]
+            (summary,) = get_json(api)["study_summaries"]
             assert summary["study_name"] == "one"
             detail = f"{api}/{summary['study_id']}"
-            trials = asked(detail)["trials"]
+            trials = get_json(detail)["trials"]
             assert [trial["state"] for trial in trials] == ["Pruned", "Complete", "Running"]
             curve = [(value["step"], value["value"]) for value in trials[2]["intermediate_values"]]
             assert curve == list(made.study.trials[2].intermediate_values.items())
             made.play([], 2)
             states = ["Pruned", "Complete", "Pruned", "Complete"]
-            assert any([trial["state"] for trial in asked(detail)["trials"]] == states for _ in polls())
+            assert any([trial["state"] for trial in get_json(detail)["trials"]] == states for _ in polls())
         finally:
             dashboard.kill()
             dashboard.wait()

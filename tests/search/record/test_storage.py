@@ -13,7 +13,7 @@ from rigsl.errors import UserError
 from search import run_folder
 from search.execution import ray_session
 from search.plan.new_study import prepare
-from search.plan.options import Wishes
+from search.plan.options import SearchOptions
 from search.record import record, storage
 from search.resources.workers import Workers
 from search.study import run
@@ -36,8 +36,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def wishes(home: Path, **more) -> Wishes:
-    return Wishes(tracking_uri=f"sqlite:///{home}/mlflow.db", data_dir=home / "data", **more)
+def options(home: Path, **more) -> SearchOptions:
+    return SearchOptions(tracking_uri=f"sqlite:///{home}/mlflow.db", data_dir=home / "data", **more)
 
 
 class Stopper:
@@ -49,7 +49,7 @@ class Stopper:
     def started(self, trial, config, resumed) -> None:
         pass
 
-    def epoch(self, number, metrics) -> None:
+    def epoch(self, number, report) -> None:
         if number == 1 and not self.stopped:
             self.stopped = True
             self.server.stop()
@@ -59,7 +59,7 @@ class Stopper:
         time.sleep(3)
         self.server.start()
 
-    def finished(self, trial) -> None:
+    def finished(self, trial, snapshot) -> None:
         pass
 
 
@@ -67,7 +67,7 @@ class Stopper:
 def test_a_study_in_postgresql_survives_a_restart_of_the_server_and_can_be_resumed(
     home: Path, server: Postgres, capsys: pytest.CaptureFixture
 ) -> None:
-    plan = prepare(wishes(home, space=home / "space.toml", trials=4, storage=server.url, study="pg"))
+    plan = prepare(options(home, space=home / "space.toml", trials=4, storage=server.url, study="pg"))
     stopper = Stopper(server)
     with ray_session.running(Workers(2, "cpu"), 10_000_000):
         outcome = run(dataclasses.replace(plan, workers=Workers(2, "cpu")), listeners=[stopper])
@@ -78,7 +78,7 @@ def test_a_study_in_postgresql_survives_a_restart_of_the_server_and_can_be_resum
         assert "database is back" in output
         assert not (plan.folder / record.JOURNAL).exists()
         before = record.read_record(plan.folder).trials
-        again = prepare(wishes(home, resume="pg", trials=6))
+        again = prepare(options(home, resume="pg", trials=6))
         assert again.storage == server.url
         after = run(dataclasses.replace(again, workers=Workers(1, "cpu")))
     assert after.counts["complete"] + after.counts["pruned"] == 6
@@ -90,7 +90,7 @@ def test_a_study_in_postgresql_survives_a_restart_of_the_server_and_can_be_resum
         assert sorted(trial.intermediate_values) == list(range(1, len(trial.intermediate_values) + 1))
     with pytest.raises(UserError, match="holds a study pg already"):
         prepare(
-            wishes(home, space=home / "space.toml", storage=server.url, study="pg", runs_dir=home / "other")
+            options(home, space=home / "space.toml", storage=server.url, study="pg", runs_dir=home / "other")
         )
 
 
@@ -153,20 +153,22 @@ def test_an_error_of_a_statement_is_not_retried(tmp_path: Path) -> None:
 )
 def test_a_wrong_address_is_refused_in_one_sentence(home: Path, url: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence) as refused:
-        prepare(wishes(home, space=home / "space.toml", trials=1, storage=url))
+        prepare(options(home, space=home / "space.toml", trials=1, storage=url))
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not (home / "runs").exists()
 
 
 def test_a_password_is_not_stored(home: Path) -> None:
-    plan = prepare(wishes(home, space=home / "space.toml", trials=1))
+    plan = prepare(options(home, space=home / "space.toml", trials=1))
     plan = dataclasses.replace(plan, storage="postgresql://rigsl:secret@host/db")
     assert plan.options()["storage"] == "postgresql://rigsl@host/db"
 
 
 def test_a_sqlite_address_is_stored_as_an_absolute_path(home: Path) -> None:
-    plan = prepare(wishes(home, space=home / "space.toml", trials=1, storage="sqlite:///study.db", study="s"))
+    plan = prepare(
+        options(home, space=home / "space.toml", trials=1, storage="sqlite:///study.db", study="s")
+    )
     with ray_session.running(Workers(1, "cpu"), 10_000_000):
         run(dataclasses.replace(plan, workers=Workers(1, "cpu")))
     assert read_toml(plan.folder / run_folder.STUDY)["storage"] == f"sqlite:///{home}/study.db"

@@ -1,4 +1,4 @@
-"""A cluster of real Ray nodes that was started elsewhere; some are lost in mid-search."""
+"""A cluster of real Ray nodes that was started elsewhere; some are lost in the middle of a search."""
 
 import contextlib
 import os
@@ -15,10 +15,10 @@ import pytest
 import ray
 
 from rigsl.errors import UserError
-from search.execution import node_watch as carrying
+from search.execution import node_watch
 from search.execution.searcher import StudySearcher
 from search.plan.new_study import prepare
-from search.plan.options import Wishes
+from search.plan.options import SearchOptions
 from search.record import record
 from search.record.learning_curve import read_curve
 from search.resources import cluster
@@ -53,7 +53,7 @@ def no_ray_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def listening(answer: bytes | None) -> Iterator[str]:
-    """Something that is no Ray: says nothing (None), or the same to everybody."""
+    """The address of a server that is not Ray: it answers nothing (None), or the same to every request."""
     with socket.create_server(("127.0.0.9", 0)) as server:
 
         def serve() -> None:
@@ -70,7 +70,7 @@ def listening(answer: bytes | None) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:port", "ray://127.0.0.1:10001", ""])
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused(address: str) -> None:
     with pytest.raises(UserError, match="is not auto or HOST:PORT"):
         cluster.join(address)
 
@@ -84,10 +84,10 @@ def test_an_address_where_no_cluster_answers_is_refused(monkeypatch: pytest.Monk
         cluster.join("no-such-host.invalid:6379")
     with (
         listening(b"HTTP/1.1 400 Bad Request\r\n\r\n") as other,
-        pytest.raises(UserError, match="is no Ray cluster"),
+        pytest.raises(UserError, match="is not a Ray cluster"),
     ):
         cluster.join(other)
-    monkeypatch.setattr(cluster, "ANSWER", 0.2)
+    monkeypatch.setattr(cluster, "CONNECT_TIMEOUT", 0.2)
     with (
         listening(None) as silent,
         pytest.raises(UserError, match=r"no Ray cluster answers at .* \(timed out\)"),
@@ -114,7 +114,7 @@ def test_a_cluster_that_cannot_be_used_is_refused(nodes: RayNodes, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(psutil, "process_iter", lambda attributes: iter(()))
         with pytest.raises(
-            UserError, match=f"this machine is no node .* ray start --address={nodes.address}"
+            UserError, match=f"this machine is not a node .* ray start --address={nodes.address}"
         ):
             cluster.join(nodes.address)
     with monkeypatch.context() as patch:
@@ -128,29 +128,29 @@ def test_the_nodes_decide_how_many_workers_there_are(
     nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
-    found = cluster.read_nodes("auto", tmp_path / "runs")
+    all_nodes = cluster.read_nodes("auto", tmp_path / "runs")
     assert not ray.is_initialized()
     assert list(tmp_path.iterdir()) == [], "nothing is written before a search starts"
-    assert {node.name.split("(")[1]: node.cores for node in found} == {
+    assert {node.name.split("(")[1]: node.cores for node in all_nodes} == {
         f"{HEAD})": 0,
         **{f"{host})": 2 for host in NODES},
     }
-    wishes = {"device": None, "count": None, "gpus": None, "share": 0.5, "nodes": found}
-    workers = plan_workers(cpus=None, **wishes)
+    options = {"device": None, "count": None, "gpus": None, "share": 0.5, "nodes": all_nodes}
+    workers = plan_workers(cpus=None, **options)
     assert (workers.count, workers.device, workers.cpus, workers.nodes) == (4, "cpu", 1, 2)
-    assert plan_workers(cpus=2, **wishes).count == 2
-    with pytest.raises(UserError, match="--workers 5: the cluster carries 4 such trials at a time"):
-        plan_workers(cpus=None, **(wishes | {"count": 5}))
-    with pytest.raises(UserError, match="--cpus-per-trial 3: the cluster has only 2 cores on one machine"):
-        plan_workers(cpus=3, **wishes)
+    assert plan_workers(cpus=2, **options).count == 2
+    with pytest.raises(UserError, match="--workers 5: the cluster can run only 4 such trials concurrently"):
+        plan_workers(cpus=None, **(options | {"count": 5}))
+    with pytest.raises(UserError, match="--cpus-per-trial 3: the cluster has only 2 cores on one node"):
+        plan_workers(cpus=3, **options)
     with pytest.raises(UserError, match="--device cuda: the cluster has no GPU"):
-        plan_workers(cpus=None, **(wishes | {"device": "cuda"}))
+        plan_workers(cpus=None, **(options | {"device": "cuda"}))
 
 
 def test_a_folder_that_a_node_does_not_see_is_refused(
     nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "VISIBLE", 0.1)
+    monkeypatch.setattr(cluster, "SYNC_TIMEOUT", 0.1)
     runs = os.open(tmp_path, os.O_RDONLY)
     try:
         # A folder under a name that only this process can follow.
@@ -168,7 +168,7 @@ def test_a_node_that_lacks_a_package_is_named(
     nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # Ray lets workers import from the driver's folder
-    monkeypatch.setattr(cluster, "_look", absent)  # this module is not among the packages that travel
+    monkeypatch.setattr(cluster, "_check_probe", absent)  # this module is not among the shipped packages
     expected = r"node .* \(127.0.0.[34]\) cannot run a trial: ModuleNotFoundError: No module named 'tests'"
     with pytest.raises(UserError, match=expected):
         cluster.read_nodes(nodes.address, tmp_path)
@@ -184,8 +184,8 @@ class PowerCut:
     def __init__(self, nodes: RayNodes, trials: Path) -> None:
         self.nodes, self.trials = nodes, trials
         self.killed = ""
-        #: Of the trials on that node that had a state to go on from: one is being written while
-        #: the next epoch runs.
+        #: The first lines of the learning curves of those trials on that node that had saved a state; a state
+        #: is written while the next epoch runs.
         self.first_lines: dict[int, dict] = {}
         self.hosts: dict[int, str] = {}
 
@@ -194,9 +194,9 @@ class PowerCut:
         if not self.killed and result["epoch"] == 5:
             self.killed = result["node_ip"]
             self.nodes.kill(self.killed)
-            there = [number for number, host in self.hosts.items() if host == self.killed]
-            lines = {one: read_curve(self.trials / f"{one:04d}") for one in there}
-            self.first_lines = {one: known[0] for one, known in lines.items() if len(known) > 2}
+            lost = [number for number, host in self.hosts.items() if host == self.killed]
+            curves = {trial: read_curve(self.trials / f"{trial:04d}") for trial in lost}
+            self.first_lines = {trial: lines[0] for trial, lines in curves.items() if len(lines) > 2}
 
 
 @pytest.mark.soak
@@ -204,7 +204,7 @@ def test_a_lost_node_costs_no_trial(nodes: RayNodes, tmp_path: Path, monkeypatch
     home = write_home(tmp_path / "home", epochs=40)
     monkeypatch.chdir(home)
     plan = prepare(
-        Wishes(
+        SearchOptions(
             trials=6,
             minutes=5,
             workers=3,
@@ -233,22 +233,23 @@ def test_a_lost_node_costs_no_trial(nodes: RayNodes, tmp_path: Path, monkeypatch
         outcome.ending,
         reasons,
     )
-    (left,) = {*NODES} - {cut.killed}
+    (survivor,) = {*NODES} - {cut.killed}
     assert Counter(trial.user_attrs[record.HASH] for trial in trials).most_common(1)[0][1] == 1
     for trial in trials:
         lines = read_curve(plan.folder / "trials" / f"{trial.number:04d}")
         assert [line["epoch"] for line in lines] == sorted(trial.intermediate_values) == list(range(1, 41))
     assert cut.first_lines
     for number, line in cut.first_lines.items():
-        assert trials[number].user_attrs["host"].endswith(f"({left})")
-        # Its time, too, is that of the first attempt: the trial went on and did not begin anew.
+        assert trials[number].user_attrs["host"].endswith(f"({survivor})")
+        # Its time, too, is that of the first attempt: the trial was resumed, not restarted.
         assert read_curve(plan.folder / "trials" / f"{number:04d}")[0] == line
     assert not ray.is_initialized()
 
 
-def test_what_nodes_tell_every_driver_is_not_printed() -> None:
+def test_messages_of_nodes_to_every_driver_are_not_printed() -> None:
     code = (
-        "from search import runtime; from ray._private.ray_logging import stdout_deduplicator as out; "
+        "from search.execution import ray_session; "
+        "from ray._private.ray_logging import stdout_deduplicator as out; "
         "print(out.deduplicate({'lines': ['The node has been marked dead'], 'pid': 'raylet', 'ip': '', "
         "'is_err': False, 'job': None})[0]['lines'])"
     )
@@ -259,15 +260,15 @@ def test_what_nodes_tell_every_driver_is_not_printed() -> None:
 
 
 def test_a_search_without_nodes_ends(nodes: RayNodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carrying, "EVERY", 0.0)
-    monkeypatch.setattr(carrying, "MISSED", 0.0)
+    monkeypatch.setattr(node_watch, "CHECK_EVERY", 0.0)
+    monkeypatch.setattr(node_watch, "GIVE_UP_AFTER", 0.0)
 
     def search(cpus: int) -> None:
-        callback = carrying.Carrying(nodes.address, cpus, 0.0)
+        callback = node_watch.NodeWatch(nodes.address, cpus, 0.0)
         for step in range(3):
             callback.on_step_begin(step, [])
 
     with cluster.joined(nodes.address):
         search(2)
-        with pytest.raises(UserError, match="has no node left that carries a trial"):
+        with pytest.raises(UserError, match="has no node left that can run a trial"):
             search(3)

@@ -33,7 +33,7 @@ def space(tmp_path: Path) -> Space:
     return read_space(path)
 
 
-def test_what_does_not_fit_is_a_violated_constraint_and_no_trial(space: Space) -> None:
+def test_a_configuration_that_does_not_fit_is_a_violated_constraint_and_not_run(space: Space) -> None:
     corpus = make_corpus()
     small = estimate_peak_bytes(space.config(space.starts[0], 0), Shapes.of(corpus))
     study = optuna.create_study(direction="maximize")
@@ -53,19 +53,19 @@ def test_what_does_not_fit_is_a_violated_constraint_and_no_trial(space: Space) -
         assert trial.constraints["memory"] > 0
         assert "more memory than a worker has" in trial.user_attrs[record.NOT_RUN]
     late = [trial for trial in study.trials if trial.number >= 15 and trial in refused]
-    assert len(late) < len(refused), "the sampler learns where not to look"
+    assert len(late) < len(refused), "the sampler learns to avoid them"
     assert record.counts(study)["complete"] == 30
 
 
-def test_where_the_memory_is_not_known_everything_fits(space: Space) -> None:
+def test_every_configuration_fits_if_the_memory_is_unknown(space: Space) -> None:
     huge = space.config(space.starts[0], 0, hidden_dim=4096)
     assert excess(make_corpus(), "cpu", 0)(huge) == 0
 
 
 def test_the_largest_of_a_space_is_at_least_as_large_as_any_of_its_draws(space: Space) -> None:
     corpus = make_corpus()
-    most, shapes = largest(space, corpus, "cpu"), Shapes.of(corpus)
+    largest_bytes, shapes = largest(space, corpus, "cpu"), Shapes.of(corpus)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     drawn = [space.config(space.suggest(study.ask()), 0) for _ in range(100)]
     needs = [estimate_peak_bytes(config, shapes) for config in drawn]
-    assert max(needs) <= most <= 1.2 * max(needs)
+    assert max(needs) <= largest_bytes <= 1.2 * max(needs)

@@ -1,4 +1,4 @@
-"""Workers: how many there are, what they may take, what happens when they die, and that they forget."""
+"""Workers: how many run concurrently, their memory, lost ones, and that a reused one keeps no state."""
 
 import dataclasses
 import json
@@ -22,10 +22,10 @@ from search.execution import ray_session
 from search.execution.searcher import StudySearcher
 from search.execution.trainable import TrialWorker
 from search.plan.new_study import prepare
-from search.plan.options import Wishes
+from search.plan.options import SearchOptions
 from search.record import record
 from search.record.learning_curve import read_curve
-from search.resources import workers as machine
+from search.resources import workers as resources
 from search.resources.workers import (
     CONTEXT,
     PROCESS,
@@ -43,7 +43,7 @@ from tests.helpers.toy_study import write_home
 GB = 10**9
 
 
-# What a machine carries.
+# How many trials run on a node.
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_ray_counts_as_many_shares_on_a_gpu_as_fit(trials: int) -> None:
     assert round(trials * round(workers.gpus * 1e4)) <= 1e4  # Ray counts in parts of ten thousand
 
 
-def test_no_trial_lies_across_gpus_or_machines() -> None:
+def test_no_trial_is_split_between_gpus_or_nodes() -> None:
     nodes = [Node("a", 8, 2), Node("b", 3, 1), Node("c", 32), Node("head", 0)]
 
-    def count(**wishes: object) -> Workers:
+    def count(**options: object) -> Workers:
         none = {"device": None, "count": None, "cpus": None, "gpus": None}
-        return plan_workers(**(none | {"share": 0.5, "nodes": nodes} | wishes))
+        return plan_workers(**(none | {"share": 0.5, "nodes": nodes} | options))
 
     assert (count().count, count().cpus, count().nodes, count().gpu_total) == (6, 1, 2, 3)
     assert count(gpus=0.4).count == 6  # two on each GPU, not seven
@@ -115,13 +115,13 @@ def test_no_trial_lies_across_gpus_or_machines() -> None:
     assert count(device="cpu", cpus=4).count == 2 + 8
     with pytest.raises(UserError, match="no node of that cluster has a core for trials"):
         count(nodes=[Node("head", 0)])
-    with pytest.raises(UserError, match="the cluster has no machine with so many GPUs"):
+    with pytest.raises(UserError, match=r"--gpus-per-trial 3: the cluster has only 2 GPUs on one node"):
         count(gpus=3.0)
     with pytest.raises(UserError, match=r"--gpus-per-trial 1\.5: is not auto, a share between 0 and 1"):
         count(gpus=1.5)
 
 
-def test_a_cpu_trial_has_one_thread_unless_the_user_wishes_more() -> None:
+def test_a_cpu_trial_has_one_thread_by_default() -> None:
     node = Node("one", 8, memory=16 * GB)
     none = {"device": None, "gpus": None, "share": 0.5, "nodes": [node]}
     assert plan_workers(count=2, cpus=None, **none).cpus == 1
@@ -131,24 +131,24 @@ def test_a_cpu_trial_has_one_thread_unless_the_user_wishes_more() -> None:
 
 
 def test_a_container_limits_the_memory(tmp_path: Path) -> None:
-    free = machine.free_memory(tmp_path)
+    free = resources.free_memory(tmp_path)
     assert 0 < free <= psutil.virtual_memory().total
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("70000000\n")
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 20000000\n")
-    assert machine.free_memory(tmp_path) == pytest.approx(free, rel=0.5)
+    assert resources.free_memory(tmp_path) == pytest.approx(free, rel=0.5)
     (tmp_path / "memory.max").write_text("100000000\n")
-    assert machine.free_memory(tmp_path) == 50_000_000
+    assert resources.free_memory(tmp_path) == 50_000_000
     (tmp_path / "memory.max").write_text("10000000\n")
-    assert machine.free_memory(tmp_path) == 0
+    assert resources.free_memory(tmp_path) == 0
 
 
-# Workers that die.
+# Workers that are lost.
 
 
 @pytest.fixture(scope="module")
 def ray_of_the_module() -> Iterator[None]:
-    """Four places on two pretended GPUs."""
+    """Four trial slots on two pretended GPUs."""
     with ray_session.running(Workers(4, "cpu", cpus=1, gpus=0.5, gpu_total=2), 10_000_000):
         yield
 
@@ -163,12 +163,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_of_the_module: Non
 class Killer:
     """Follows every report of a worker; kills the worker of one trial twice, and one between two trials.
 
-    It waits until all places are used, first, and at the end until they are used again, and then interrupts
+    It waits until all slots are used, first, and at the end until they are used again, and then interrupts
     the study.
     """
 
-    def __init__(self, trials: Path, places: int) -> None:
-        self.trials, self.places = trials, places
+    def __init__(self, trials: Path, slots: int) -> None:
+        self.trials, self.slots = trials, slots
         self.victim = -1
         self.killed: list[int] = []  #: processes
         self.first_lines: list[dict] = []  #: of the victim's curve, at both times
@@ -179,7 +179,7 @@ class Killer:
         process = result["pid"]
         if not self.killed:
             self.before[process] = result["gpu"]
-            if len(self.before) == self.places and 5 <= result["epoch"] <= 30:
+            if len(self.before) == self.slots and 5 <= result["epoch"] <= 30:
                 self.victim = number
                 self._kill_victim(process)
         elif len(self.killed) == 1:
@@ -187,15 +187,15 @@ class Killer:
                 self._kill_victim(process)
         elif len(self.killed) == 3:
             self.after[process] = result["gpu"]
-            if len(self.after) == self.places:
+            if len(self.after) == self.slots:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def ended(self, result: dict) -> None:
         if len(self.killed) == 2 and result["pid"] not in self.killed:
             self._kill(result["pid"])
 
-    def told(self, future: object) -> object:
-        """What Ray Tune hears: of the second kill as if it had been Ray's memory monitor."""
+    def get(self, future: object) -> object:
+        """`ray.get` for Ray Tune: the second kill looks like one by Ray's memory monitor."""
         import ray
 
         try:
@@ -220,7 +220,7 @@ def test_half_a_gpu_a_trial_and_a_worker_that_is_lost_twice(
     from ray.air.execution._internal import event_manager
 
     plan = prepare(
-        Wishes(
+        SearchOptions(
             trials=5000,
             minutes=5,
             study="s",
@@ -248,9 +248,9 @@ def test_half_a_gpu_a_trial_and_a_worker_that_is_lost_twice(
 
     monkeypatch.setattr(StudySearcher, "on_trial_result", on_trial_result)
     monkeypatch.setattr(StudySearcher, "on_trial_complete", on_trial_complete)
-    monkeypatch.setattr(event_manager, "ray", SimpleNamespace(get=killer.told))
+    monkeypatch.setattr(event_manager, "ray", SimpleNamespace(get=killer.get))
     assert run(plan).interrupted == signal.SIGTERM
-    # Four trials at a time on two GPUs, and again after three workers were lost.
+    # Four concurrent trials on two GPUs, and again after three workers were lost.
     assert sorted(killer.before.values()) == sorted(killer.after.values()) == ["0", "0", "1", "1"]
     assert len(set(killer.killed)) == 3
     assert not {*killer.killed} & {*killer.after}
@@ -265,13 +265,13 @@ def test_half_a_gpu_a_trial_and_a_worker_that_is_lost_twice(
     for trial in complete.values():
         lines = read_curve(plan.folder / "trials" / f"{trial.number:04d}")
         assert [line["epoch"] for line in lines] == sorted(trial.intermediate_values) == list(range(1, 41))
-    for tags in (one.data.tags for one in mlflow_runs(home)["trial"]):
+    for tags in (trial_run.data.tags for trial_run in mlflow_runs(home)["trial"]):
         if tags["trial"] in complete:
             assert tags["gpu"] in ("0", "1")
             assert tags["host"].startswith(f"{os.uname().nodename} (")
 
 
-# Workers that forget.
+# Workers that keep no state.
 
 
 class UsedWorker(NamedTuple):
@@ -334,17 +334,17 @@ def test_a_trial_leaves_its_process_as_it_found_it(used: UsedWorker) -> None:
 
 
 def test_a_reused_worker_gives_the_bits_of_a_fresh_process(used: UsedWorker, tmp_path: Path) -> None:
-    wish = {"dropout": 0.3, "use_gumbel": True, "gumbel_k": 2, "num_L": 2}
-    reused = train(used.worker, used.folder, 90, wish)
+    params = {"dropout": 0.3, "use_gumbel": True, "gumbel_k": 2, "num_L": 2}
+    reused = train(used.worker, used.folder, 90, params)
     assert len(reused["weights"]) > 10
     code = (
-        "import json, sys, torch; from pathlib import Path; from tests.search import one_worker as one; "
-        "folder, wish = Path(sys.argv[1]), json.loads(sys.argv[2]); "
-        "found = one.train(one.make_worker(folder), folder, 90, wish); "
-        "print(json.dumps([torch.get_num_threads(), found]))"
+        "import json, sys, torch; from pathlib import Path; from tests.helpers import local_worker; "
+        "folder, params = Path(sys.argv[1]), json.loads(sys.argv[2]); "
+        "result = local_worker.train(local_worker.make_worker(folder), folder, 90, params); "
+        "print(json.dumps([torch.get_num_threads(), result]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), json.dumps(wish)],
+        [sys.executable, "-c", code, str(tmp_path), json.dumps(params)],
         cwd=ray_session.ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "2"},  # a user's own setting does not change the numbers
         capture_output=True,

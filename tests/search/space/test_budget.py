@@ -46,7 +46,7 @@ def test_no_trial_starts_beyond_the_number_of_trials() -> None:
     [{"trials": 0}, {"trials": -1}, {"trials": 2.5}, {"trials": True}, {"minutes": 0}, {"minutes": -3.0},
      {"minutes": float("nan")}, {"target": 0}, {"target": 65.0}, {"patience": 0}],
 )  # fmt: skip
-def test_a_limit_that_is_no_number_above_zero_is_refused(limits: dict) -> None:
+def test_a_limit_that_is_not_a_number_above_zero_is_refused(limits: dict) -> None:
     with pytest.raises(UserError, match=next(iter(limits))):
         Budget(**limits)
 
@@ -59,10 +59,22 @@ def test_times_are_read(text: str, minutes: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["10", "m", "-5m", "0m", "1h 30m", "soon", ""])
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_time_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="time-budget"):
         read_minutes(text)
 
 
-def test_minutes_are_told_in_words() -> None:
+def test_the_limits_are_described_in_words() -> None:
+    assert Budget(trials=3, gpu_hours=0.5).describe() == "3 trials or 0.5 GPU hours"
+    assert Budget(trials=1, gpu_hours=1).describe() == "1 trial or 1 GPU hour"
+    assert Budget(patience=1).describe() == "1 trial without a new best"
+    assert Budget().describe() == "no limit"
+
+
+def test_an_ending_has_the_right_plural() -> None:
+    assert exhausted(Budget(trials=1), Spent(finished=1)) == "1 trial done"
+    assert exhausted(Budget(trials=2), Spent(finished=2)) == "all 2 trials done"
+
+
+def test_minutes_are_written_in_words() -> None:
     assert [minutes_in_words(value) for value in (8, 90, 0.75)] == ["8 min", "1 h 30 min", "45 s"]

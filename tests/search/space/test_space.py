@@ -83,7 +83,18 @@ def written(tmp_path: Path, text: str) -> Path:
             '[scheduler]\nname = "median"\nreduction = 2\n[budget.cpu]',
             "[scheduler] reduction",
         ),
+        (
+            "[budget.cpu]",
+            '[scheduler]\nname = "asha"\ninterval = 2\n[budget.cpu]',
+            "[scheduler] interval: unknown key for scheduler 'asha'; it takes grace, reduction",
+        ),
+        (
+            "[budget.cpu]",
+            '[scheduler]\nname = "none"\ngrace = 2\n[budget.cpu]',
+            "[scheduler] grace: unknown key for scheduler 'none'; it takes no options",
+        ),
         ("[budget.cpu]", "[weather]\nrain = 1\n[budget.cpu]", "[weather]"),
+        ('dataset = "MELD"', 'dataset = "EmoryNLP"', "[study] dataset: unknown dataset 'EmoryNLP'"),
         ('dataset = "MELD"', "", "[study] dataset"),
         ("[study]", "[study", "not valid TOML"),
     ],
@@ -96,6 +107,11 @@ def test_a_mistake_is_named_by_file_and_key(tmp_path: Path, old: str, new: str, 
     assert key in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["meld", "Meld", "MELD"])
+def test_a_dataset_is_named_in_any_case(tmp_path: Path, text: str) -> None:
+    assert read_space(written(tmp_path, GOOD.replace("MELD", text))).dataset == "MELD"
 
 
 def test_a_conditional_parameter_exists_only_under_its_condition(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""The plan of a new study: names in any case, limits of the user, and mistakes found before it starts."""
+
+from pathlib import Path
+
+import pytest
+
+from rigsl.errors import UserError
+from search.plan.new_study import prepare
+from search.plan.options import SearchOptions
+from search.space.budget import Budget
+from tests.helpers.toy_study import write_home
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = write_home(tmp_path / "home")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def options(home: Path, **more) -> SearchOptions:
+    given = {"space": home / "space.toml", "data_dir": home / "data", "trials": 3}
+    return SearchOptions(**(given | more))
+
+
+def with_dataset(home: Path, dataset: str) -> Path:
+    path = home / "other.toml"
+    text = (home / "space.toml").read_text(encoding="utf-8")
+    assert 'dataset = "MELD"' in text
+    path.write_text(text.replace('dataset = "MELD"', f'dataset = "{dataset}"'), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("dataset", "in_space"), [("MELD", "meld"), ("meld", "MELD"), ("Meld", "mELD")])
+def test_a_dataset_has_its_registered_name_whatever_the_user_writes(
+    home: Path, dataset: str, in_space: str
+) -> None:
+    plan = prepare(options(home, dataset=dataset, space=with_dataset(home, in_space)))
+    assert plan.space.dataset == plan.options()["dataset"] == "MELD"
+    assert plan.folder.name.startswith("meld-open-")
+
+
+def test_an_unknown_dataset_in_a_space_is_refused_before_the_search(home: Path) -> None:
+    path = with_dataset(home, "EmoryNLP")
+    with pytest.raises(UserError) as refused:
+        prepare(options(home, space=path))
+    assert str(refused.value).startswith(
+        f"{path}: [study] dataset: unknown dataset 'EmoryNLP'; the datasets are"
+    )
+    assert not (home / "runs").exists()
+
+
+def test_a_space_of_another_dataset_is_refused(home: Path) -> None:
+    with pytest.raises(UserError, match="is a space for the open features of IEMOCAP; this corpus is"):
+        prepare(options(home, space=with_dataset(home, "iemocap")))
+
+
+def test_a_dataset_that_the_export_cannot_handle_is_refused_before_the_search(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(config: object, dataset: str) -> str:
+        raise UserError(f"no command for {dataset}")
+
+    monkeypatch.setattr("search.plan.checks.official_command", refuse)
+    with pytest.raises(UserError, match="no command for MELD"):
+        prepare(options(home))
+
+
+def test_limits_of_the_user_replace_those_of_the_space(home: Path) -> None:
+    assert prepare(options(home, trials=3)).budget == Budget(trials=3)
+    assert prepare(options(home, trials=None, minutes=2.0)).budget == Budget(minutes=2.0)
+    with pytest.raises(UserError, match="--time-budget: 0 is not a number above 0"):
+        prepare(options(home, trials=None, minutes=0))
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"study": "a/b"}, "--study a/b: is not a name of letters, digits"),
+        (
+            {"study": "data", "runs_dir": Path()},
+            "--study data: exists already; continue it with --resume data",
+        ),
+        ({"runs_dir": Path("space.toml")}, "space.toml is not a folder"),
+        ({"sampler": "grid"}, "--sampler grid: is not one of gp"),
+        ({"scheduler": "grid"}, "--scheduler grid: is not one of asha"),
+        ({"finalist_seeds": 0}, "--finalist-seeds: 0 is not a whole number from 1 up"),
+        ({"tracking_uri": "mlflow.db"}, "--tracking-uri mlflow.db: is not an address like"),
+    ],
+)
+def test_a_mistake_is_named_by_its_option_and_nothing_is_written(
+    home: Path, more: dict, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        prepare(options(home, **more))
+    assert not (home / "runs").exists()

@@ -1,0 +1,50 @@
+"""The options of the final stage: checked, and described in words."""
+
+import pytest
+
+from rigsl.errors import UserError
+from search.space.confirmation import FinalOptions, read_final
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"finalists": 4, "finalist_seeds": 3, "test_seeds": 5}, "finalists: the best 4 with 3 seeds each; "),
+        ({"finalists": 4, "finalist_seeds": 1, "test_seeds": 1}, "finalists: the best 4 with 1 seed each; "),
+        ({"finalists": 1, "finalist_seeds": 2}, "finalists: the best with 2 seeds; "),
+        ({"finalists": 0}, "finalists: none; "),
+        ({"test_seeds": 5}, "; tested once: 5 seeds each of winner and baseline"),
+        ({"test_seeds": 1}, "; tested once: 1 seed each of winner and baseline"),
+        ({"test_seeds": 0}, "; tested once: one checkpoint"),
+        ({"protocol": "paper"}, "; and the best test epoch (optimistic)"),
+    ],
+)
+def test_it_is_described_in_words(options: dict, words: str) -> None:
+    assert words in FinalOptions(**options).describe()
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"finalists": -1}, "finalists: -1 is not a whole number from 0 up"),
+        ({"finalist_seeds": 0}, "finalist_seeds: 0 is not a whole number from 1 up"),
+        ({"protocol": "test"}, "protocol: 'test' is not one of validation, paper"),
+        (
+            {"winners": 1},
+            "winners: unknown key; the keys are finalists, finalist_seeds, test_seeds, protocol",
+        ),
+        (3, "is not a table"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_place(table: object, sentence: str) -> None:
+    with pytest.raises(UserError) as refused:
+        read_final(table, "space.toml: [final]")
+    assert str(refused.value).startswith("space.toml: [final]")
+    assert sentence in str(refused.value)
+
+
+def test_no_training_seed_is_used_twice() -> None:
+    options = FinalOptions(finalist_seeds=3, test_seeds=5)
+    for seed in (0, 7):
+        seeds = [seed, *options.finalist_numbers(seed), *options.test_numbers(seed)]
+        assert len(set(seeds)) == len(seeds) == 9
