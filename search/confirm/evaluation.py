@@ -1,4 +1,4 @@
-"""The one place that opens the test split, and the record that it was opened."""
+"""The only place that opens the test split, and the record that it was opened."""
 
 from __future__ import annotations
 
@@ -15,93 +15,103 @@ from rigsl.device import threads
 from rigsl.files import replacing
 from rigsl.training.checkpoint import load_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
+from rigsl.wording import counted
 from search.confirm.final_record import read_final_record, write_final_record
-from search.confirm.predictions import SeedRuns, recorded
+from search.confirm.predictions import SeedRuns, seed_runs
 from search.resources.workers import Workers
 from search.run_folder import PREDICTIONS
 
+SIDES = ("winner", "baseline")
+
 
 @dataclass(frozen=True)
-class Models:
-    """Trained weights of one configuration: seed -> checkpoint folder."""
+class Checkpoints:
+    """The trainings of one configuration that are tested."""
 
-    who: str  #: "winner" or "baseline"
+    side: str  #: one of SIDES
     label: str  #: in words: "trial 7"
-    folders: Mapping[int, Path]
+    folders: Mapping[int, Path]  #: seed -> checkpoint folder
 
 
 def open_test(
-    folder: Path, corpus: Corpus, models: Sequence[Models], workers: Workers
+    folder: Path, corpus: Corpus, checkpoints: Sequence[Checkpoints], workers: Workers
 ) -> dict[str, SeedRuns]:
-    """Test `models` on the test split, keep their predictions, and write down that test was opened.
+    """Evaluate `checkpoints` on the test split, keep their predictions, and record that test was opened.
 
-    Models that were tested before are not tested again: their predictions are kept in the run folder.
+    If they were tested before, test is not opened again: their predictions are read from the run folder.
 
     Args:
         folder: of the study.
         corpus: with test labels.
+        checkpoints: of the winner and, as a rule, of the baseline.
+        workers: on whose device and with whose threads they run.
 
     Returns:
-        Who -> predictions.
+        Side -> predictions.
     """
-    if was_tested(folder, models):
+    if was_tested(folder, checkpoints):
         return read_predictions(folder)
-    parts = [
-        f"{len(one.folders)} {'training' if len(one.folders) == 1 else 'trainings'} of {one.label}"
-        for one in models
-    ]
+    parts = [f"{counted(len(tested.folders), 'training')} of {tested.label}" for tested in checkpoints]
     opened = read_final_record(folder).opened(" and ".join(parts), "validation")
-    write_final_record(folder, dataclasses.replace(opened, tested=_names(folder, models)))
-    found = {one.who: recorded(corpus, "test", _evaluations(one, corpus, workers)) for one in models}
-    _write_predictions(folder, found)
-    return found
+    write_final_record(folder, dataclasses.replace(opened, tested=_names(folder, checkpoints)))
+    predictions = {
+        tested.side: seed_runs(corpus, "test", _evaluations(tested, corpus, workers))
+        for tested in checkpoints
+    }
+    _write_predictions(folder, predictions)
+    return predictions
 
 
-def was_tested(folder: Path, models: Sequence[Models]) -> bool:
-    """Whether the predictions that the study keeps are those of `models`."""
+def was_tested(folder: Path, checkpoints: Sequence[Checkpoints]) -> bool:
+    """Whether the predictions in the run folder `folder` are those of `checkpoints`."""
     tested = read_final_record(folder).tested
-    return tested == _names(folder, models) and (folder / PREDICTIONS).is_file()
+    return tested == _names(folder, checkpoints) and (folder / PREDICTIONS).is_file()
 
 
-def _names(folder: Path, models: Sequence[Models]) -> dict[str, tuple[str, ...]]:
+def _names(folder: Path, checkpoints: Sequence[Checkpoints]) -> dict[str, tuple[str, ...]]:
+    """Side -> paths of the checkpoint folders in the run folder, as ``final.json`` keeps them."""
     return {
-        one.who: tuple(sorted(str(path.relative_to(folder)) for path in one.folders.values()))
-        for one in models
+        tested.side: tuple(sorted(str(path.relative_to(folder)) for path in tested.folders.values()))
+        for tested in checkpoints
     }
 
 
 def read_predictions(folder: Path) -> dict[str, SeedRuns]:
-    """The test predictions that a study keeps: who -> predictions; empty where there are none."""
+    """The test predictions in the run folder `folder`: side -> predictions; empty if there are none."""
     path = folder / PREDICTIONS
     if not path.is_file():
         return {}
-    with np.load(path, allow_pickle=False) as held:
-        classes = tuple(map(str, held["classes"]))
+    with np.load(path, allow_pickle=False) as arrays:
+        classes = tuple(map(str, arrays["classes"]))
         return {
-            who: SeedRuns(
-                held[who], held["labels"], held["offsets"], classes, tuple(map(int, held[f"{who}_seeds"]))
+            side: SeedRuns(
+                arrays[side],
+                arrays["labels"],
+                arrays["offsets"],
+                classes,
+                tuple(map(int, arrays[f"{side}_seeds"])),
             )
-            for who in ("winner", "baseline")
-            if who in held
+            for side in SIDES
+            if side in arrays
         }
 
 
-def _write_predictions(folder: Path, found: Mapping[str, SeedRuns]) -> None:
-    first = next(iter(found.values()))
+def _write_predictions(folder: Path, predictions: Mapping[str, SeedRuns]) -> None:
+    first = next(iter(predictions.values()))
     arrays: dict[str, Any] = {
         "labels": first.labels, "offsets": first.offsets, "classes": np.array(first.classes)
     }  # fmt: skip
-    for who, runs in found.items():
-        arrays |= {who: runs.predicted, f"{who}_seeds": np.array(runs.seeds)}
+    for side, runs in predictions.items():
+        arrays |= {side: runs.predicted, f"{side}_seeds": np.array(runs.seeds)}
     with replacing(folder / PREDICTIONS) as path, path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
-def _evaluations(models: Models, corpus: Corpus, workers: Workers) -> dict[int, Evaluation]:
+def _evaluations(checkpoints: Checkpoints, corpus: Corpus, workers: Workers) -> dict[int, Evaluation]:
     with threads(workers.cpus):
         return {
             seed: evaluate(
                 load_checkpoint(path, device=workers.device), corpus, "test", device=workers.device
             )
-            for seed, path in models.folders.items()
+            for seed, path in checkpoints.folders.items()
         }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FinalistRecord:
-    """How one finalist did: its search score, and its validation scores with fresh seeds (fractions)."""
+    """A finalist's score in the search, and its validation scores with fresh seeds (fractions)."""
 
     trial: int
     config_hash: str
@@ -47,7 +47,7 @@ class FinalistsRecord:
     seeds: tuple[int, ...]
     epochs: int
     candidates: tuple[FinalistRecord, ...]
-    optimism: float | None  #: selection bias: mean of search score less mean over fresh seeds
+    optimism: float | None  #: selection bias: mean of search score minus mean over fresh seeds
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class ConfigurationRecord:
 
 @dataclass(frozen=True)
 class TestRecord:
-    """Winner and baseline on the test split, and their difference (winner less baseline)."""
+    """Winner and baseline on the test split, and their difference (winner minus baseline)."""
 
     __test__ = False  # no test class, whatever pytest makes of its name
 
@@ -70,7 +70,9 @@ class TestRecord:
     winner: TestScores
     baseline: TestScores | None
     difference: PairedTests | None
-    validation: dict[str, tuple[float, ...]] = field(default_factory=dict)  #: of the same trainings, by side
+    validation: dict[str, tuple[float, ...]] = field(
+        default_factory=dict
+    )  #: side -> validation scores of the same trainings
 
     def side(self, name: str) -> TestScores | None:
         """The scores of "winner" or "baseline"."""

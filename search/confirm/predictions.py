@@ -34,33 +34,33 @@ class SeedRuns:
     seeds: tuple[int, ...]  #: of the m trainings
 
     def __post_init__(self) -> None:
-        fit = self.predicted.shape == (len(self.seeds), len(self.labels)) and len(self.seeds) > 0
-        cut = (
+        shapes_fit = self.predicted.shape == (len(self.seeds), len(self.labels)) and len(self.seeds) > 0
+        offsets_fit = (
             self.offsets[0] == 0
             and self.offsets[-1] == len(self.labels)
             and (np.diff(self.offsets) > 0).all()
         )
         values = np.concatenate([self.labels, self.predicted.ravel()])
-        if not (fit and cut and values.min() >= 0 and values.max() < len(self.classes)):
+        if not (shapes_fit and offsets_fit and values.min() >= 0 and values.max() < len(self.classes)):
             raise ValueError("predictions, labels and dialogues do not fit together")
 
     def one(self, index: int) -> SeedRuns:
         """The training `index` alone."""
-        at = slice(index, index + 1)
-        return SeedRuns(self.predicted[at], self.labels, self.offsets, self.classes, self.seeds[at])
+        row = slice(index, index + 1)
+        return SeedRuns(self.predicted[row], self.labels, self.offsets, self.classes, self.seeds[row])
 
 
-def recorded(corpus: Corpus, split: str, runs: Mapping[int, Evaluation]) -> SeedRuns:
-    """The predictions of evaluations of a whole split: seed -> evaluation."""
+def seed_runs(corpus: Corpus, split: str, evaluations: Mapping[int, Evaluation]) -> SeedRuns:
+    """The predictions of trainings on a whole split; `evaluations`: seed -> evaluation."""
     lengths = corpus.lengths[corpus.dialogues(split)]
-    predicted = np.stack([found.log_prob.argmax(axis=1) for found in runs.values()])
-    labels = next(iter(runs.values())).labels
-    return SeedRuns(predicted, labels, np.append(0, np.cumsum(lengths)), corpus.classes, tuple(runs))
+    predicted = np.stack([evaluation.log_prob.argmax(axis=1) for evaluation in evaluations.values()])
+    labels = next(iter(evaluations.values())).labels
+    return SeedRuns(predicted, labels, np.append(0, np.cumsum(lengths)), corpus.classes, tuple(evaluations))
 
 
 @dataclass(frozen=True)
 class RunScores:
-    """Fractions, of one training; the F1 of a class that neither occurs nor is predicted is None."""
+    """Scores of one training (fractions); the F1 of a class that neither occurs nor is predicted is None."""
 
     weighted_f1: float
     macro_f1: float
@@ -70,32 +70,34 @@ class RunScores:
 
 def scores_of(runs: SeedRuns) -> list[RunScores]:
     """The scores of every training."""
-    found = []
+    run_scores = []
     for predicted in runs.predicted:
-        counts = scores.confusion(runs.labels, predicted, len(runs.classes))
-        single = scores.f1(counts)
-        found.append(
+        counts = scores.confusion_matrix(runs.labels, predicted, len(runs.classes))
+        class_f1 = scores.f1(counts)
+        run_scores.append(
             RunScores(
                 weighted_f1=float(scores.weighted_f1(counts)),
                 macro_f1=scores.macro_f1(counts),
                 accuracy=scores.accuracy(counts),
                 f1={
                     name: None if np.isnan(value) else float(value)
-                    for name, value in zip(runs.classes, single, strict=True)
+                    for name, value in zip(runs.classes, class_f1, strict=True)
                 },
             )
         )
-    return found
+    return run_scores
 
 
 def confusion(runs: SeedRuns) -> Integers:
-    """What was taken for what, summed over the trainings: [true class, predicted class]"""
-    each = [scores.confusion(runs.labels, predicted, len(runs.classes)) for predicted in runs.predicted]
-    return np.asarray(np.sum(each, axis=0), dtype=np.int64)
+    """Confusion matrix, summed over the trainings: [true class, predicted class]"""
+    matrices = [
+        scores.confusion_matrix(runs.labels, predicted, len(runs.classes)) for predicted in runs.predicted
+    ]
+    return np.asarray(np.sum(matrices, axis=0), dtype=np.int64)
 
 
 def dialogue_confusions(runs: SeedRuns) -> Integers:
-    """The confusion matrix of every dialogue and training, [m, n, classes, classes]"""
+    """The confusion matrix of every training and dialogue: [m, n, true class, predicted class]"""
     m, n, k = len(runs.seeds), len(runs.offsets) - 1, len(runs.classes)
     dialogue = np.repeat(np.arange(n), np.diff(runs.offsets))
     cell = (dialogue * k + runs.labels) * k + runs.predicted  # [m, U], within a training
@@ -104,7 +106,7 @@ def dialogue_confusions(runs: SeedRuns) -> Integers:
 
 
 def check_paired(winner: SeedRuns, baseline: SeedRuns) -> None:
-    """Whether both were tested on the same utterances.
+    """Check that both were tested on the same utterances.
 
     Raises:
         ValueError: they were not.

@@ -1,12 +1,14 @@
-"""Finalists: the best configurations of a search run again with fresh seeds, and the best mean wins.
+"""The race of the finalists: the best configurations of a search run again with fresh seeds, best mean wins.
 
-A search's best score is the luckiest of many: of configurations, of epochs, of one seed. So its top k
-distinct configurations are trained again to the last epoch with n seeds that no trial had, and their mean
-validation scores decide. A finalist that cannot win any more is stopped: when, after two seeds or more, the
-upper end of the one-sided 99 % interval of its difference to the leader lies below zero (99 %, as everyone
-is looked at again after every seed). The difference is paired by seed, its variance pooled over all finalists
-(the residual of score = finalist + seed), as in races of algorithm configurations (Birattari et al., GECCO
-2002); with fewer than three degrees of freedom nobody is stopped.
+A search's best score is subject to selection bias: it is the best of many configurations, of many epochs, at
+one seed. So the top k distinct configurations are trained again to the last epoch with n seeds that no trial
+had, and their mean validation scores decide.
+
+Racing: hopeless finalists are dropped. A finalist is dropped when, after two seeds or more, the upper end of
+the one-sided 99 % confidence interval of its difference to the leader lies below zero (99 %, because all are
+tested again after every seed). The difference is paired by seed. Its variance is pooled over all finalists
+(the residual variance of score = finalist + seed), as in racing for algorithm configuration (Birattari et
+al., GECCO 2002). With fewer than three degrees of freedom nobody is dropped.
 """
 
 from __future__ import annotations
@@ -21,53 +23,54 @@ import optuna
 from optuna.trial import TrialState
 
 from rigsl.config import RIGSLConfig
+from rigsl.wording import counted
 from search.confirm.final_record import FinalistRecord
 from search.confirm.summary import summary
-from search.confirm.trainings import Job, Result
+from search.confirm.trainings import Job, JobResult, identity, make_job
 from search.record import record
 
-#: One-sided level at which a finalist is given up, by default.
+#: One-sided confidence level at which a finalist is dropped, by default.
 LEVEL = 0.99
-#: Degrees of freedom below which the pooled deviation is too much of a guess.
-LEAST_FREEDOM = 3
+#: With fewer degrees of freedom, the pooled standard deviation is too uncertain.
+MIN_FREEDOM = 3
 
 
 @dataclass
 class Finalist:
-    """A configuration in the final."""
+    """A configuration in the race."""
 
     trial: int  #: of the search
-    config: RIGSLConfig  #: to the last epoch; the seed is the job's
-    params: Mapping[str, Any]
+    config: RIGSLConfig  #: for training to the last epoch; every job has its own seed
+    params: Mapping[str, Any]  #: the searched part of it
     search_score: float
-    complete: bool  #: whether its trial ended by itself
+    complete: bool  #: whether its trial reached its last epoch
     scores: dict[int, float] = field(default_factory=dict)  #: seed -> validation weighted F1
-    failure: str = ""
-    stopped: str = ""  #: why the race gave it up
+    failure: str = ""  #: why one of its trainings failed
+    stopped: str = ""  #: why it was dropped
 
     @property
-    def out(self) -> bool:
-        """Whether it cannot win any more."""
+    def eliminated(self) -> bool:
+        """Whether it has failed or was dropped."""
         return bool(self.failure or self.stopped)
 
     @property
     def mean(self) -> float:
-        """Mean over its seeds so far."""
+        """Mean score over its seeds so far; -inf without any."""
         return float(np.mean(list(self.scores.values()))) if self.scores else -math.inf
 
     @property
     def spread(self) -> float:
-        """Standard deviation over its seeds so far; 0 for one."""
+        """Standard deviation over its seeds so far; 0 for a single one."""
         return float(np.std(list(self.scores.values()), ddof=1)) if len(self.scores) > 1 else 0.0
 
     @property
     def key(self) -> str:
-        """Tells configurations apart whatever their seed."""
+        """Identifies its configuration, whatever the seed."""
         return identity(self.config)
 
     def record(self, seeds: Sequence[int], winner: bool) -> FinalistRecord:
-        """As ``final.json`` holds it."""
-        known = summary(list(self.scores.values())) if self.scores else None
+        """Its entry in ``final.json``; `seeds`: of the race."""
+        statistics = summary(list(self.scores.values())) if self.scores else None
         state = "failed" if self.failure else "stopped" if self.stopped else "finished"
         return FinalistRecord(
             trial=self.trial,
@@ -76,114 +79,119 @@ class Finalist:
             search_score=self.search_score,
             complete=self.complete,
             scores=tuple(self.scores.get(seed) for seed in seeds[: len(self.scores)]),
-            mean=None if known is None else known.mean,
-            std=None if known is None else known.std,
-            standard_error=None if known is None else known.standard_error,
+            mean=None if statistics is None else statistics.mean,
+            std=None if statistics is None else statistics.std,
+            standard_error=None if statistics is None else statistics.standard_error,
             state="winner" if winner else state,
             reason=self.failure or self.stopped,
         )
-
-
-def identity(config: RIGSLConfig) -> str:
-    """A configuration's hash, its seed aside."""
-    return config.replace(seed=0).content_hash()
 
 
 def top(study: optuna.Study, configs: Mapping[int, RIGSLConfig], count: int) -> list[Finalist]:
     """The `count` best distinct configurations of a study: by score, complete ones first among equals.
 
     Args:
-        configs: trial number -> configuration to the last epoch.
+        study: with trials that have ended.
+        configs: trial number -> configuration for training to the last epoch.
+        count: of finalists at most.
     """
     trials = record.scored(study)
     trials.sort(
         key=lambda trial: (-(record.score(trial) or 0.0), trial.state != TrialState.COMPLETE, trial.number)
     )
-    found: dict[str, Finalist] = {}
+    finalists: dict[str, Finalist] = {}
     for trial in trials:
-        one = Finalist(
+        finalist = Finalist(
             trial.number, configs[trial.number], trial.params, record.score(trial) or 0.0,
             trial.state == TrialState.COMPLETE,
         )  # fmt: skip
-        found.setdefault(one.key, one)
-        if len(found) == count:
+        finalists.setdefault(finalist.key, finalist)
+        if len(finalists) == count:
             break
-    return list(found.values())
+    return list(finalists.values())
 
 
 class Race:
-    """A queue of jobs: seed after seed, every finalist that can still win.
+    """A queue of jobs: one seed after another, for every finalist that can still win.
 
     Args:
         finalists: in the order of the search.
-        seeds: that each of them is trained with.
-        level: one-sided level at which a finalist is given up; 1: never.
+        seeds: with which each of them is trained.
+        level: one-sided confidence level at which a finalist is dropped; 1: never.
     """
 
     def __init__(self, finalists: Sequence[Finalist], seeds: Sequence[int], level: float = LEVEL) -> None:
         self.finalists, self.seeds, self.level = list(finalists), list(seeds), level
-        self._begun = {one.key: 0 for one in self.finalists}
-        self._of: dict[str, tuple[Finalist, int]] = {}
+        self._started = {finalist.key: 0 for finalist in self.finalists}  #: number of seeds
+        self._jobs: dict[str, tuple[Finalist, int]] = {}  #: name of a job -> finalist, seed
 
     def next(self) -> Job | None:
-        """The job of the finalist with the fewest seeds begun, the best of the search first."""
-        open_ = [one for one in self.finalists if not one.out and self._begun[one.key] < len(self.seeds)]
-        return self._job(min(open_, key=lambda one: self._begun[one.key])) if open_ else None
+        """The next job of the finalist with the fewest seeds so far, the best of the search first."""
+        candidates = [
+            finalist
+            for finalist in self.finalists
+            if not finalist.eliminated and self._started[finalist.key] < len(self.seeds)
+        ]
+        if not candidates:
+            return None
+        return self._job(min(candidates, key=lambda finalist: self._started[finalist.key]))
 
-    def ended(self, job: Job, result: Result) -> None:
-        """Note the score, and give up who cannot win any more."""
-        one, seed = self._of[job.name]
+    def ended(self, job: Job, result: JobResult) -> None:
+        """Add the score, and drop hopeless finalists."""
+        finalist, seed = self._jobs[job.name]
         if result.score is None:
-            one.failure = one.failure or f"seed {seed}: {result.reason}"
+            finalist.failure = finalist.failure or f"seed {seed}: {result.reason}"
         else:
-            one.scores[seed] = result.score
-        self._give_up()
+            finalist.scores[seed] = result.score
+        self._drop_hopeless()
 
     def ranked(self) -> list[Finalist]:
-        """The finalists, the winner first: mean, then the lower spread, then the order of the search."""
+        """The finalists, the winner first: by mean, then the lower spread, then the order of the search."""
 
-        def rank(one: Finalist) -> tuple[bool, bool, float, float]:
-            return bool(one.failure), bool(one.stopped), -one.mean, one.spread
+        def rank(finalist: Finalist) -> tuple[bool, bool, float, float]:
+            return bool(finalist.failure), bool(finalist.stopped), -finalist.mean, finalist.spread
 
         return sorted(self.finalists, key=rank)
 
     def winner(self) -> Finalist | None:
-        """The finalist that won; None where all failed."""
+        """The finalist that won; None if all failed."""
         first = self.ranked()[0] if self.finalists else None
         return None if first is None or first.failure or not first.scores else first
 
-    def _alive(self) -> list[Finalist]:
-        return [one for one in self.finalists if not one.out]
-
-    def _job(self, one: Finalist) -> Job:
-        seed = self.seeds[self._begun[one.key]]
-        self._begun[one.key] += 1
-        job = Job(f"{one.key[:12]}-{seed}", f"trial {one.trial}, seed {seed}", one.config.replace(seed=seed))
-        self._of[job.name] = one, seed
+    def _job(self, finalist: Finalist) -> Job:
+        seed = self.seeds[self._started[finalist.key]]
+        self._started[finalist.key] += 1
+        job = make_job(f"trial {finalist.trial}", finalist.config, seed)
+        self._jobs[job.name] = finalist, seed
         return job
 
-    def _give_up(self) -> None:
-        alive = [one for one in self._alive() if len(one.scores) >= 2]
-        if len(alive) < 2:
+    def _drop_hopeless(self) -> None:
+        remaining = [
+            finalist for finalist in self.finalists if not finalist.eliminated and len(finalist.scores) >= 2
+        ]
+        if len(remaining) < 2:
             return
-        leader = max(alive, key=lambda one: one.mean)
-        for one in alive:
-            bound = upper_bound(one, leader, self.finalists, self.level)
-            if one is not leader and bound is not None and bound < 0:
+        leader = max(remaining, key=lambda finalist: finalist.mean)
+        for finalist in remaining:
+            bound = upper_bound(finalist, leader, self.finalists, self.level)
+            if finalist is not leader and bound is not None and bound < 0:
                 behind = f"{-100 * bound:.2f} points or more behind trial {leader.trial}"
-                one.stopped = f"after {len(one.scores)} seeds: {behind}"
+                finalist.stopped = f"after {counted(len(finalist.scores), 'seed')}: {behind}"
 
 
 def upper_bound(
-    one: Finalist, leader: Finalist, finalists: Sequence[Finalist], level: float = LEVEL
+    finalist: Finalist, leader: Finalist, finalists: Sequence[Finalist], level: float = LEVEL
 ) -> float | None:
-    """The upper end of the one-sided interval of `one` less `leader`, over the seeds that both have."""
-    common = sorted(one.scores.keys() & leader.scores.keys())
-    spread = pooled_deviation(finalists)
-    if len(common) < 2 or spread is None or spread[1] < LEAST_FREEDOM:
+    """Upper end of the one-sided interval of a finalist's difference to the leader, over their common seeds.
+
+    None while there are too few scores.
+    """
+    common = sorted(finalist.scores.keys() & leader.scores.keys())
+    pooled = pooled_deviation(finalists)
+    if len(common) < 2 or pooled is None or pooled[1] < MIN_FREEDOM:
         return None
-    deviation, freedom = spread
-    difference = float(np.mean([one.scores[seed] - leader.scores[seed] for seed in common]))
+    deviation, freedom = pooled
+    difference = float(np.mean([finalist.scores[seed] - leader.scores[seed] for seed in common]))
     from scipy import stats  # only where it is used: a search starts fast
 
     return difference + float(stats.t.ppf(level, freedom)) * deviation * math.sqrt(2 / len(common))
@@ -192,20 +200,22 @@ def upper_bound(
 def pooled_deviation(finalists: Sequence[Finalist]) -> tuple[float, int] | None:
     """Residual standard deviation of score = finalist + seed, by least squares, and its degrees of freedom.
 
-    None where there are no more scores than terms.
+    None if there are no more scores than terms.
     """
-    rows = [(i, seed, score) for i, one in enumerate(finalists) for seed, score in one.scores.items()]
-    names = sorted({i for i, _, _ in rows}), sorted({seed for _, seed, _ in rows})
-    terms = len(names[0]) + len(names[1]) - 1
+    rows = [
+        (i, seed, score) for i, finalist in enumerate(finalists) for seed, score in finalist.scores.items()
+    ]
+    indices, seeds = sorted({i for i, _, _ in rows}), sorted({seed for _, seed, _ in rows})
+    terms = len(indices) + len(seeds) - 1
     if len(rows) <= terms:
         return None
     design = np.zeros((len(rows), terms))
     for row, (i, seed, _) in enumerate(rows):
-        design[row, names[0].index(i)] = 1
-        if place := names[1].index(seed):  # the first seed is the reference
-            design[row, len(names[0]) + place - 1] = 1
+        design[row, indices.index(i)] = 1
+        if column := seeds.index(seed):  # the first seed is the reference
+            design[row, len(indices) + column - 1] = 1
     scores = np.array([score for _, _, score in rows])
-    fitted, *_ = np.linalg.lstsq(design, scores, rcond=None)
+    coefficients, *_ = np.linalg.lstsq(design, scores, rcond=None)
     freedom = len(rows) - int(np.linalg.matrix_rank(design))
-    residual = float(np.sum((scores - design @ fitted) ** 2))
+    residual = float(np.sum((scores - design @ coefficients) ** 2))
     return (math.sqrt(residual / freedom), freedom) if freedom > 0 else None

@@ -1,6 +1,6 @@
-"""Scores of recorded predictions: of one configuration, and of a winner against a baseline.
+"""Statistics of test predictions: of one configuration, and of a winner against a baseline.
 
-The numbers come from scipy and scikit-learn, through `predictions`, `bootstrap` and `wilcoxon`.
+They come from scipy, through `predictions`, `bootstrap` and `wilcoxon`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from search.confirm.wilcoxon import SignedRank, dialogue_wilcoxon, seed_wilcoxon
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and spread of m numbers; what one number cannot tell is None."""
+    """Mean, spread and t-interval of m numbers; a single number has no spread (None)."""
 
     values: tuple[float, ...]
     mean: float
@@ -29,7 +29,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class SeedScores:
-    """One training on test; the fields of `RunScores`, its seed, and its interval over dialogues."""
+    """One training on test: its seed, the fields of `RunScores`, and its interval over dialogues."""
 
     seed: int
     weighted_f1: float
@@ -41,7 +41,7 @@ class SeedScores:
 
 @dataclass(frozen=True)
 class TestScores:
-    """Several trainings of one configuration on test: their summaries, and every training."""
+    """Several trainings of one configuration on test: their summaries, and each training."""
 
     __test__ = False  # no test class, whatever pytest makes of its name
 
@@ -58,7 +58,7 @@ class TestScores:
 
 @dataclass(frozen=True)
 class PairedTests:
-    """Whether two configurations differ on test: the paired bootstrap first, Wilcoxon's tests beside it."""
+    """Whether two configurations differ on test: paired bootstrap, and Wilcoxon's tests for comparison."""
 
     bootstrap: Difference | None  #: None: a single dialogue
     wilcoxon_over_dialogues: SignedRank | None
@@ -67,23 +67,24 @@ class PairedTests:
 
 def summary(values: Sequence[float]) -> Summary:
     """Mean, spread and t-interval of m numbers."""
-    given = np.asarray(values, dtype=np.float64)
-    mean = float(given.mean())
-    if len(given) < 2:
-        return Summary(tuple(given.tolist()), mean, None, None, None, None)
+    numbers = np.asarray(values, dtype=np.float64)
+    mean = float(numbers.mean())
+    if len(numbers) < 2:
+        return Summary(tuple(numbers.tolist()), mean, None, None, None, None)
     from scipy import stats  # only where it is used: a search starts fast
 
-    error = float(stats.sem(given))
-    low = high = mean  # where all are equal, as t.interval knows no width of 0
+    error = float(stats.sem(numbers))
+    low = high = mean  # if all numbers are equal: t.interval gives NaN for a scale of 0
     if error > 0:
-        low, high = map(float, stats.t.interval(LEVEL, len(given) - 1, loc=mean, scale=error))
-    return Summary(tuple(given.tolist()), mean, float(given.std(ddof=1)), error, low, high)
+        low, high = map(float, stats.t.interval(LEVEL, len(numbers) - 1, loc=mean, scale=error))
+    return Summary(tuple(numbers.tolist()), mean, float(numbers.std(ddof=1)), error, low, high)
 
 
 def describe(runs: SeedRuns, seed: int = 0) -> TestScores:
-    """The scores of m trainings: each one's, their summaries, and intervals over dialogues (and seeds).
+    """The scores of m trainings: of each one, their summaries, and intervals over dialogues (and seeds).
 
     Args:
+        runs: their predictions.
         seed: of the resampling.
     """
     scores = scores_of(runs)
@@ -106,7 +107,7 @@ def describe(runs: SeedRuns, seed: int = 0) -> TestScores:
 
 
 def compare(winner: SeedRuns, baseline: SeedRuns, seed: int = 0) -> PairedTests:
-    """Winner less baseline in weighted F1, with the paired bootstrap first and Wilcoxon's tests beside it.
+    """Winner minus baseline: the paired bootstrap of weighted F1, and Wilcoxon's tests for comparison.
 
     Raises:
         ValueError: they were not tested on the same utterances.

@@ -1,14 +1,14 @@
-"""Trainings that are no trials: finalists and final tests, on the same kind of Ray workers as the search.
+"""Trainings outside the search (finalists, tests), on the same kind of Ray workers as its trials.
 
-A job is a configuration with a seed of its own, trained to its last epoch. Its files lie in a folder of its
-name, its end in ``results.json`` beside them: a stage that was interrupted goes on, and trains nothing twice.
+A job is a configuration with its own seed, trained to the last epoch. Its files are in a folder of its name;
+results of ended jobs are in ``results.json`` beside these folders. So an interrupted stage continues, and
+trains nothing twice.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,22 +19,23 @@ from ray.tune.search import Searcher
 from rigsl.config import RIGSLConfig
 from rigsl.files import write_text
 from search.record.learning_curve import METRIC
+from search.record.trial_report import WORKER_LOST, TrialReport
 from search.run_folder import RESULTS, STATE
 
-NO_TRIAL = -1  #: a job's number among the trials
+NO_TRIAL = -1  #: the trial number of a job, which is no trial of the study
 
 
 @dataclass(frozen=True)
 class Job:
     """One training."""
 
-    name: str  #: of its folder: tells configurations and seeds apart
+    name: str  #: of its folder: identifies configuration and seed
     label: str  #: in words, for the terminal
     config: RIGSLConfig
 
 
 @dataclass(frozen=True)
-class Result:
+class JobResult:
     """How a job ended."""
 
     score: float | None  #: best validation weighted F1; None: it failed
@@ -43,151 +44,171 @@ class Result:
     reason: str = ""  #: of a failure
 
 
+def identity(config: RIGSLConfig) -> str:
+    """The hash of a configuration without its seed."""
+    return config.replace(seed=0).content_hash()
+
+
+def make_job(label: str, config: RIGSLConfig, seed: int, prefix: str = "") -> Job:
+    """The training of `config` with `seed`; `label`: the configuration in words."""
+    return Job(f"{prefix}{identity(config)[:12]}-{seed}", f"{label}, seed {seed}", config.replace(seed=seed))
+
+
 class Queue(Protocol):
-    """What is to be trained, decided while the results come in."""
+    """Jobs to be trained; what comes next may depend on the results so far."""
 
     def next(self) -> Job | None:
-        """The next job; None: none now, or none any more."""
+        """The next job; None: none until another job ends, or none any more."""
 
-    def ended(self, job: Job, result: Result) -> None:
+    def ended(self, job: Job, result: JobResult) -> None:
         """A job has ended."""
 
 
-class Listed:
-    """A queue of jobs that are all known."""
+class JobList:
+    """A queue of jobs that are known from the start."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._jobs = list(jobs)
 
     def next(self) -> Job | None:
-        """The first that is left."""
+        """The first remaining job."""
         return self._jobs.pop(0) if self._jobs else None
 
-    def ended(self, job: Job, result: Result) -> None:
-        """Changes nothing here."""
+    def ended(self, job: Job, result: JobResult) -> None:
+        """Nothing: the list does not depend on results."""
 
 
-class Then:
-    """One queue, and when all of its jobs have ended, another: what its jobs are follows from the first."""
+class JobChain:
+    """A queue, followed by a second one that is made when all jobs of the first have ended."""
 
-    def __init__(self, first: Queue, second: Callable[[], Queue]) -> None:
-        self._queue, self._second, self._out = first, second, 0
-        self._last = False
+    def __init__(self, first: Queue, make_second: Callable[[], Queue]) -> None:
+        self._queue, self._make_second = first, make_second
+        self._running = 0  #: number of jobs
+        self._in_second = False
 
     def next(self) -> Job | None:
-        """The next of the first queue, or of the second."""
+        """The next job of the first queue, or of the second."""
         job = self._queue.next()
-        if job is None and not self._out and not self._last:
-            self._queue, self._last = self._second(), True
+        if job is None and not self._running and not self._in_second:
+            self._queue, self._in_second = self._make_second(), True
             job = self._queue.next()
-        self._out += job is not None
+        self._running += job is not None
         return job
 
-    def ended(self, job: Job, result: Result) -> None:
-        """Told to the queue whose job it was."""
-        self._out -= 1
+    def ended(self, job: Job, result: JobResult) -> None:
+        """Pass the result to the queue that the job came from."""
+        self._running -= 1
         self._queue.ended(job, result)
 
 
-class Results:
-    """The ends of the jobs in a folder, kept in a file."""
+class JobResults:
+    """The results of the ended jobs in a folder, kept in its ``results.json``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         path = folder / RESULTS
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        self._ended = {name: Result(**result) for name, result in kept.items()}
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self._results = {name: JobResult(**result) for name, result in content.items()}
 
-    def get(self, job: Job) -> Result | None:
-        """How `job` ended; None: it has not."""
-        return self._ended.get(job.name)
+    def get(self, job: Job) -> JobResult | None:
+        """How `job` ended; None if it has not ended."""
+        return self.get_by_name(job.name)
+
+    def get_by_name(self, name: str) -> JobResult | None:
+        """How the job `name` ended; None if it has not ended."""
+        return self._results.get(name)
 
     def drop(self, job: Job) -> None:
-        """Forget how `job` ended: it is trained again."""
-        self._ended.pop(job.name, None)
+        """Forget how `job` ended, so that it is trained again."""
+        self._results.pop(job.name, None)
 
-    def add(self, job: Job, result: Result) -> None:
-        """Keep how `job` ended, and drop the state from which it could have gone on."""
-        self._ended[job.name] = result
-        kept = {name: vars(one) for name, one in self._ended.items()}
-        write_text(self.folder / RESULTS, json.dumps(kept, indent=2) + "\n")
+    def add(self, job: Job, result: JobResult) -> None:
+        """Write how `job` ended, and remove its state file."""
+        self._results[job.name] = result
+        content = {name: vars(job_result) for name, job_result in self._results.items()}
+        write_text(self.folder / RESULTS, json.dumps(content, indent=2) + "\n")
         (self.folder / job.name / STATE).unlink(missing_ok=True)
 
 
 class JobWatcher(Protocol):
     """Follows the jobs on the terminal."""
 
-    def job_epoch(self, label: str, metrics: Mapping[str, float]) -> None:
+    def job_started(self, label: str) -> None:
+        """A job was handed to a worker."""
+
+    def job_epoch(self, label: str, report: TrialReport) -> None:
         """A job finished an epoch."""
 
-    def job_ended(self, label: str, result: Result) -> None:
+    def job_ended(self, label: str, result: JobResult) -> None:
         """A job has ended."""
 
 
 class JobSearcher(Searcher):  # type: ignore[misc]
-    """Hands the jobs of a queue to Ray, no more at a time than there are workers."""
+    """Hands the jobs of a queue to Ray, at most one for each worker at a time."""
 
-    def __init__(self, queue: Queue, results: Results, workers: int, watcher: JobWatcher) -> None:
+    def __init__(self, queue: Queue, results: JobResults, workers: int, watcher: JobWatcher) -> None:
         super().__init__(metric=METRIC, mode="max")
         self.queue, self.results, self.workers, self.watcher = queue, results, workers, watcher
         self.live: dict[str, Job] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next job that has not ended; None while the workers are busy; FINISHED when none is left."""
+        """The next job without a result; None while all workers are busy; FINISHED when no job is left."""
         if len(self.live) >= self.workers:
             return None
         while (job := self.queue.next()) is not None:
-            if (known := self.results.get(job)) is not None:
-                self.queue.ended(job, known)
+            if (result := self.results.get(job)) is not None:
+                self.queue.ended(job, result)
                 continue
             self.live[trial_id] = job
-            self.watcher.job_epoch(job.label, {})
+            self.watcher.job_started(job.label)
             return {"number": NO_TRIAL, "folder": job.name, "config": job.config.to_dict()}
         return None if self.live else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """An epoch of a job that goes on."""
-        metrics = {name[8:]: entry for name, entry in result.items() if name.startswith("metrics/")}
-        if trial_id in self.live and metrics:
-            self.watcher.job_epoch(self.live[trial_id].label, {"epoch": result["epoch"], **metrics})
+        report = TrialReport.from_ray(result)
+        if trial_id in self.live and report.metrics:
+            self.watcher.job_epoch(self.live[trial_id].label, report)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The end of a job; one that was interrupted has none."""
+        """The end of a job; an interrupted one has not ended by itself and gets no result."""
         job = self.live.pop(trial_id, None)
-        if job is None or not (error or result is None or result.get("ended")):
+        report = None if error or result is None else TrialReport.from_ray(result)
+        if job is None or (report is not None and not report.ended):
             return
-        ended = _result(None if error else result)
-        self.results.add(job, ended)
-        self.queue.ended(job, ended)
-        self.watcher.job_ended(job.label, ended)
+        job_result = _result(report)
+        self.results.add(job, job_result)
+        self.queue.ended(job, job_result)
+        self.watcher.job_ended(job.label, job_result)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing: what has ended is in ``results.json``."""
+        """Nothing: the results of ended jobs are in ``results.json``."""
 
 
-def _result(report: Mapping[str, Any] | None) -> Result:
+def _result(report: TrialReport | None) -> JobResult:
+    """The result of a job from its last report; None: its worker was lost."""
     if report is None:
-        return Result(None, 0, 0, "worker lost twice (killed, out of memory, or its machine is gone)")
-    score = float(report.get(METRIC, math.nan))
-    if report["ended"] == "failed" or not math.isfinite(score):
-        reason = str(report.get("reason", "diverged: its score is not a number"))
-        return Result(None, int(report.get("epochs", 0)), 0, reason)
-    return Result(score, int(report["epochs"]), int(report["best_epoch"]))
+        return JobResult(None, 0, 0, WORKER_LOST)
+    if report.failure:
+        return JobResult(None, report.epochs or 0, 0, report.failure)
+    assert report.epochs is not None
+    assert report.best_epoch is not None
+    return JobResult(report.score, report.epochs, report.best_epoch)
 
 
-class Ends(tune.Stopper):  # type: ignore[misc]
-    """Ends a stage where the user interrupts it."""
+class InterruptStopper(tune.Stopper):  # type: ignore[misc]
+    """Ends Ray's loop when the user interrupts the stage."""
 
     def __init__(self, interrupted: Callable[[], bool]) -> None:
         self._interrupted = interrupted
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Ends:
+    def __deepcopy__(self, memo: dict[int, Any]) -> InterruptStopper:
         return self  # Ray copies the experiment's parts for every trial
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # and snapshots them; no snapshot is ever restored
+        return {}  # Ray snapshots the experiment's parts; no snapshot of it is ever restored
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Never: single jobs run to their end."""

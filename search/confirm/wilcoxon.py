@@ -17,27 +17,27 @@ class SignedRank:
 
     p: float
     statistic: float
-    pairs: int  #: that differ, without which the test does
-    smallest_possible_p: float  #: with so many pairs, if all differed in the same direction
+    pairs: int  #: number of pairs that differ; equal pairs are left out
+    smallest_possible_p: float  #: if all of these pairs differed in the same direction
 
 
 def wilcoxon(differences: Sequence[float] | Floats) -> SignedRank:
-    """Whether paired differences lie on one side of 0; p = 1 where none differs."""
-    given = np.asarray(differences, dtype=np.float64)
-    pairs = int(np.count_nonzero(given))
+    """Whether the median of paired differences is 0; p = 1 if all of them are 0."""
+    values = np.asarray(differences, dtype=np.float64)
+    pairs = int(np.count_nonzero(values))
     if not pairs:
         return SignedRank(1.0, 0.0, 0, 1.0)
     from scipy import stats  # only where it is used: a search starts fast
 
-    found = stats.wilcoxon(given)
-    return SignedRank(float(found.pvalue), float(found.statistic), pairs, min(1.0, 2.0 ** (1 - pairs)))
+    result = stats.wilcoxon(values)
+    return SignedRank(float(result.pvalue), float(result.statistic), pairs, min(1.0, 2.0 ** (1 - pairs)))
 
 
 def seed_wilcoxon(winner: SeedRuns, baseline: SeedRuns) -> SignedRank | None:
-    """Over seeds: weighted F1 of winner less baseline at the same seed; None where the seeds differ.
+    """Over seeds: weighted F1 of winner minus baseline at the same seed; None if the seeds differ.
 
-    With 5 seeds p cannot be below 0.0625, whatever the difference: it takes 6 to reach 0.05. So this says
-    little; `dialogue_wilcoxon` and `f1_difference` say more.
+    With 5 seeds, p cannot be below 0.0625 whatever the difference; 6 seeds can reach 0.05. So this test has
+    little power; `dialogue_wilcoxon` and `f1_difference` have more.
     """
     check_paired(winner, baseline)
     if winner.seeds != baseline.seeds:
@@ -47,18 +47,18 @@ def seed_wilcoxon(winner: SeedRuns, baseline: SeedRuns) -> SignedRank | None:
 
 
 def dialogue_wilcoxon(winner: SeedRuns, baseline: SeedRuns) -> SignedRank:
-    """Over dialogues: share of utterances that are right, mean over seeds, of winner less baseline.
+    """Over dialogues: accuracy of winner minus baseline in a dialogue, mean over seeds.
 
-    An F1 of so few utterances means little, so this is about accuracy, a dialogue as much as another.
+    Accuracy, since an F1 of so few utterances means little. All dialogues have the same weight.
     """
     check_paired(winner, baseline)
     trainings = len(winner.seeds), len(baseline.seeds)
     # In whole numbers up to the division: equal differences must be equal floats, as they share a rank.
-    right = _right(winner) * trainings[1] - _right(baseline) * trainings[0]
-    return wilcoxon(right / (trainings[0] * trainings[1] * np.diff(winner.offsets)))
+    correct = _correct(winner) * trainings[1] - _correct(baseline) * trainings[0]
+    return wilcoxon(correct / (trainings[0] * trainings[1] * np.diff(winner.offsets)))
 
 
-def _right(runs: SeedRuns) -> Integers:
-    """Right utterances of every dialogue, all trainings together [n]."""
-    right = (runs.predicted == runs.labels).sum(axis=0)
-    return np.add.reduceat(right, runs.offsets[:-1])
+def _correct(runs: SeedRuns) -> Integers:
+    """Number of correct predictions in every dialogue, summed over the trainings [n]."""
+    correct = (runs.predicted == runs.labels).sum(axis=0)
+    return np.add.reduceat(correct, runs.offsets[:-1])

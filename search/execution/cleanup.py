@@ -1,4 +1,4 @@
-"""Keeps a run folder small, and the time that its study has used in the record."""
+"""Removes files from the run folder that are no longer needed, and keeps the used time in the record."""
 
 from __future__ import annotations
 
@@ -14,60 +14,64 @@ from optuna.trial import FrozenTrial
 from search import run_folder
 from search.execution.clock import Clock
 from search.record import record
+from search.record.snapshot import StudySnapshot
+from search.record.trial_report import TrialReport
 from search.run_folder import MODEL, STATE
 from search.schedulers.pbt import Population
 
-#: Trials whose files are looked for once more when a later one ends.
+#: Seconds between two writings of the clock while nothing else is written: what a kill can lose.
+CLOCK_EVERY = 10.0
+#: So many of the last ended trials are cleaned up again when another one ends.
 RECENT = 64
 
 
-class Keeper:
-    """Keeps the run folder small and the clock in the record.
+class RunFolderCleanup:
+    """A listener that keeps the run folder small and the used time in the record.
 
-    Of finished trials only the best one's model stays; a state file goes with the end of its trial, one from
-    which others can begin when the `population` needs it no longer.
+    Of all ended trials only the best one's model stays. A trial's state file is removed when the trial ends;
+    a state from which other trials can start, when the `population` no longer needs it.
     """
 
     def __init__(
         self, study: optuna.Study, folder: Path, clock: Clock, population: Population | None = None
     ) -> None:
         self.study, self.folder, self.clock, self.population = study, folder, clock, population
-        self._written = 0.0
+        self._written = 0.0  #: clock time in the record
         self._running: set[int] = set()
-        self._best: int | None = None  #: whose model is kept
-        #: Ended trials; their workers may still have been writing when their files were dropped.
+        self._best: int | None = None  #: the trial whose model is kept
+        #: Ended trials; their workers may still have been writing when their files were removed.
         self._ended: deque[int] = deque(maxlen=RECENT)
-        self._tidy = False  #: whether only the ends from now on can leave anything
+        self._clean = False  #: whether trials that ended before this process are cleaned up
 
     def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
-        """One more that holds its share of a GPU."""
+        """One more trial holds its share of a GPU."""
         self._running.add(trial.number)
         self.clock.running(len(self._running))
 
-    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Now and then the clock, so that a killed search loses no more than ten seconds of it."""
-        if self.clock.seconds() - self._written > 10:
+    def epoch(self, number: int, report: TrialReport) -> None:
+        """Write the clock now and then, so that a killed search loses little of it."""
+        if self.clock.seconds() - self._written > CLOCK_EVERY:
             self.write_clock()
         if self.population is not None:
-            self.population.reached(number, int(metrics["epoch"]))
+            self.population.reached(number, report.epoch)
 
-    def finished(self, trial: FrozenTrial) -> None:
-        """Drop what is no longer needed."""
+    def finished(self, trial: FrozenTrial, snapshot: StudySnapshot) -> None:
+        """Remove what is no longer needed."""
         self._running.discard(trial.number)
         self.clock.running(len(self._running))
         self.write_clock()
-        best = record.winner(self.study)
-        number = None if best is None else best.number
+        best = None if snapshot.winner is None else snapshot.winner.number
         self._ended.append(trial.number)
         ended = [*self._ended] if self._best is None else [*self._ended, self._best]
-        if not self._tidy:  # an earlier process may have left something
-            ended = [one.number for one in record.finished(self.study)]
-        self._drop(ended, number)
-        self._best, self._tidy = number, True
+        if not self._clean:  # an earlier process may have left files
+            ended = [ended_trial.number for ended_trial in snapshot.ended]
+        self._remove(ended, best)
+        self._best, self._clean = best, True
         if self.population is not None:
             self.population.tidy()
 
-    def _drop(self, ended: Iterable[int], best: int | None) -> None:
+    def _remove(self, ended: Iterable[int], best: int | None) -> None:
+        """Remove the states of `ended` trials, and their models but that of the `best`."""
         for number in ended:
             folder = run_folder.trial_folder(self.folder, number)
             (folder / STATE).unlink(missing_ok=True)
@@ -75,14 +79,14 @@ class Keeper:
                 shutil.rmtree(folder / MODEL, ignore_errors=True)
 
     def ended(self) -> None:
-        """The study is over, its workers are gone; no trial will begin from another's state."""
+        """The study is over and its workers are gone: no trial will start from another trial's state."""
         self.write_clock()
-        self._drop(self._ended, self._best)
+        self._remove(self._ended, self._best)
         if self.population is not None:
             self.population.clear()
 
     def write_clock(self) -> None:
-        """What was used so far, into the record."""
+        """Write the time used so far to the record."""
         self._written = self.clock.seconds()
         self.study.set_user_attr(record.SECONDS, round(self._written, 1))
         if gpu_seconds := self.clock.gpu_seconds():

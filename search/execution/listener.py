@@ -1,4 +1,4 @@
-"""What a study tells those who follow it: the tracker, the terminal, the keeper of the run folder."""
+"""The events of a study, for those who follow it: clean-up, stopper, tracker and terminal."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial
 
+from search.record.snapshot import StudySnapshot
+from search.record.trial_report import TrialReport
+
 
 class Listener(Protocol):
-    """Hears every event of a study, once, in order, in the driver's main thread."""
+    """Is called at every event of a study, once and in order, in the driver's main thread."""
 
     def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
-        """A trial was handed to the workers; `resumed`: it goes on from where an earlier process left it."""
+        """A trial was handed to a worker; `resumed`: it continues where an earlier process left it."""
 
-    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Trial `number` finished an epoch; the metrics are those of its report, and ``epoch``."""
+    def epoch(self, number: int, report: TrialReport) -> None:
+        """Trial `number` finished an epoch."""
 
-    def finished(self, trial: FrozenTrial) -> None:
-        """A trial is complete, pruned or failed."""
+    def finished(self, trial: FrozenTrial, snapshot: StudySnapshot) -> None:
+        """A trial is complete, pruned or failed; `snapshot`: the study with this end."""

@@ -1,4 +1,4 @@
-"""Ends a search on a cluster that has lost its last node."""
+"""Ends a search whose cluster has lost its last node."""
 
 from __future__ import annotations
 
@@ -10,34 +10,41 @@ from ray import tune
 from rigsl.errors import UserError
 from search.resources import cluster
 
-#: Seconds between two looks at the nodes, and without any that carries a trial until the search ends.
-EVERY, MISSED = 5.0, 60.0
+#: Seconds between two checks.
+CHECK_EVERY = 5.0
+#: Seconds without any node that can run a trial after which the search ends.
+GIVE_UP_AFTER = 60.0
 
 
-class Carrying(tune.Callback):  # type: ignore[misc]
-    """Asks now and then whether any node carries a trial; Ray itself would wait for one for ever.
+class NodeWatch(tune.Callback):  # type: ignore[misc]
+    """Checks regularly that some node can run a trial; Ray itself would wait for one for ever.
 
-    With fewer nodes than before a search goes on: trials wait for the places that are left.
+    While there are fewer nodes than before, the search continues: trials wait for the slots that remain.
+
+    Args:
+        address: of the cluster.
+        cpus: that a trial needs.
+        gpus: that a trial needs, a fraction where trials share one.
     """
 
     def __init__(self, address: str, cpus: int, gpus: float) -> None:
         self.address, self.cpus, self.gpus = address, cpus, gpus
-        self._asked = self._carried = time.monotonic()
+        self._last_check = self._last_success = time.monotonic()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Called several times a second.
+        """Ray calls this several times a second.
 
         Raises:
-            UserError: for a while there was no node; a resume goes on with the trials that were running.
+            UserError: there was no node for a while; a resume continues the trials that were running.
         """
         now = time.monotonic()
-        if now - self._asked < EVERY:
+        if now - self._last_check < CHECK_EVERY:
             return
-        self._asked = now
-        if cluster.carries(self.cpus, self.gpus):
-            self._carried = now
-        elif now - self._carried > MISSED:
+        self._last_check = now
+        if cluster.can_run_trial(self.cpus, self.gpus):
+            self._last_success = now
+        elif now - self._last_success > GIVE_UP_AFTER:
             raise UserError(
-                f"--ray-address {self.address}: the cluster has no node left that carries a trial; bring one "
-                "back and go on with --resume"
+                f"--ray-address {self.address}: the cluster has no node left that can run a trial; start one "
+                "again and continue with --resume"
             )

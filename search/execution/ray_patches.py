@@ -1,4 +1,4 @@
-"""Changes to Ray Tune while a search runs: lost workers are counted once, and starting ones may start."""
+"""Corrections of Ray Tune while a search runs: a lost worker counts once, a starting one is not replaced."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-#: Seconds for a worker to start (imports, on a slow disk) before its trial takes an idle one.
+#: Seconds that a worker may take to start (imports, on a slow disk) before its trial takes an idle one.
 PATIENCE = 60.0
 
 
 @contextlib.contextmanager
 def count_each_loss_once() -> Iterator[None]:
-    """Let Ray Tune see one lost worker wherever one is lost.
+    """Let Ray Tune count every lost worker exactly once.
 
-    Of a worker that Ray's memory monitor killed it hears by an error that it does not know, and ends the
-    whole search: "Caught unexpected exception" (air/execution/_internal/actor_manager.py). A worker that dies
-    while it is handed to its next trial counts twice, so that this trial fails at once, and is waited for
-    for ever where that trial is to be tried again (tune/execution/tune_controller.py).
+    When Ray's memory monitor kills a worker, Ray Tune gets an error that it does not know and ends the whole
+    search: "Caught unexpected exception" (air/execution/_internal/actor_manager.py). A worker that dies while
+    it is handed to its next trial counts twice, so that this trial fails at once; and where that trial is to
+    be tried again, Ray Tune waits for the lost worker for ever (tune/execution/tune_controller.py).
     """
     from ray.air.execution._internal.actor_manager import RayActorManager
     from ray.exceptions import RayActorError, RayTaskError
@@ -35,7 +35,8 @@ def count_each_loss_once() -> Iterator[None]:
     def lost_between_trials(controller: Any, tracked_actor: Any, exception: Exception) -> None:
         trial = controller._actor_to_trial[tracked_actor]
         if trial in controller._resetting_trials:
-            # As of a worker that had begun: the failure of its task, told next, is the one that counts.
+            # As if the worker had started the trial: the failure of its task, reported next, is the one that
+            # counts.
             controller._resetting_trials.remove(trial)
             controller._unstage_trial_with_resources(trial)
             controller._set_trial_status(trial, Trial.RUNNING)
@@ -54,12 +55,12 @@ def count_each_loss_once() -> Iterator[None]:
 def patient_workers() -> Iterator[None]:
     """Let a starting worker start.
 
-    Where a trial ends while another trial's worker is still starting, Ray gives the idle worker to that other
-    trial and throws the starting one away. Short trials then all gather on one worker (measured: one of four
-    places was ever used). Inside this block an idle worker goes to the next new trial instead.
+    When a trial ends while another trial's worker is still starting, Ray gives the idle worker to that other
+    trial and throws the starting one away. Short trials then all gather on one worker (measured: of four
+    trial slots only one was ever used). Inside this block an idle worker goes to the next new trial instead.
 
-    A trial that waits for a place is not starting: with fewer places than before, because a node was lost, it
-    gets the next idle worker. So does one whose worker does not come up, after a while.
+    A trial that waits for a slot has no starting worker: when a node was lost and there are fewer slots than
+    before, it gets the next idle worker. So does a trial whose worker has not started after `PATIENCE`.
     """
     from ray.tune.execution.tune_controller import TuneController
 

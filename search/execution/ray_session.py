@@ -1,4 +1,4 @@
-"""Ray, started quietly for one study and taken down with everything it wrote.
+"""A Ray session: started quietly for one study, and removed with everything that it wrote.
 
 The environment is set before Ray is imported, because Ray reads parts of it at import.
 """
@@ -28,21 +28,21 @@ _ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would have Ray copy the environment into every worker
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # print nothing of what nodes tell every driver, such as their end
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # do not print what nodes send to every driver, such as their end
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ray's would end the study and exit with code 0; ours knows better
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ray's handler would end the study and exit with code 0
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the report of a failure has no score
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's snapshots are never restored
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "600",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
 }
-#: Longest folder name under which Ray's sockets (107 bytes at most) still fit.
-_LONGEST = 40
+#: Longest name of a temporary folder in which the paths of Ray's sockets (at most 107 bytes) still fit.
+_MAX_FOLDER_NAME = 40
 
 
 def quiet() -> None:
-    """Set what Ray reads from the environment, unless the user did; silence its loggers."""
+    """Set the variables that Ray reads from the environment, unless the user has; silence its loggers."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("ray", "ray.tune", "ray.train", "ray.air", "ray._private"):
@@ -54,14 +54,15 @@ quiet()
 
 @contextlib.contextmanager
 def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> Iterator[None]:
-    """A Ray instance of this study's own, or the cluster at `address`; down again after the block.
+    """A private Ray instance, shut down after the block, or the cluster at `address`, left after it.
 
-    Where the calling program has started Ray itself, that instance is used and left running.
+    If the calling program has started Ray itself, that instance is used and left running.
 
     Raises:
         UserError: there is no cluster at `address`, or it cannot be used; see `cluster.join`.
     """
-    # Ray starts one worker after the other where the searcher is not its own; ours asks for no more than fit.
+    # With a searcher that is not Ray's own, Ray starts workers one after the other by default. Ours never
+    # proposes more trials than there are workers.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers.count)
     with count_each_loss_once(), _ray(workers, corpus_bytes, address):
         yield
@@ -80,7 +81,7 @@ def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[N
             yield
         return
     _let_workers_import()
-    folder = _temporary()
+    folder = _temporary_folder()
     try:
         ray.init(
             address="local",
@@ -100,13 +101,13 @@ def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[N
 
 
 def _let_workers_import() -> None:
-    """Ray's workers find this project's packages wherever they are started from."""
+    """Let Ray's workers import this project's packages, wherever they are started from."""
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
 
 
 def _remove(folder: str) -> None:
-    """Ray's processes write their last lines while they go down: try a few times."""
+    """Remove Ray's folder; its processes still write while they shut down, so try a few times."""
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
         if not Path(folder).exists():
@@ -114,13 +115,13 @@ def _remove(folder: str) -> None:
         time.sleep(0.1)
 
 
-def _temporary() -> str:
-    """A folder for Ray's files, named after this process; those of killed searches are removed."""
+def _temporary_folder() -> str:
+    """A folder for Ray's files, named after this process; the folders of killed searches are removed."""
     base = Path(tempfile.gettempdir())
-    if len(str(base)) > _LONGEST:
+    if len(str(base)) > _MAX_FOLDER_NAME:
         base = Path("/tmp")
-    for left in base.glob(f"{PRIVATE}*-*"):
-        number = left.name.split("-")[1]
-        if number.isdigit() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
+    for folder in base.glob(f"{PRIVATE}*-*"):
+        process = folder.name.split("-")[1]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
     return tempfile.mkdtemp(prefix=f"{PRIVATE}{os.getpid()}-", dir=base)

@@ -1,9 +1,10 @@
-"""The Ray Tune searcher that asks and tells an Optuna study, truthfully.
+"""The Ray Tune searcher: proposes trials by an Optuna sampler and writes to the record how they went.
 
-Ray's own OptunaSearch tells a trial that the scheduler stopped as COMPLETE with its last value, which the
-sampler then compares with the scores of full trainings (github.com/ray-project/ray, tune/search/optuna), and
-leaves a trial whose score is NaN running for ever. Here every epoch is written to the record, a stopped trial
-is PRUNED, a broken one FAIL with its reason, and interrupted trials are handed out again under their number.
+Ray's own OptunaSearch tells Optuna that a trial which the scheduler stopped is COMPLETE with its last value,
+which the sampler then compares with the scores of full trainings (github.com/ray-project/ray,
+tune/search/optuna); a trial whose score is NaN it leaves running for ever. Here every epoch is written to the
+record, a stopped trial is PRUNED, a broken one is FAIL with its reason, and interrupted trials are handed out
+again under their number.
 """
 
 from __future__ import annotations
@@ -23,41 +24,43 @@ from ray.tune.search import Searcher
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from search.execution.listener import Listener
-from search.record import learning_curve, lineage, record
-from search.record.learning_curve import METRIC
+from search.record import lineage, record
+from search.record.learning_curve import METRIC, read_curve
+from search.record.snapshot import take_snapshot
+from search.record.trial_report import BY_ITSELF, WORKER_LOST, TrialReport
 from search.samplers.registry import make_sampler
 from search.space.budget import Budget, may_start
 from search.space.space import Space
 
-#: Proposals in a row that were all tried before or invalid: the space is exhausted.
+#: After so many proposals in a row that were all tried before or invalid, the space is exhausted.
 REPEATS = 100
 
 
 @dataclass
-class Live:
-    """A trial in the hands of the workers."""
+class LiveTrial:
+    """A trial that a worker has."""
 
     trial: optuna.Trial
     config: dict[str, Any]
     epoch: int = 0  #: last epoch in the record
-    summary: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)  #: from its reports, for the record
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]
-    """Proposes trials from `study` and writes to it how they went.
+    """Proposes the trials of `study` and writes to it how they went.
 
     Args:
         study: the open record.
-        space: what may be tried.
+        space: the search space.
         sampler: one of SAMPLERS.
         seed: of the study; every trial trains with it, so that scores differ by configuration only.
         budget: only its number of trials matters here.
-        workers: trials at a time.
-        overrides: values of this run in place of those of the space, such as ``epochs``.
-        trials: where the trials keep their files; None: they keep none.
-        listeners: told every event.
+        workers: number of concurrent trials.
+        overrides: values that replace those of the space, such as ``epochs``.
+        trials: folder of the trials' folders; None: the trials keep no files.
+        listeners: called at every event.
         excess: by how much a configuration exceeds a worker's memory; see search/resources/memory_limit.py.
-        seconds: what an epoch of a configuration takes, by comparison; None: it is not known.
+        seconds: estimated relative duration of an epoch of a configuration; None: it is not known.
         make_sampler: trial number -> the sampler that proposes it; None: `sampler` from the registry.
     """
 
@@ -83,12 +86,12 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self.sampler, self.seed, self.workers = sampler, seed, workers
         self.overrides, self.trials, self.listeners = dict(overrides), trials, list(listeners)
         self.make_sampler = make_sampler or self._registered_sampler
-        self.live: dict[str, Live] = {}
+        self.live: dict[str, LiveTrial] = {}
         self.space_exhausted = False
         self._interrupted = deque(record.running(study))
         begun = record.begun(study)
         self._begun = len(begun)
-        #: content hash -> trial that was trained so from its first epoch
+        #: content hash of a configuration -> trial that was trained with it from its first epoch
         self._known = {
             trial.user_attrs[record.HASH]: trial.number
             for trial in reversed(begun)
@@ -97,18 +100,18 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         space.enqueue_starts(study)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial for Ray; None while all workers are busy; FINISHED when there is none left."""
+        """The next trial for Ray; None while all workers are busy; FINISHED when no trial may follow."""
         if len(self.live) >= self.workers:
             return None
         if self._interrupted:
             resumed = self._interrupted.popleft()
-            # A kill may have come between two of its parameters.
+            # For the parameters that the trial lacks, if a kill came while they were proposed.
             self.study.sampler = self.make_sampler(resumed.number)
             return self._hand_out(trial_id, optuna.Trial(self.study, resumed._trial_id), resumed)
         for _ in range(REPEATS):
             if not may_start(self.budget, self._begun):
                 return str(Searcher.FINISHED)
-            self._seed()
+            self._set_sampler()
             if config := self._hand_out(trial_id, self.study.ask(), None):
                 return config
         self.space_exhausted = True
@@ -117,7 +120,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """An epoch of a trial that goes on."""
         if trial_id in self.live:
-            self._note(self.live[trial_id], result)
+            self._record_epoch(self.live[trial_id], TrialReport.from_ray(result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -127,36 +130,35 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if live is None:
             return
         if error or result is None:
-            reason = "worker lost twice (killed, out of memory, or its machine is gone)"
-            self._end(live, TrialState.FAIL, reason)
+            self._end(live, TrialState.FAIL, WORKER_LOST)
             return
-        self._note(live, result)
-        ended = result.get("ended")
-        if ended == "failed":
-            self._end(live, TrialState.FAIL, str(result.get("reason")))
-        elif ended == "by itself" and not math.isfinite(result.get(METRIC, math.nan)):
-            self._end(live, TrialState.FAIL, "diverged: its score is not a number")
-        elif ended == "by itself":
-            self._end(live, TrialState.COMPLETE, "", float(result[METRIC]))
+        report = TrialReport.from_ray(result)
+        self._record_epoch(live, report)
+        if report.failure:
+            self._end(live, TrialState.FAIL, report.failure)
+        elif report.ended == BY_ITSELF:
+            self._end(live, TrialState.COMPLETE, "", report.score)
         else:
             self._end_stopped(live, lineage.reason(self.study, live.trial.number, live.epoch))
 
     def end_running(self, reason: str) -> None:
-        """End the trials that the study's end cut off: pruned for `reason`, or complete at the last epoch.
+        """End the trials that the study's end cuts off: pruned for `reason`, or complete at the last epoch.
 
-        The workers are gone by now; what they finished after their last report is in the trials' own curves.
+        The workers are gone by now. The epochs that they finished after their last report are in the trials'
+        learning curves.
         """
         for trial_id in list(self.live):
             live = self.live.pop(trial_id)
-            lines = learning_curve.read_curve(self.trials / f"{live.trial.number:04d}") if self.trials else []
+            lines = read_curve(self.trials / f"{live.trial.number:04d}") if self.trials else []
             for epoch in range(live.epoch + 1, len(lines) + 1):
-                self._note(live, learning_curve.report(lines[:epoch]))
+                self._record_epoch(live, TrialReport.from_curve(lines[:epoch]))
             self._end_stopped(live, reason)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing: the record is the state of this searcher, and Ray's snapshots are never restored."""
 
-    def _seed(self) -> None:
+    def _set_sampler(self) -> None:
+        """Let the sampler of the next trial propose; its random draws depend on the trial's number only."""
         number = sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
         self.study.sampler = self.make_sampler(number)
 
@@ -166,10 +168,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def _hand_out(
         self, trial_id: str, trial: optuna.Trial, resumed: FrozenTrial | None
     ) -> dict[str, Any] | None:
-        """What the trainable needs for `trial`; None where it is not to be run: invalid, or known."""
+        """The trainable's configuration for `trial`; None if it is not run: invalid, too large or known.
+
+        Args:
+            resumed: the trial as the record has it, if an earlier process was interrupted in it.
+        """
         try:
             config = self.space.config(self.space.suggest(trial), self.seed, **self.overrides)
-        except UserError as error:  # single values are checked with the space; some do not go together
+        except UserError as error:  # the space checks single values; some combinations are invalid
             trial.set_user_attr(record.NOT_RUN, f"invalid configuration: {error}")
             self.study.tell(trial, state=TrialState.FAIL)
             return None
@@ -179,48 +185,48 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self.study.tell(trial, state=TrialState.PRUNED)
             return None
         digest = config.content_hash()
-        start = lineage.origin(trial) if resumed else lineage.settle(self.study, trial, config, self.trials)
-        if resumed is None and start is None and self._is_known(trial, digest):
-            return None
+        if resumed is not None:
+            start = lineage.origin(trial)
+        else:
+            start = lineage.resolve_origin(self.study, trial, config, self.trials)
+            if start is None and self._is_known(trial, digest):
+                return None
         trial.set_user_attr(record.HASH, digest)
         if self.seconds is not None:
             trial.set_user_attr(record.ESTIMATE, self.seconds(config))
         self._begun += resumed is None
-        if start is None:  # what a child was trained to does not follow from its configuration alone
+        if start is None:  # the result of a child does not follow from its configuration alone
             self._known.setdefault(digest, trial.number)
-        live = Live(trial, config.to_dict(), epoch=(resumed.last_step or 0) if resumed else 0)
+        live = LiveTrial(trial, config.to_dict(), epoch=(resumed.last_step or 0) if resumed else 0)
         self.live[trial_id] = live
         for listener in self.listeners:
             listener.started(self._frozen(trial), live.config, resumed is not None)
-        given = {"number": trial.number, "config": live.config}
-        return given if start is None else given | {"parent": tuple(start)}
+        proposal = {"number": trial.number, "config": live.config}
+        return proposal if start is None else proposal | {"parent": tuple(start)}
 
     def _is_known(self, trial: optuna.Trial, digest: str) -> bool:
-        """Whether an earlier trial had this configuration; then `trial` is told what is known."""
+        """Whether an earlier trial had this configuration; then `trial` gets that trial's result."""
         if digest not in self._known:
             return False
-        other = self.study.get_trials(deepcopy=False)[self._known[digest]]
-        trial.set_user_attr(record.NOT_RUN, f"same configuration as trial {other.number}")
-        for step, value in other.intermediate_values.items():
-            trial.report(value, step)
-        state = other.state if other.state.is_finished() else TrialState.FAIL
-        self.study.tell(trial, other.value if state == TrialState.COMPLETE else None, state=state)
+        earlier = self.study.get_trials(deepcopy=False)[self._known[digest]]
+        trial.set_user_attr(record.NOT_RUN, f"same configuration as trial {earlier.number}")
+        for epoch, score in earlier.intermediate_values.items():
+            trial.report(score, epoch)
+        state = earlier.state if earlier.state.is_finished() else TrialState.FAIL
+        self.study.tell(trial, earlier.value if state == TrialState.COMPLETE else None, state=state)
         return True
 
-    def _note(self, live: Live, result: Mapping[str, Any]) -> None:
+    def _record_epoch(self, live: LiveTrial, report: TrialReport) -> None:
         """Write an epoch to the record, once: a trial that was resumed reports its last epoch again."""
-        epoch, value = result.get("epoch", 0), result.get(METRIC, math.nan)
-        live.summary |= {name: result[name] for name in record.SUMMARY if name in result}
-        live.summary |= _place(result)
-        if epoch <= live.epoch or not math.isfinite(value):
+        live.attributes |= report.attributes()
+        if report.epoch <= live.epoch or not math.isfinite(report.score):
             return
-        live.trial.report(value, epoch)
-        live.epoch = epoch
-        metrics = {name[8:]: entry for name, entry in result.items() if name.startswith("metrics/")}
+        live.trial.report(report.score, report.epoch)
+        live.epoch = report.epoch
         for listener in self.listeners:
-            listener.epoch(live.trial.number, {"epoch": epoch, **metrics})
+            listener.epoch(live.trial.number, report)
 
-    def _end_stopped(self, live: Live, reason: str) -> None:
+    def _end_stopped(self, live: LiveTrial, reason: str) -> None:
         """End a trial that was stopped: pruned for `reason`, or complete if its last epoch was done."""
         if live.epoch >= live.config["epochs"]:
             best = self._frozen(live.trial).intermediate_values[live.epoch]  # METRIC is the best score so far
@@ -228,18 +234,17 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         else:
             self._end(live, TrialState.PRUNED, reason)
 
-    def _end(self, live: Live, state: TrialState, reason: str, value: float | None = None) -> None:
-        for name, entry in (live.summary | ({record.REASON: reason} if reason else {})).items():
-            live.trial.set_user_attr(name, entry)
-        self.study.tell(live.trial, value, state=state)
+    def _end(self, live: LiveTrial, state: TrialState, reason: str, score: float | None = None) -> None:
+        """Write the end of a trial to the record; `score`: of a complete one."""
+        attributes = live.attributes | ({record.REASON: reason} if reason else {})
+        for name, value in attributes.items():
+            live.trial.set_user_attr(name, value)
+        self.study.tell(live.trial, score, state=state)
+        snapshot = take_snapshot(self.study)
+        trial = snapshot.trial(live.trial.number)
         for listener in self.listeners:
-            listener.finished(self._frozen(live.trial))
+            listener.finished(trial, snapshot)
 
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
+        """`trial` as the record has it."""
         return self.study.get_trials(deepcopy=False)[trial.number]
-
-
-def _place(result: Mapping[str, Any]) -> dict[str, str]:
-    """Where an epoch was computed, as attributes of its trial; ``gpu``: as that machine numbers them."""
-    found = {"host": f"{result['hostname']} ({result['node_ip']})"} if "hostname" in result else {}
-    return found | ({"gpu": str(result["gpu"])} if result.get("gpu") else {})

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a search in good order; the second one ends it at once."""
+"""The first Ctrl-C or SIGTERM ends a search in good order; the second one ends it at once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interruption:
-    """Remembers the first signal; to be asked where the search can stop."""
+class SignalWatch:
+    """Remembers the first signal, so that the search can stop where nothing is lost."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Any] = {}  #: signal -> handler of the calling program
 
-    def __enter__(self) -> Interruption:
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user wants to stop."""
+        return self.signal is not None
+
+    def __enter__(self) -> SignalWatch:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.getsignal(number) for number in SIGNALS}
             self._install()
@@ -31,16 +36,16 @@ class Interruption:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Take the signals back from Ray, whose start sets a handler of its own for SIGTERM."""
+        """Take the signals back from Ray, which sets its own handler for SIGTERM when it starts."""
         if self._before:
             self._install()
         yield
 
     def _install(self) -> None:
         for number in SIGNALS:
-            signal.signal(number, self._heard)
+            signal.signal(number, self._on_signal)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number

@@ -1,4 +1,4 @@
-"""Ends a search at the first exhausted budget or at a signal."""
+"""Ends a search at the first exhausted limit of its budget, or on a signal."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial
 from ray import tune
 
 from search.execution.clock import Clock
-from search.execution.signals import Interruption
-from search.plan.plan import Plan
-from search.record import record
-from search.space.budget import Spent, exhausted
+from search.execution.signals import SignalWatch
+from search.record.snapshot import StudySnapshot
+from search.record.trial_report import TrialReport
+from search.space.budget import Budget, Spent, exhausted
 
 
 class StudyStopper(tune.Stopper):  # type: ignore[misc]
-    """Ends Ray's loop at the first exhausted budget or at a signal; asked after every event."""
+    """Ends Ray's loop, which asks it after every event; a listener that counts the ended trials.
+
+    Args:
+        budget: of the study.
+        clock: the time used so far.
+        signals: whether the user wants to stop.
+        on_ending: called once, with the reason, as soon as the search is to end.
+    """
 
     def __init__(
-        self,
-        plan: Plan,
-        study: optuna.Study,
-        clock: Clock,
-        interruption: Interruption,
-        told: Callable[[str], None],
+        self, budget: Budget, clock: Clock, signals: SignalWatch, on_ending: Callable[[str], object]
     ) -> None:
-        self.plan, self.study, self.clock, self.interruption = plan, study, clock, interruption
-        self.ending = ""
-        self._told = told  #: hears the ending as soon as it is known
+        self.budget, self.clock, self.signals = budget, clock, signals
+        self.ending = ""  #: why the search ends; empty while it goes on
+        self._on_ending = on_ending
         self._spent = Spent()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StudyStopper:
@@ -40,7 +41,7 @@ class StudyStopper(tune.Stopper):  # type: ignore[misc]
         return {}  # Ray snapshots the experiment's parts; no snapshot of it is ever restored
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Never: single trials are the scheduler's matter."""
+        """Never: the scheduler stops single trials."""
         return False
 
     def stop_all(self) -> bool:
@@ -49,23 +50,21 @@ class StudyStopper(tune.Stopper):  # type: ignore[misc]
             spent = dataclasses.replace(
                 self._spent, seconds=self.clock.seconds(), gpu_seconds=self.clock.gpu_seconds()
             )
-            interrupted = self.interruption.signal is not None
-            self.ending = "interrupted" if interrupted else exhausted(self.plan.budget, spent) or ""
+            self.ending = "interrupted" if self.signals.interrupted else exhausted(self.budget, spent) or ""
             if self.ending:
-                self._told(self.ending)
+                self._on_ending(self.ending)
         return bool(self.ending)
 
-    def count(self) -> None:
-        """Look up in the record what the study has used."""
-        ended = record.finished(self.study)
-        self._spent = Spent(finished=len(ended), scores=[record.score(trial) for trial in ended])
+    def count(self, snapshot: StudySnapshot) -> None:
+        """Count the trials that have ended."""
+        self._spent = Spent(finished=len(snapshot.ended), scores=snapshot.scores)
 
     def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
-        """A start uses up nothing that `exhausted` looks at."""
+        """Nothing: no limit counts started trials."""
 
-    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
-        """An epoch uses up time only."""
+    def epoch(self, number: int, report: TrialReport) -> None:
+        """Nothing: an epoch uses time only, which the clock knows."""
 
-    def finished(self, trial: FrozenTrial) -> None:
-        """One trial more."""
-        self.count()
+    def finished(self, trial: FrozenTrial, snapshot: StudySnapshot) -> None:
+        """One more trial has ended."""
+        self.count(snapshot)

@@ -1,4 +1,4 @@
-"""One run of Ray Tune's loop: trials, or the trainings of the final stage, on the workers of a plan."""
+"""One run of Ray Tune's loop: the trials of a search, or the trainings of the final stage."""
 
 from __future__ import annotations
 
@@ -12,59 +12,63 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from rigsl.data.corpus import Corpus
-from search.execution.node_watch import Carrying
+from search.execution.node_watch import NodeWatch
 from search.execution.ray_patches import patient_workers
 from search.execution.trainable import TrialWorker, WorkerOptions
-from search.plan.plan import Plan
-from search.run_folder import SCRATCH
+from search.resources.workers import Workers
 
-#: Seconds after which a worker that does not end is left to Ray.
+#: Seconds to wait for a worker that is still in its epoch; after that it is left to Ray.
 LONGEST_EPOCH = 600.0
 
 
 def run_on_ray(
-    plan: Plan,
     corpus: Corpus,
     searcher: Searcher,
     *,
+    workers: Workers,
     stopper: tune.Stopper,
     trials: Path,
+    scratch: Path,
+    ray_address: str | None = None,
     scheduler: TrialScheduler | None = None,
-    **more: Any,
+    **options: Any,
 ) -> None:
-    """Train what `searcher` hands out until it has no more or `stopper` ends it.
+    """Train what `searcher` proposes until it has no more or `stopper` ends the run.
 
     Args:
-        corpus: what the workers see of the data.
-        trials: where every training keeps its files.
-        scheduler: who stops weak ones; None: nobody.
-        more: further `WorkerOptions`.
+        corpus: the data that the workers see.
+        searcher: proposes trainings.
+        workers: how many, and what each of them gets.
+        stopper: asked after every event.
+        trials: folder of the trainings' folders.
+        scratch: folder for Ray Tune's own files; removed at the end.
+        ray_address: of the cluster, whose nodes are then watched; None: a private Ray instance.
+        scheduler: stops weak trainings; None: every training runs to its end.
+        options: further `WorkerOptions`.
     """
-    workers, scratch = plan.workers, plan.folder / SCRATCH
-    address = plan.ray_address
-    lookouts = [Carrying(address, workers.cpus, workers.gpus)] if address is not None else []
-    options = WorkerOptions(
-        trials=trials, device=workers.device, threads=workers.cpus, gpu_fraction=workers.gpus, **more
+    callbacks = [NodeWatch(ray_address, workers.cpus, workers.gpus)] if ray_address is not None else []
+    worker_options = WorkerOptions(
+        trials=trials, device=workers.device, threads=workers.cpus, gpu_fraction=workers.gpus, **options
     )
     before = _actors()
     try:
         with patient_workers():
             # Not tune.Tuner, which pickles the searcher, and with it the open record, for a restore.
             tune.run(
-                tune.with_parameters(TrialWorker, corpus=corpus, options=options),
+                tune.with_parameters(TrialWorker, corpus=corpus, options=worker_options),
                 resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
                 search_alg=searcher,
                 scheduler=scheduler or FIFOScheduler(),
                 num_samples=-1,
                 reuse_actors=True,
                 stop=stopper,
-                max_failures=1,  # a lost worker: once more, from the trial's state file
+                max_failures=1,  # after a lost worker: try once more, from the trial's state file
                 raise_on_failed_trial=False,
                 name="tune",
                 storage_path=str(scratch),
-                trial_name_creator=_name,
-                trial_dirname_creator=_name,
-                callbacks=lookouts,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+                callbacks=callbacks,
                 verbose=0,
             )
     finally:
@@ -73,27 +77,29 @@ def run_on_ray(
 
 
 def _actors() -> set[str]:
-    """The actors of this process that can still write; a cluster that is gone has none."""
+    """The ids of this process's actors that can still write files; a cluster that is gone has none."""
     import ray
     from ray._private.state import actors
 
     try:
-        job, found = ray.get_runtime_context().get_job_id(), actors()
-    except Exception:  # Ray has many for this
+        job, known = ray.get_runtime_context().get_job_id(), actors()
+    except Exception:  # Ray raises many kinds here
         return set()
-    return {name for name, one in found.items() if one["JobID"] == job and one["State"] == "ALIVE"}
+    return {
+        actor_id for actor_id, actor in known.items() if actor["JobID"] == job and actor["State"] == "ALIVE"
+    }
 
 
 def _wait_for_workers(before: set[str]) -> None:
     """Wait until the workers are gone, each after the epoch that it was in: then their files are final.
 
     Args:
-        before: actors that are none of them.
+        before: the actors that are no workers.
     """
     end = time.monotonic() + LONGEST_EPOCH
     while _actors() - before and time.monotonic() < end:
         time.sleep(0.05)
 
 
-def _name(trial: Any) -> str:
+def _trial_name(trial: Any) -> str:
     return f"{trial.config['number']:04d}-{trial.trial_id}"

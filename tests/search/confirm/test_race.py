@@ -1,4 +1,4 @@
-"""The best mean over fresh seeds wins, and nobody runs on who cannot win."""
+"""The best mean over fresh seeds wins, and hopeless finalists are dropped."""
 
 import dataclasses
 import itertools
@@ -11,16 +11,8 @@ from optuna.trial import TrialState, create_trial
 from scipy import stats
 
 from rigsl.config import RIGSLConfig
-from search.confirm.race import (
-    LEVEL,
-    Finalist,
-    Race,
-    identity,
-    pooled_deviation,
-    top,
-    upper_bound,
-)
-from search.confirm.trainings import Result
+from search.confirm.race import LEVEL, Finalist, Race, pooled_deviation, top, upper_bound
+from search.confirm.trainings import JobResult, identity
 
 SEEDS = (11, 12, 13)
 
@@ -37,10 +29,10 @@ def run(race: Race, score) -> list[tuple[int, int]]:
     """Run a race one job at a time; returns (trial, seed) in the order of the jobs."""
     order = []
     while (job := race.next()) is not None:
-        one = next(one for one in race.finalists if identity(job.config) == one.key)
-        order.append((one.trial, job.config.seed))
-        value = score(one.trial, job.config.seed)
-        race.ended(job, Result(value, 5, 3, "" if value is not None else "diverged"))
+        finalist = next(finalist for finalist in race.finalists if identity(job.config) == finalist.key)
+        order.append((finalist.trial, job.config.seed))
+        value = score(finalist.trial, job.config.seed)
+        race.ended(job, JobResult(value, 5, 3, "" if value is not None else "diverged"))
     return order
 
 
@@ -51,7 +43,7 @@ def test_every_finalist_gets_every_seed_and_the_best_mean_wins() -> None:
     order = run(race, lambda trial, seed: 0.5 + noise[seed] + wobble.get((trial, seed), 0) + 0.001 * trial)
     assert order == [(trial, seed) for seed in SEEDS for trial in range(3)]
     assert race.winner().trial == 2
-    assert [one.trial for one in race.ranked()] == [2, 1, 0]
+    assert [finalist.trial for finalist in race.ranked()] == [2, 1, 0]
 
 
 def test_one_lucky_seed_does_not_win() -> None:
@@ -68,37 +60,37 @@ def test_equal_means_go_to_the_lower_spread() -> None:
     assert race.winner().trial == 1
 
 
-def test_who_cannot_win_any_more_is_stopped_and_who_can_goes_on() -> None:
+def test_hopeless_finalists_are_dropped_and_the_others_go_on() -> None:
     seeds = range(1, 9)
     rng = np.random.default_rng(0)
     noise = {key: 0.002 * rng.normal() for key in itertools.product(range(4), seeds)}
     level = {0: 0.600, 1: 0.606, 2: 0.55, 3: 0.40}
     race = Race(finalists(0.6, 0.6, 0.6, 0.6), seeds)
     order = run(race, lambda trial, seed: level[trial] + noise[trial, seed])
-    ran = {trial: sum(one == trial for one, _ in order) for trial in level}
-    assert ran[1] == 8
-    assert ran[2] < 8
-    assert ran[3] <= 3
+    trainings = {trial: sum(number == trial for number, _ in order) for trial in level}
+    assert trainings[1] == 8
+    assert trainings[2] < 8
+    assert trainings[3] <= 3
     assert race.winner().trial == 1
     assert "behind trial" in race.finalists[3].stopped
 
 
-def test_the_race_rarely_stops_the_truly_best() -> None:
+def test_the_race_rarely_drops_the_truly_best() -> None:
     lost = 0
     for study in range(60):
         noise = np.random.default_rng(study).normal(scale=0.01, size=(4, 9))
         race = Race(finalists(*[0.5] * 4), range(1, 7))
         run(race, lambda trial, seed, noise=noise: 0.5 + 0.004 * (trial == 3) + noise[trial, seed])
         lost += bool(race.finalists[3].stopped)
-    assert lost <= 6, "the best is given up in one of ten such close races at most"
+    assert lost <= 6, "the best is dropped in one of ten such close races at most"
 
 
-def test_a_failed_seed_costs_the_final() -> None:
+def test_a_failed_training_costs_the_win() -> None:
     race = Race(finalists(0.9, 0.5), SEEDS)
     run(race, lambda trial, seed: None if (trial, seed) == (0, 12) else 0.9 - 0.1 * trial)
     assert race.winner().trial == 1
     assert "seed 12: diverged" in race.finalists[0].failure
-    assert race.finalists[0].to_dict(SEEDS, False)["state"] == "failed"
+    assert race.finalists[0].record(SEEDS, winner=False).state == "failed"
 
 
 def test_nobody_wins_where_all_fail() -> None:
@@ -108,20 +100,20 @@ def test_nobody_wins_where_all_fail() -> None:
 
 
 def test_the_bound_is_that_of_a_paired_t_interval_for_two() -> None:
-    one, leader = finalists(0.5, 0.5)
-    one.scores = {1: 0.50, 2: 0.53, 3: 0.49, 4: 0.51}
+    other, leader = finalists(0.5, 0.5)
+    other.scores = {1: 0.50, 2: 0.53, 3: 0.49, 4: 0.51}
     leader.scores = {1: 0.55, 2: 0.52, 3: 0.57, 4: 0.55}
-    difference = np.array([one.scores[seed] - leader.scores[seed] for seed in one.scores])
+    difference = np.array([other.scores[seed] - leader.scores[seed] for seed in other.scores])
     interval = stats.ttest_1samp(difference, 0, alternative="less").confidence_interval(LEVEL)
-    assert upper_bound(one, leader, [one, leader]) == pytest.approx(interval.high)
+    assert upper_bound(other, leader, [other, leader]) == pytest.approx(interval.high)
 
 
 def test_the_pooled_deviation_is_the_residual_of_two_factors() -> None:
     rng = np.random.default_rng(1)
     table = rng.normal(size=(4, 5))
     group = finalists(*[0.5] * 4)
-    for one, row in zip(group, table, strict=True):
-        one.scores = dict(enumerate(row))
+    for finalist, row in zip(group, table, strict=True):
+        finalist.scores = dict(enumerate(row))
     residual = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
     deviation, freedom = pooled_deviation(group)
     assert freedom == 3 * 4
@@ -144,5 +136,6 @@ def test_the_top_are_distinct_configurations_by_score() -> None:
             )
         )  # fmt: skip
     configs = {trial.number: RIGSLConfig(lr=trial.params["lr"]) for trial in study.trials}
-    assert [(one.trial, one.complete) for one in top(study, configs, 5)] == [(3, True), (1, False), (2, True)]
+    best = [(finalist.trial, finalist.complete) for finalist in top(study, configs, 5)]
+    assert best == [(3, True), (1, False), (2, True)]
     assert len(top(study, configs, 2)) == 2

@@ -3,161 +3,187 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from search.confirm import stage as final_stage
-from search.confirm.evaluation import read_final_record, read_predictions
-from search.execution import ray_session
+from search.confirm import runner, stage
+from search.confirm.evaluation import read_predictions
+from search.confirm.final_record import read_final_record
 from search.export.rerun import rerun
-from search.plan.new_study import prepare
-from search.plan.options import Wishes
 from search.record import record
-from search.resources.workers import Workers
+from search.results import Outcome
 from search.run_folder import RESULTS
-from search.study import Outcome, run
-from tests.helpers.toy_study import make_corpus, write_home
+from search.study import run
+from tests.helpers.toy_study import make_corpus, toy_plan, write_home
 
 FINAL = {"finalists": 2, "finalist_seeds": 2, "test_seeds": 2}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_of_the_module():
-    with ray_session.running(Workers(2, "cpu"), 10_000_000):
-        yield
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = write_home(tmp_path / "home")
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def searched(home: Path, workers: int = 2, **wishes) -> Outcome:
-    uri = f"sqlite:///{home}/mlflow.db"
-    given = {} if "resume" in wishes else {"space": home / "space.toml", "trials": 4, **FINAL}
-    plan = prepare(Wishes(tracking_uri=uri, data_dir=home / "data", **(given | wishes)))
-    return run(dataclasses.replace(plan, workers=Workers(workers, "cpu")))
+def searched(home: Path, **options) -> Outcome:
+    defaults = {} if "resume" in options else {"trials": 4, **FINAL}
+    return run(toy_plan(home, workers=1, **(defaults | options)))
 
 
 def before_test(folder: Path) -> list:
     """All that a study has decided without the test split."""
     trials = record.read_record(folder).trials
-    told = [(trial.state, trial.params, trial.values, trial.intermediate_values) for trial in trials]
+    search = [(trial.state, trial.params, trial.values, trial.intermediate_values) for trial in trials]
     final, metrics = read_final_record(folder), json.loads((folder / "best" / "metrics.json").read_text())
-    kept = ["trial", "seed", "best_epoch", "recorded_weighted_f1", "validation", "lineage"]
+    names = ["trial", "seed", "best_epoch", "recorded_weighted_f1", "validation", "lineage"]
     jobs = json.loads((folder / "final" / RESULTS).read_text())
-    chosen = [
-        final["finalists"],
-        final["winner"],
-        final["test"]["validation"],
-        {key: metrics[key] for key in kept},
-    ]
-    return [told, jobs, *chosen, (folder / "best" / "model.safetensors").read_bytes()]
+    exported = {name: metrics[name] for name in names}
+    weights = (folder / "best" / "model.safetensors").read_bytes()
+    return [search, jobs, final.finalists, final.winner, final.test.validation, exported, weights]
 
 
-def test_nothing_before_the_test_depends_on_test_labels(home: Path) -> None:
-    first = searched(home, workers=1, study="first")
+@dataclass(frozen=True)
+class Twins:
+    """Two studies with one worker and one seed; the labels of the second one's test split are shuffled."""
+
+    home: Path
+    first: Outcome
+    second: Outcome
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory, shared_ray: None, empty_mlflow: Path) -> Twins:
+    home = write_home(tmp_path_factory.mktemp("twins") / "home")
+    shutil.copy(empty_mlflow, home / "mlflow.db")
     corpus = make_corpus()
     labels = corpus.labels.copy()
     rows = corpus.rows(corpus.dialogues("test"))
     labels[rows] = np.random.default_rng(1).permutation(labels[rows])
-    dataclasses.replace(corpus, labels=labels).save(home / "data" / "meld_open.safetensors")
-    second = searched(home, workers=1, study="second")
-    assert before_test(first.plan.folder) == before_test(second.plan.folder)
-    tests = [read_final_record(outcome.plan.folder)["test"]["winner"] for outcome in (first, second)]
+    (home / "shuffled").mkdir()
+    dataclasses.replace(corpus, labels=labels).save(home / "shuffled" / "meld_open.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        first = searched(home, study="first")
+        second = searched(home, study="second", data_dir=home / "shuffled")
+    return Twins(home, first, second)
+
+
+def test_one_worker_and_one_seed_give_the_same_trials(twins: Twins) -> None:
+    studies = [record.read_record(outcome.plan.folder) for outcome in (twins.first, twins.second)]
+    first, second = (
+        [(trial.params, trial.state, trial.intermediate_values) for trial in record.begun(study)]
+        for study in studies
+    )
+    assert len(first) == 4
+    assert first == second
+
+
+def test_nothing_before_the_test_depends_on_test_labels(twins: Twins) -> None:
+    first, second = twins.first.plan.folder, twins.second.plan.folder
+    assert before_test(first) == before_test(second)
+    tests = [read_final_record(folder).test.winner for folder in (first, second)]
     assert tests[0] != tests[1], "the labels of test do matter in the end"
 
 
-def test_the_winner_has_the_best_mean_and_test_is_opened_once(home: Path) -> None:
-    outcome = searched(home, study="one")
+def test_the_winner_has_the_best_mean_and_test_is_opened_once(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = twins.first
     folder = outcome.plan.folder
     final = read_final_record(folder)
-    candidates = final["finalists"]["candidates"]
-    assert [len(one["scores"]) for one in candidates] == [2, 2]
-    assert candidates[0]["state"] == "winner"
-    assert candidates[0]["mean"] == max(one["mean"] for one in candidates)
-    assert final["winner"]["trial"] == candidates[0]["trial"]
-    seeds = {*final["finalists"]["seeds"], *final["test"]["seeds"], outcome.plan.seed}
+    candidates = final.finalists.candidates
+    assert [len(candidate.scores) for candidate in candidates] == [2, 2]
+    assert candidates[0].state == "winner"
+    assert candidates[0].mean == max(candidate.mean for candidate in candidates)
+    assert final.winner.trial == candidates[0].trial
+    seeds = {*final.finalists.seeds, *final.test.seeds, outcome.plan.seed}
     assert len(seeds) == 5, "every stage has seeds of its own"
-    assert [opening["protocol"] for opening in final["openings"]] == ["validation"]
-    runs = read_predictions(folder)
-    assert {who: one.seeds for who, one in runs.items()} == dict.fromkeys(
-        ("winner", "baseline"), tuple(final["test"]["seeds"])
+    assert [opening.protocol for opening in final.openings] == ["validation"]
+    predictions = read_predictions(folder)
+    assert {side: runs.seeds for side, runs in predictions.items()} == dict.fromkeys(
+        ("winner", "baseline"), final.test.seeds
     )
     metrics = outcome.exported.metrics
-    place = final["test"]["seeds"].index(metrics["seed"])
-    assert final["test"]["validation"]["winner"][place] == max(final["test"]["validation"]["winner"])
-    assert metrics["test"]["weighted_f1"] == final["test"]["winner"]["weighted_f1"]["values"][place]
+    index = final.test.seeds.index(metrics["seed"])
+    assert final.test.validation["winner"][index] == max(final.test.validation["winner"])
+    assert metrics["test"]["weighted_f1"] == final.test.winner.weighted_f1.values[index]
     assert len(list((folder / "final").glob("*/model"))) == 1
-    assert rerun(folder / "best", data_dir=home / "data").equal
-    again = searched(home, resume="one", trials=5)
+    assert rerun(folder / "best", data_dir=twins.home / "data").equal
+    monkeypatch.chdir(twins.home)
+    again = searched(twins.home, resume="first", trials=5)
     after = read_final_record(folder)
-    same = after["winner"]["config_hash"] == final["winner"]["config_hash"]
-    assert len(after["openings"]) == (1 if same else 2)
-    assert again.exported.metrics["openings"] == after["openings"]
+    same = after.winner.config_hash == final.winner.config_hash
+    assert len(after.openings) == (1 if same else 2)
+    assert again.exported.metrics["openings"] == [dataclasses.asdict(opening) for opening in after.openings]
 
 
-def test_an_interrupted_final_goes_on_and_trains_nothing_twice(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ended = []
+@dataclass(frozen=True)
+class Interrupted:
+    """A study whose final stage was interrupted by the user after three trainings, and resumed."""
 
-    class Interrupting(final_stage.JobSearcher):
+    outcome: Outcome  #: of the interrupted process
+    results: dict  #: of the trainings, as they were then
+    openings: tuple
+    times: dict[Path, int]  #: when the checkpoints that were there had been written
+    times_at_test: dict[Path, int]  #: the same when test was opened
+    after: Outcome
+
+
+def write_times(folder: Path) -> dict[Path, int]:
+    """When the checkpoints of the final stage were written."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("final/*/model/*.toml")}
+
+
+@pytest.fixture(scope="module")
+def interrupted(
+    tmp_path_factory: pytest.TempPathFactory, shared_ray: None, empty_mlflow: Path
+) -> Interrupted:
+    home = write_home(tmp_path_factory.mktemp("interrupted") / "home")
+    shutil.copy(empty_mlflow, home / "mlflow.db")
+    ended: list[str] = []
+    times_at_test: dict[Path, int] = {}
+    open_test = stage.open_test
+
+    class InterruptingSearcher(runner.JobSearcher):
         def on_trial_complete(self, trial_id, result=None, error=False) -> None:
             super().on_trial_complete(trial_id, result, error)
             ended.append(trial_id)
             if len(ended) == 3:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(final_stage, "JobSearcher", Interrupting)
-        outcome = searched(home, study="one")
-    assert outcome.interrupted == signal.SIGINT
-    assert outcome.exported is None
-    kept = json.loads((outcome.plan.folder / "final" / RESULTS).read_text())
-    assert len(kept) >= 3
-    assert "openings" not in read_final_record(outcome.plan.folder)
-    models = {path: path.stat().st_mtime_ns for path in outcome.plan.folder.glob("final/*/model/*.toml")}
-    stamped = {}
-    monkeypatch.setattr(
-        final_stage, "open_test", _noting(final_stage.open_test, stamped, outcome.plan.folder)
-    )
-    after = searched(home, resume="one")
-    assert after.exported is not None
-    done = {name for name in kept if kept[name]["score"] is not None}
-    for path, stamp in models.items():
+    def watched_open_test(folder, *arguments):
+        times_at_test.update(write_times(folder))
+        return open_test(folder, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        with patch.context() as interrupting:
+            interrupting.setattr(runner, "JobSearcher", InterruptingSearcher)
+            outcome = searched(home, study="one", protocol="paper")
+        folder = outcome.plan.folder
+        results = json.loads((folder / "final" / RESULTS).read_text())
+        openings, times = read_final_record(folder).openings, write_times(folder)
+        patch.setattr(stage, "open_test", watched_open_test)
+        after = searched(home, resume="one")
+    return Interrupted(outcome, results, openings, times, times_at_test, after)
+
+
+def test_an_interrupted_final_goes_on_and_trains_nothing_twice(interrupted: Interrupted) -> None:
+    assert interrupted.outcome.interrupted == signal.SIGINT
+    assert interrupted.outcome.exported is None
+    assert len(interrupted.results) >= 3
+    assert not interrupted.openings
+    assert interrupted.after.exported is not None
+    done = {name for name, result in interrupted.results.items() if result["score"] is not None}
+    for path, time in interrupted.times.items():
         if path.parent.parent.name in done:
-            assert stamped[path] == stamp, "it was trained again"
+            assert interrupted.times_at_test[path] == time, "it was trained again"
 
 
-def _noting(open_test, stamped: dict, folder: Path):
-    def call(*arguments):
-        stamped.update({path: path.stat().st_mtime_ns for path in folder.glob("final/*/model/*.toml")})
-        return open_test(*arguments)
-
-    return call
-
-
-def test_without_finalists_and_seeds_the_searchs_best_checkpoint_is_tested(home: Path) -> None:
-    outcome = searched(home, study="one", finalists=0, test_seeds=0)
-    final = read_final_record(outcome.plan.folder)
-    best = record.winner(record.read_record(outcome.plan.folder))
-    assert final["finalists"] is None
-    assert final["test"]["baseline"] is None
-    assert final["test"]["seeds"] == [outcome.plan.seed]
-    assert outcome.exported.metrics["trial"] == best.number
-    assert outcome.exported.validation["weighted_f1"] == pytest.approx(record.score(best), abs=1e-9)
-    assert rerun(outcome.exported.folder, data_dir=home / "data").equal
-
-
-def test_the_fields_protocol_is_told_apart(home: Path) -> None:
-    outcome = searched(home, study="one", finalists=0, test_seeds=1, protocol="paper")
-    final = read_final_record(outcome.plan.folder)
-    assert [opening["protocol"] for opening in final["openings"]] == ["validation", "paper"]
-    assert final["paper"]["winner"]["mean"] >= 0
-    assert outcome.exported.metrics["protocol"] == "validation"
+def test_the_fields_protocol_is_told_apart(interrupted: Interrupted) -> None:
+    final = read_final_record(interrupted.after.plan.folder)
+    assert [opening.protocol for opening in final.openings] == ["validation", "paper"]
+    assert final.paper.winner.mean >= 0
+    assert interrupted.after.exported.metrics["protocol"] == "validation"

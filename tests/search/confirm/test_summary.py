@@ -16,7 +16,7 @@ from rigsl.model.rigsl import RIGSL
 from rigsl.training.evaluation import evaluate
 from rigsl.training.scores import weighted_f1
 from search.confirm.bootstrap import f1_difference, f1_interval, resampled_f1
-from search.confirm.predictions import SeedRuns, confusion, dialogue_confusions, recorded, scores_of
+from search.confirm.predictions import SeedRuns, confusion, dialogue_confusions, scores_of, seed_runs
 from search.confirm.summary import compare, describe, summary
 from search.confirm.wilcoxon import dialogue_wilcoxon, seed_wilcoxon, wilcoxon
 from tests.helpers.toy_study import CLASSES, make_corpus
@@ -51,12 +51,12 @@ def drawn_rows(runs: SeedRuns, dialogues) -> np.ndarray:
 @pytest.mark.parametrize("missing", [None, 2])
 def test_scores_are_those_of_scikit_learn(missing):
     runs = make_runs(missing=missing)
-    for found, predicted in zip(scores_of(runs), runs.predicted, strict=True):
-        assert found.weighted_f1 == weighted(runs.labels, predicted)
-        assert found.macro_f1 == f1_score(runs.labels, predicted, average="macro", zero_division=0)
-        assert found.accuracy == accuracy_score(runs.labels, predicted)
-        single = f1_score(runs.labels, predicted, average=None, labels=range(K), zero_division=0)
-        assert list(found.f1.values()) == single.tolist()
+    for scores, predicted in zip(scores_of(runs), runs.predicted, strict=True):
+        assert scores.weighted_f1 == weighted(runs.labels, predicted)
+        assert scores.macro_f1 == f1_score(runs.labels, predicted, average="macro", zero_division=0)
+        assert scores.accuracy == accuracy_score(runs.labels, predicted)
+        class_f1 = f1_score(runs.labels, predicted, average=None, labels=range(K), zero_division=0)
+        assert list(scores.f1.values()) == class_f1.tolist()
     expected = sum(confusion_matrix(runs.labels, predicted, labels=range(K)) for predicted in runs.predicted)
     np.testing.assert_array_equal(confusion(runs), expected)
 
@@ -72,13 +72,16 @@ def test_a_class_that_is_nowhere_has_no_f1():
 
 def test_a_summary_is_that_of_scipy():
     values = [0.61, 0.58, 0.64, 0.6, 0.62]
-    found = summary(values)
+    result = summary(values)
     low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
-    assert found.values == tuple(values)
-    assert (found.mean, found.std) == (pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)))
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert found.standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(5))
-    assert found.low == pytest.approx(stats.ttest_1samp(values, 0).confidence_interval().low)
+    assert result.values == tuple(values)
+    assert (result.mean, result.std) == (
+        pytest.approx(np.mean(values)),
+        pytest.approx(np.std(values, ddof=1)),
+    )
+    assert (result.low, result.high) == (pytest.approx(low), pytest.approx(high))
+    assert result.standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(5))
+    assert result.low == pytest.approx(stats.ttest_1samp(values, 0).confidence_interval().low)
 
 
 def test_one_number_has_no_spread_and_equal_numbers_have_none():
@@ -102,8 +105,8 @@ def test_a_resample_scores_as_scikit_learn_scores_its_utterances(missing):
         [weighted(runs.labels[rows], predicted[rows]) for predicted in runs.predicted]
         for rows in (drawn_rows(runs, draw) for draw in draws)
     ]
-    found = resampled_f1(dialogue_confusions(runs), draws)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
+    result = resampled_f1(dialogue_confusions(runs), draws)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-15)
     whole = [weighted(runs.labels, predicted) for predicted in runs.predicted]
     np.testing.assert_allclose(weighted_f1(dialogue_confusions(runs).sum(axis=1)), whole, rtol=0, atol=1e-15)
 
@@ -124,11 +127,11 @@ def test_the_interval_of_one_run_is_scipys_over_dialogues():
         method="percentile",
         rng=np.random.default_rng(7),
     )
-    found = f1_interval(runs, seed=7, resamples=100)
-    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval), abs=1e-12)
-    assert found.standard_error == pytest.approx(expected.standard_error)
-    assert found.value == pytest.approx(weighted(runs.labels, runs.predicted[0]))
-    assert (found.resampled, found.resamples, found.level) == (("dialogues",), 100, 0.95)
+    result = f1_interval(runs, seed=7, resamples=100)
+    assert (result.low, result.high) == pytest.approx(tuple(expected.confidence_interval), abs=1e-12)
+    assert result.standard_error == pytest.approx(expected.standard_error)
+    assert result.value == pytest.approx(weighted(runs.labels, runs.predicted[0]))
+    assert (result.resampled, result.resamples, result.level) == (("dialogues",), 100, 0.95)
 
 
 def test_several_runs_are_resampled_over_dialogues_and_seeds():
@@ -149,12 +152,12 @@ def test_several_runs_are_resampled_over_dialogues_and_seeds():
         method="percentile",
         rng=np.random.default_rng(1),
     )
-    found = f1_difference(runs, other, seed=1, resamples=60)
-    interval = found.interval
+    result = f1_difference(runs, other, seed=1, resamples=60)
+    interval = result.interval
     assert (interval.low, interval.high) == pytest.approx(tuple(expected.confidence_interval), abs=1e-12)
     assert interval.resampled == ("dialogues", "seeds")
     values = expected.bootstrap_distribution
-    assert found.p == pytest.approx(min(1.0, 2 * (min((values < 0).sum(), (values > 0).sum()) + 1) / 61))
+    assert result.p == pytest.approx(min(1.0, 2 * (min((values < 0).sum(), (values > 0).sum()) + 1) / 61))
 
 
 def test_seeds_widen_the_interval_of_a_mean():
@@ -182,8 +185,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     truth = weighted_f1(dialogue_confusions(draw(50_000)).sum(axis=1))[0]
     for trial in range(200):
         runs = draw(40)
-        found = f1_interval(runs, seed=trial, resamples=250)
-        hits += found.low <= truth <= found.high
+        interval = f1_interval(runs, seed=trial, resamples=250)
+        hits += interval.low <= truth <= interval.high
         single = SeedRuns(runs.predicted, runs.labels, np.arange(401), runs.classes, runs.seeds)
         utterances = f1_interval(single, seed=trial, resamples=250)
         naive += utterances.low <= truth <= utterances.high
@@ -204,10 +207,10 @@ def test_a_better_winner_is_told_from_an_equal_one():
 def test_identical_predictions_differ_by_nothing():
     runs = make_runs()
     for some in (runs, runs.one(0)):
-        found = compare(some, some)
-        assert found.bootstrap.interval.value == 0
-        assert found.bootstrap.p == 1
-        for test in (found.wilcoxon_over_dialogues, found.wilcoxon_over_seeds):
+        tests = compare(some, some)
+        assert tests.bootstrap.interval.value == 0
+        assert tests.bootstrap.p == 1
+        for test in (tests.wilcoxon_over_dialogues, tests.wilcoxon_over_seeds):
             assert (test.p, test.pairs) == (1, 0)
     assert f1_difference(runs.one(0), runs.one(0)).interval.high == 0
 
@@ -221,10 +224,10 @@ def test_the_signed_rank_test_is_scipys():
             for runs in (winner, baseline)
         ]
         over_dialogues.append(float((share[0] - share[1]) / int(end - begin)))
-    found = dialogue_wilcoxon(winner, baseline)
+    result = dialogue_wilcoxon(winner, baseline)
     expected = stats.wilcoxon(over_dialogues)
-    assert (found.p, found.statistic) == (expected.pvalue, expected.statistic)
-    assert found.pairs == np.count_nonzero(over_dialogues)
+    assert (result.p, result.statistic) == (expected.pvalue, expected.statistic)
+    assert result.pairs == np.count_nonzero(over_dialogues)
     assert seed_wilcoxon(winner, baseline) is None
     four = SeedRuns(winner.predicted[:4], winner.labels, winner.offsets, CLASSES, baseline.seeds)
     differences = [
@@ -236,16 +239,16 @@ def test_the_signed_rank_test_is_scipys():
 
 @pytest.mark.parametrize("pairs", [1, 5, 6])
 def test_few_pairs_cannot_be_significant(pairs):
-    found = wilcoxon(np.linspace(0.1, 0.2, pairs))
-    assert found.p == found.smallest_possible_p == 2.0 ** (1 - pairs)
+    result = wilcoxon(np.linspace(0.1, 0.2, pairs))
+    assert result.p == result.smallest_possible_p == 2.0 ** (1 - pairs)
     assert wilcoxon([0.0, 0.0]).p == 1
 
 
 def test_one_dialogue_has_no_interval():
     runs = make_runs(dialogues=1)
-    found = describe(runs)
-    assert found.interval is None
-    assert found.weighted_f1.mean == pytest.approx(
+    scores = describe(runs)
+    assert scores.interval is None
+    assert scores.weighted_f1.mean == pytest.approx(
         np.mean(weighted_f1(dialogue_confusions(runs).sum(axis=1)))
     )
     assert compare(runs, make_runs(4, dialogues=1)).bootstrap is None
@@ -257,25 +260,27 @@ def test_scores_are_json_and_repeatable():
     text = json.dumps(scores, allow_nan=False)
     again = {"winner": asdict(describe(winner)), "difference": asdict(compare(winner, baseline))}
     assert text == json.dumps(again)
-    found = json.loads(text)["winner"]
-    assert [run["seed"] for run in found["runs"]] == list(winner.seeds)
-    assert found["interval"]["low"] < found["weighted_f1"]["mean"] < found["interval"]["high"]
-    assert found["weighted_f1"]["values"] == [run["weighted_f1"] for run in found["runs"]]
-    for number, run in enumerate(found["runs"]):
+    stored = json.loads(text)["winner"]
+    assert [run["seed"] for run in stored["runs"]] == list(winner.seeds)
+    assert stored["interval"]["low"] < stored["weighted_f1"]["mean"] < stored["interval"]["high"]
+    assert stored["weighted_f1"]["values"] == [run["weighted_f1"] for run in stored["runs"]]
+    for number, run in enumerate(stored["runs"]):
         alone = f1_interval(winner.one(number))
         assert (run["interval"]["low"], run["interval"]["high"]) == (alone.low, alone.high)
 
 
-def test_recorded_predictions_are_those_of_the_evaluation():
+def test_predictions_are_those_of_the_evaluations():
     corpus = make_corpus()
     config = RIGSLConfig(
         modals="ld", hidden_dim=8, num_L=1, num_K=1, nodeformer_heads=1, nb_features_dim=4, use_gumbel=False
     )
-    found = {seed: evaluate(RIGSL(config, corpus.schema), corpus, "test") for seed in (11, 12)}
-    runs = recorded(corpus, "test", found)
+    evaluations = {seed: evaluate(RIGSL(config, corpus.schema), corpus, "test") for seed in (11, 12)}
+    runs = seed_runs(corpus, "test", evaluations)
     assert runs.seeds == (11, 12)
     assert len(runs.offsets) == len(corpus.dialogues("test")) + 1
-    assert [run.weighted_f1 for run in scores_of(runs)] == [one.scores.weighted_f1 for one in found.values()]
+    assert [run.weighted_f1 for run in scores_of(runs)] == [
+        evaluation.scores.weighted_f1 for evaluation in evaluations.values()
+    ]
     first = corpus.dialogues("test")[0]
     assert (runs.labels[: runs.offsets[1]] == corpus.labels[corpus.rows(np.array([first]))]).all()
 

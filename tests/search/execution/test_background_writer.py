@@ -1,39 +1,39 @@
-"""What is written in the background: in order, nothing lost, no failure kept quiet."""
+"""The background writer keeps the order of its jobs, loses none, and hides no failure."""
 
 import threading
 
 import pytest
 
-from search.execution.background_writer import Saver
+from search.execution.background_writer import BackgroundWriter
 
 
-def test_the_newest_of_a_name_takes_the_place_of_one_that_has_not_begun() -> None:
-    saver, written, go = Saver(), [], threading.Event()
-    saver.submit("first", go.wait)
+def test_the_newest_job_of_a_name_replaces_one_that_has_not_started() -> None:
+    writer, written, go = BackgroundWriter(), [], threading.Event()
+    writer.submit("first", go.wait)
     for number in range(3):
-        saver.submit("state", lambda number=number: written.append(number))
-    saver.submit("model", lambda: written.append("model"))
-    assert saver.busy("state")
+        writer.submit("state", lambda number=number: written.append(number))
+    writer.submit("model", lambda: written.append("model"))
+    assert writer.busy("state")
     assert written == []
     go.set()
-    saver.wait()
+    writer.wait()
     assert written == [2, "model"]
-    assert not saver.busy("state")
+    assert not writer.busy("state")
 
 
-def test_a_failed_writing_is_told_by_the_next_call() -> None:
+def test_the_next_call_raises_the_error_of_a_failed_job() -> None:
     def fail() -> None:
         raise OSError("no space left on device")
 
-    saver = Saver()
-    saver.submit("state", fail)
+    writer = BackgroundWriter()
+    writer.submit("state", fail)
     with pytest.raises(OSError, match="no space left"):
-        saver.wait()
-    saver.submit("state", fail)
-    while saver.busy("state"):
+        writer.wait()
+    writer.submit("state", fail)
+    while writer.busy("state"):
         pass
     with pytest.raises(OSError, match="no space left"):
-        saver.submit("model", lambda: None)
-    saver.submit("state", fail)
-    saver.settle()  # nobody wants to hear of it
-    saver.wait()
+        writer.submit("model", lambda: None)
+    writer.submit("state", fail)
+    writer.settle()  # ignores the error
+    writer.wait()

@@ -1,4 +1,4 @@
-"""What the searcher tells the record is the truth about every trial."""
+"""The searcher writes to the record how every trial really ended."""
 
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from search.execution.searcher import StudySearcher
 from search.record import learning_curve, record
-from search.record.learning_curve import METRIC
+from search.record.snapshot import StudySnapshot
+from search.record.trial_report import FAILED, TrialReport
 from search.samplers.registry import SAMPLERS
 from search.space.budget import Budget
 from search.space.space import Space, read_space
@@ -41,29 +42,41 @@ def new_study() -> optuna.Study:
 
 
 def report(epoch: int, best: float, ended: str = "") -> dict:
-    summary = {"epochs": epoch, "seconds": 1.5, "best_epoch": 1, "accuracy": 0.4, "macro_f1": 0.2}
-    return {
-        "epoch": epoch,
-        METRIC: best,
-        "ended": ended,
-        "done": bool(ended),
-        "metrics/train_loss": 1.0,
-        **summary,
-    }
+    """What Ray hands to the searcher after an epoch."""
+    return TrialReport(
+        epoch=epoch,
+        score=best,
+        epochs=epoch,
+        seconds=1.5,
+        best_epoch=1,
+        accuracy=0.4,
+        macro_f1=0.2,
+        metrics={"train_loss": 1.0},
+        ended=ended,
+    ).to_ray()
 
 
-class Heard:
+def failure(reason: str) -> dict:
+    """What Ray hands to the searcher when a trial has failed."""
+    return TrialReport(ended=FAILED, reason=reason).to_ray()
+
+
+class EventRecorder:
+    """A listener that keeps all events."""
+
     def __init__(self) -> None:
         self.events: list[tuple] = []
+        self.snapshots: list[StudySnapshot] = []
 
     def started(self, trial, config, resumed) -> None:
         self.events.append(("started", trial.number, resumed))
 
-    def epoch(self, number, metrics) -> None:
-        self.events.append(("epoch", number, metrics["epoch"], metrics["train_loss"]))
+    def epoch(self, number, report) -> None:
+        self.events.append(("epoch", number, report.epoch, report.metrics["train_loss"]))
 
-    def finished(self, trial) -> None:
+    def finished(self, trial, snapshot) -> None:
         self.events.append(("finished", trial.number, trial.state.name))
+        self.snapshots.append(snapshot)
 
 
 def test_the_start_points_come_first_and_the_config_is_complete(space: Space) -> None:
@@ -86,8 +99,8 @@ def test_what_an_epoch_takes_is_estimated_before_it_runs(space: Space) -> None:
 def test_a_trial_that_ended_by_itself_is_complete_with_its_best_score(space: Space) -> None:
     study = new_study()
     asked = searcher(study, space)
-    heard = Heard()
-    asked.listeners.append(heard)
+    recorder = EventRecorder()
+    asked.listeners.append(recorder)
     asked.suggest("a")
     asked.on_trial_result("a", report(1, 0.3))
     asked.on_trial_result("a", report(2, 0.5))
@@ -96,7 +109,7 @@ def test_a_trial_that_ended_by_itself_is_complete_with_its_best_score(space: Spa
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
     assert trial.intermediate_values == {1: 0.3, 2: 0.5, 3: 0.5}
     assert {"epochs": 3, "accuracy": 0.4}.items() <= trial.user_attrs.items()
-    assert [event[0] for event in heard.events] == ["started", "epoch", "epoch", "epoch", "finished"]
+    assert [event[0] for event in recorder.events] == ["started", "epoch", "epoch", "epoch", "finished"]
 
 
 def test_a_trial_that_the_scheduler_stopped_is_pruned_with_all_its_scores(space: Space) -> None:
@@ -114,7 +127,7 @@ def test_a_trial_that_the_scheduler_stopped_is_pruned_with_all_its_scores(space:
 @pytest.mark.parametrize(
     ("result", "error", "reason"),
     [
-        ({"ended": "failed", "reason": "diverged: the loss is not finite", "done": True}, False, "diverged"),
+        (failure("diverged: the loss is not finite"), False, "diverged"),
         (report(1, float("nan"), "by itself"), False, "not a number"),
         (None, True, "worker lost"),
     ],
@@ -191,12 +204,12 @@ def test_interrupted_trials_come_first_under_their_own_number(space: Space) -> N
     before = [first.suggest("a"), first.suggest("b")]
     first.on_trial_result("a", report(1, 0.3))
     second = searcher(study, space, workers=2)
-    heard = Heard()
-    second.listeners.append(heard)
+    recorder = EventRecorder()
+    second.listeners.append(recorder)
     assert [second.suggest("x"), second.suggest("y")] == before
-    second.on_trial_result("x", report(1, 0.3))  # told again by the trial's own state
+    second.on_trial_result("x", report(1, 0.3))  # reported again by the trial's own state
     second.on_trial_result("x", report(2, 0.4))
-    assert heard.events == [("started", 0, True), ("started", 1, True), ("epoch", 0, 2, 1.0)]
+    assert recorder.events == [("started", 0, True), ("started", 1, True), ("epoch", 0, 2, 1.0)]
     assert study.trials[0].intermediate_values == {1: 0.3, 2: 0.4}
     assert len(study.trials) == 2
 
@@ -298,5 +311,5 @@ def test_the_winner_is_the_best_score_and_of_equals_the_complete_one(space: Spac
     asked.end_running("the end of the study")
     assert record.winner(study).number == 3
     asked.suggest("e")
-    asked.on_trial_complete("e", {"ended": "failed", "reason": "diverged", "done": True})
+    asked.on_trial_complete("e", failure("diverged"))
     assert record.winner(study).number == 3
