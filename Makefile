@@ -25,13 +25,13 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: $(VENV)/.run  ## what a step, a search and trials side by side cost: make bench OFFICIAL=folder/of/a/clone
+bench: $(VENV)/.run  ## time of a training step, a search, a proposal, concurrent trials: make bench OFFICIAL=folder/of/a/clone
 	$(PY) -m benchmarks.speed.step $(if $(OFFICIAL),--official "$(OFFICIAL)")
 	$(PY) -m benchmarks.speed.overhead
 	$(PY) -m benchmarks.speed.proposals
 	$(PY) -m benchmarks.speed.packing
 
-efficiency: $(VENV)/.bench  ## what a search finds per hour against other ways, in simulated time
+efficiency: $(VENV)/.bench  ## compare search methods by the best score per hour, in simulated time
 	$(PY) -m benchmarks.efficiency
 
 install: $(VENV)/.run  ## the environment only

@@ -1,4 +1,4 @@
-"""Corpora to measure on: the shapes of MELD and IEMOCAP, and of what is longer than either."""
+"""Corpora for measurements, with the dialogue lengths and feature widths of MELD and IEMOCAP, or longer."""
 
 from __future__ import annotations
 
@@ -25,9 +25,16 @@ def synthetic_corpus(
     classes: int = 6,
     text_default: str = "mean",
 ) -> Corpus:
-    """Random features in dialogues of the given lengths, the last of which are for validation.
+    """A corpus of random features.
 
-    speakers: how many take turns, or who speaks each utterance.
+    Args:
+        lengths: utterances of each dialogue.
+        widths: modality -> feature width.
+        validation: number of dialogues, the last ones, in the validation split.
+        views: of the text features.
+        speakers: number of speakers who take turns, or the speaker of each utterance.
+        classes: number of emotions, at most 7.
+        text_default: default of the text features.
     """
     rng = np.random.default_rng(0)
     count = int(np.sum(lengths))
@@ -52,21 +59,21 @@ def synthetic_corpus(
 
 
 def _lengths(count: int, mean: float, longest: int) -> NDArray[np.int64]:
-    """Lengths of dialogues, skewed as those of MELD and IEMOCAP are; one of them is the longest."""
-    drawn = np.random.default_rng(1).gamma(4.0, mean / 4.0, count).round().clip(1, longest).astype(np.int64)
-    drawn[count // 3] = longest
-    return drawn
+    """Dialogue lengths, skewed as those of MELD and IEMOCAP; one of them is `longest`."""
+    lengths = np.random.default_rng(1).gamma(4.0, mean / 4.0, count).round().clip(1, longest).astype(np.int64)
+    lengths[count // 3] = longest
+    return lengths
 
 
 def iemocap_dialogues(count: int, *, validation: int) -> Corpus:
-    """Dialogues of IEMOCAP's lengths (49 utterances on average, at most 110) with features of its widths."""
+    """Dialogues of IEMOCAP's lengths (49 utterances on average, at most 110), with features of its widths."""
     return synthetic_corpus(
         _lengths(count, 49, 110), IEMOCAP_WIDTHS, validation=validation, views=4, text_default="first"
     )
 
 
 def meld_dialogues(count: int, *, validation: int) -> Corpus:
-    """Real dialogues of MELD's training split: their lengths and speakers, random features of its widths."""
+    """Lengths and speakers of real MELD training dialogues, with random features of MELD's widths."""
     corpus = load_corpus("MELD", "open")
     chosen = np.random.default_rng(1).permutation(corpus.dialogues("train"))[:count]
     return synthetic_corpus(
@@ -80,18 +87,18 @@ def meld_dialogues(count: int, *, validation: int) -> Corpus:
 
 
 def open_meld() -> Corpus:
-    """MELD with the open features: every fourth training dialogue, and dev."""
+    """MELD with the open features: every fourth training dialogue, and the dev split."""
     corpus = load_corpus("MELD", "open")
-    kept = np.concatenate([corpus.dialogues("train")[::4], corpus.dialogues("dev")])
-    rows = corpus.rows(kept)
+    dialogues = np.concatenate([corpus.dialogues("train")[::4], corpus.dialogues("dev")])
+    rows = corpus.rows(dialogues)
     return Corpus(
         name=corpus.name,
         features={letter: values[rows] for letter, values in corpus.features.items()},
         labels=corpus.labels[rows],
         speakers=corpus.speakers[rows],
-        offsets=np.concatenate([[0], np.cumsum(corpus.lengths[kept])]),
-        splits=corpus.splits[kept],
-        dialogue_ids=tuple(corpus.dialogue_ids[index] for index in kept),
+        offsets=np.concatenate([[0], np.cumsum(corpus.lengths[dialogues])]),
+        splits=corpus.splits[dialogues],
+        dialogue_ids=tuple(corpus.dialogue_ids[index] for index in dialogues),
         classes=corpus.classes,
         text_default=corpus.text_default,
         text=np.frombuffer(b"x" * len(rows), dtype=np.uint8),

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.efficiency`."""
+"""Run ``python -m benchmarks.efficiency``."""
 
 from benchmarks.efficiency.command import main
 

@@ -15,9 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.efficiency.baselines import MethodFactory, ours
 from benchmarks.efficiency.simulator import Method
-from search.samplers.grouped import View
-from search.samplers.imputed_scores import UNCERTAIN, Observed, observe
-from search.samplers.registry import gaussian, make_sampler, seed_of
+from search.samplers.gp_sampler import make_gp
+from search.samplers.grouped import StudyView
+from search.samplers.imputed_scores import SCORE_VARIANCE, ImputedScores, with_imputed_scores
+from search.samplers.registry import make_sampler
 from search.space.schedule import Schedule
 from search.space.space import Space
 
@@ -30,7 +31,13 @@ def with_options(space: Space, workers: int, seed: int, *, starts: bool = True, 
 
 
 def with_gp(
-    space: Space, workers: int, seed: int, *, view: View = observe, sobol: int = 0, **options: Any
+    space: Space,
+    workers: int,
+    seed: int,
+    *,
+    view: StudyView = with_imputed_scores,
+    sobol: int = 0,
+    **options: Any,
 ) -> Method:
     """Ours with another Gaussian process sampler.
 
@@ -40,13 +47,13 @@ def with_gp(
         seed: of the study.
         view: how pruned and running trials are presented to the sampler.
         sobol: number of initial trials from a Sobol sequence.
-        options: of `GaussianSampler`.
+        options: of `GaussianProcessSampler`.
     """
 
     def make(number: int) -> BaseSampler:
         if number < sobol:
             return make_sampler("qmc", seed, number, space)
-        return gaussian(space, seed_of(seed, number), view, **options)
+        return make_gp(space, seed, number, view=view, **options)
 
     return ours(space, workers, seed, make_sampler=make)
 
@@ -65,7 +72,7 @@ def as_ranked(study: optuna.Study, max_trials: int) -> optuna.Study:
     return _with_scores(study, complete | ranks)
 
 
-def _with_scores(study: optuna.Study, scores: Mapping[int, float]) -> Observed:
+def _with_scores(study: optuna.Study, scores: Mapping[int, float]) -> ImputedScores:
     """A view of the running trials, and of those in `scores` (trial number -> score) as complete ones."""
     trials = []
     for trial in study.get_trials(deepcopy=False):
@@ -75,7 +82,7 @@ def _with_scores(study: optuna.Study, scores: Mapping[int, float]) -> Observed:
             completed = copy.copy(trial)
             completed.state, completed.values = TrialState.COMPLETE, [scores[trial.number]]
             trials.append(completed)
-    return Observed(study, trials)
+    return ImputedScores(study, trials)
 
 
 def _ended(study: optuna.Study) -> Sequence[FrozenTrial]:
@@ -91,10 +98,10 @@ def last_scores(study: optuna.Study, max_trials: int) -> optuna.Study:
 
 def without_uncertainty(study: optuna.Study, max_trials: int) -> optuna.Study:
     """Extrapolated scores of pruned trials get no variance of their own: they count as observed ones."""
-    trials = observe(study, max_trials).get_trials()
+    trials = with_imputed_scores(study, max_trials).get_trials()
     for trial in trials:
-        trial.user_attrs.pop(UNCERTAIN, None)
-    return Observed(study, trials)
+        trial.user_attrs.pop(SCORE_VARIANCE, None)
+    return ImputedScores(study, trials)
 
 
 def complete_only(study: optuna.Study, max_trials: int) -> optuna.Study:
@@ -128,7 +135,7 @@ ABLATIONS: Mapping[str, MethodFactory] = {
     "without start points": partial(with_options, starts=False),
     "20 trials before the process": partial(with_gp, startup=20),
     "begun by a Sobol sequence": partial(with_gp, sobol=10),
-    "costs do not count": partial(with_gp, cost=0.0),
+    "costs do not count": partial(with_gp, cost_exponent=0.0),
     "predictions as sure as results": partial(with_gp, view=without_uncertainty),
     "pruned trials as Optuna ranks them": partial(with_gp, view=as_ranked),
     "pruned trials with their last score": partial(with_gp, view=last_scores),

@@ -31,8 +31,9 @@ from benchmarks.efficiency.simulator import (
 )
 from rigsl.config import RIGSLConfig
 from search.record.learning_curve import METRIC
+from search.record.trial_report import TrialReport
 from search.resources.memory_limit import epoch_seconds
-from search.samplers.qmc import at
+from search.samplers.qmc import at_quantile
 from search.space.distributions import distribution
 from search.space.schedule import Schedule
 from search.space.space import Space
@@ -114,12 +115,12 @@ class OptunaMethod:
         self.live[name] = trial
         return Assignment(name, self.space.config(self.space.suggest(trial), self.seed).to_dict())
 
-    def report(self, trial: str, result: dict[str, Any]) -> str:
+    def report(self, trial: str, report: TrialReport) -> str:
         """Report the score to Optuna, and stop the trial if the pruner says so."""
         live = self.live[trial]
-        live.report(result[METRIC], result["epoch"])
-        if result["done"]:
-            self.study.tell(live, result[METRIC])
+        live.report(report.score, report.epoch)
+        if report.done:
+            self.study.tell(live, report.score)
         elif live.should_prune():
             self.study.tell(live, state=optuna.trial.TrialState.PRUNED)
         else:
@@ -171,15 +172,15 @@ class DEHBMethod:
         coordinates = dict(zip(self.distributions, evaluation["config"], strict=True))
         for key, parameter in self.space.parameters.items():
             if parameter.active(params):
-                params[key] = at(self.distributions[key], min(float(coordinates[key]), 1 - 1e-9))
+                params[key] = at_quantile(self.distributions[key], min(float(coordinates[key]), 1 - 1e-9))
         return Assignment(name, self.space.config(params, self.seed).to_dict())
 
-    def report(self, trial: str, result: dict[str, Any]) -> str:
+    def report(self, trial: str, report: TrialReport) -> str:
         """Report the best score when the evaluation has had its epochs (its fidelity)."""
         evaluation = self.live[trial]
-        if result["epoch"] < round(evaluation["fidelity"]) and not result["done"]:
+        if report.epoch < round(evaluation["fidelity"]) and not report.done:
             return CONTINUE
-        self.search.tell(evaluation, {"fitness": -result[METRIC], "cost": result["seconds"]})
+        self.search.tell(evaluation, {"fitness": -report.score, "cost": report.seconds})
         return STOP
 
     def cut_off(self, reason: str) -> None:
@@ -229,11 +230,11 @@ class OneEpochThenBest:
         self.configs[name] = self.space.config(params, self.seed).to_dict()
         return Assignment(name, self.configs[name])
 
-    def report(self, trial: str, result: dict[str, Any]) -> str:
+    def report(self, trial: str, report: TrialReport) -> str:
         """Pause after the first epoch."""
         if trial in self.first_scores:
-            return CONTINUE if not result["done"] else STOP
-        self.first_scores[trial] = result[METRIC]
+            return STOP if report.done else CONTINUE
+        self.first_scores[trial] = report.score
         self.round.append(trial)
         return PAUSE
 

@@ -1,9 +1,10 @@
-"""What a search finds per hour, against every other way: ``python -m benchmarks.efficiency``.
+"""Compare search methods by the best score per hour: ``python -m benchmarks.efficiency``.
 
-Studies are replayed in simulated time on curves that a surrogate predicts from the committed table: our
-searcher, scheduler and race of finalists themselves, each rival of `rivals` as it is used, and ours with one
-thing changed (`variants`). The result is a page, two tables for a README and a picture, in
-``runs/efficiency``; with ``--methods``, a table of their differences to ours alone, in ``methods/`` of it.
+Studies run in simulated time (`simulator`) on learning curves that a surrogate model predicts (`surrogate`).
+The methods are the search of run_search.py with its race of finalists (ours), the baselines (`baselines`),
+and ours with one component changed (`ablations`). The results go to ``runs/efficiency``: a page, the tables
+as Markdown, a picture, and every study. With ``--methods`` only the table of ablations is written, to
+``runs/efficiency/methods``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from itertools import repeat
 from pathlib import Path
@@ -23,38 +24,38 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from scipy import stats
 
-from benchmarks.efficiency import page as efficiency_page
-from benchmarks.efficiency.ablations import VARIANTS
-from benchmarks.efficiency.curve_table import FOUND, small_space
+from benchmarks.efficiency import page
+from benchmarks.efficiency.ablations import ABLATIONS
+from benchmarks.efficiency.curve_table import ROUND, small_space
 from benchmarks.efficiency.run_study import (
     BUDGETS,
     GRID,
     METHODS,
     OURS,
-    Result,
-    World,
-    executor,
-    results,
+    StudyResult,
+    SurrogateBenchmark,
+    process_pool,
+    run_studies,
     test_table,
     validation_table,
 )
 from benchmarks.efficiency.summaries import (
     ABLATION_HEAD,
-    HEAD,
-    UNRACED,
+    BASELINE_HEAD,
+    WITHOUT_RACING,
     ablation_cells,
-    cells,
-    compare,
+    baseline_cells,
+    compare_methods,
     markdown,
-    unraced,
+    without_racing,
 )
 from benchmarks.efficiency.surrogate import (
     MODELS,
+    CurveTable,
     Surrogate,
-    Table,
     agreement,
-    errors,
     folds,
+    prediction_errors,
     predictions,
 )
 from rigsl.files import write_text
@@ -64,127 +65,170 @@ from search.space.space import Space
 
 OUT = ROOT / "runs" / "efficiency"
 FOLDS = 3
-#: Of the studies, so many are played by ours with one thing changed.
-VARIANTS_SHARE = 1 / 6
-MAKERS = {**METHODS, **VARIANTS}
+#: Ablations run this share of the studies.
+ABLATIONS_SHARE = 1 / 6
+FACTORIES = {**METHODS, **ABLATIONS}
 
 
 def options() -> argparse.Namespace:
-    """What the command line asks for."""
-    parser = argparse.ArgumentParser(description="What a search finds per hour, against other ways.")
-    parser.add_argument("--studies", type=int, default=30, help="of every method (default: 30)")
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.efficiency",
+        description="Compare search methods by the best score per hour, in simulated time on learning curves "
+        "that a surrogate model predicts.",
+    )
+    parser.add_argument("--studies", type=int, default=30, help="studies per method (default: 30)")
     parser.add_argument("--first", type=int, default=0, help="seed of the first study (default: 0)")
-    parser.add_argument("--workers", type=int, nargs="+", default=list(BUDGETS), choices=list(BUDGETS))
     parser.add_argument(
-        "--methods", nargs="+", choices=[name for name in MAKERS if name != OURS], metavar="NAME",
-        help="play these against ours, for a table of differences alone",
+        "--workers", type=int, nargs="+", default=list(BUDGETS), choices=list(BUDGETS),
+        help="numbers of concurrent trials to compare with (default: both)",
     )  # fmt: skip
-    parser.add_argument("--surrogate", choices=MODELS, default=MODELS[0], help=f"default: {MODELS[0]}")
-    parser.add_argument("--out", type=Path, help="folder of the results")
+    parser.add_argument(
+        "--methods", nargs="+", choices=[name for name in FACTORIES if name != OURS], metavar="NAME",
+        help="compare only these baselines or ablations with ours, in one table of differences; "
+        "names as in the tables",
+    )  # fmt: skip
+    parser.add_argument(
+        "--surrogate", choices=MODELS, default=MODELS[0], help=f"surrogate model (default: {MODELS[0]})"
+    )
+    parser.add_argument(
+        "--out", type=Path,
+        help="folder of the results (default: runs/efficiency; with --methods: runs/efficiency/methods)",
+    )  # fmt: skip
     args = parser.parse_args()
-    if args.out is None:  # what --methods says must not stand beside another command's page
+    if args.out is None:  # the results of --methods must not overwrite those of the whole comparison
         args.out = OUT / "methods" if args.methods else OUT
     return args
 
 
 def main() -> None:
-    """Play all studies and write what they say."""
+    """Run all studies and write the results."""
     args = options()
-    console, begin = Console(highlight=False, soft_wrap=True), time.monotonic()
+    console, start = Console(highlight=False, soft_wrap=True), time.monotonic()
     space, table = small_space(), validation_table()
-    with console.status("fitting the surrogates, and predicting what was left out"), executor() as processes:
+    with console.status("fitting and cross-validating the surrogates"), process_pool() as pool:
         sealed = test_table()
-        fitted = [processes.submit(Surrogate, space, one, args.surrogate) for one in (table, sealed)]
-        trust = None if args.methods else trusted(processes, space, table, args.surrogate)
-        world = World(space, *(one.result() for one in fitted))
+        fits = [pool.submit(Surrogate, space, curves, args.surrogate) for curves in (table, sealed)]
+        errors = None if args.methods else surrogate_errors(pool, space, table, args.surrogate)
+        benchmark = SurrogateBenchmark(space, *(fit.result() for fit in fits))
     jobs = [
-        (name, MAKERS[name], workers, args.first + number)
+        (name, FACTORIES[name], workers, args.first + number)
         for workers in args.workers
-        for name, count in counts(args.studies, args.methods).items()
+        for name, count in study_counts(args.studies, args.methods).items()
         for number in range(count)
     ]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        played = list(progress.track(results(world, jobs), total=len(jobs), description="studies"))
+        results = run_studies(benchmark, jobs)
+        studies = list(progress.track(results, total=len(jobs), description="studies"))
     args.out.mkdir(parents=True, exist_ok=True)
-    frame(played).to_parquet(args.out / "studies.parquet", compression="zstd")
-    changed = args.methods or VARIANTS
-    variants = {n: compare(_raced(_of(played, n, [OURS, *changed]))) for n in args.workers}
-    text = {n: markdown(ABLATION_HEAD, ablation_cells(variants[n])) for n in args.workers}
-    if trust is not None:
-        rivals = {n: _of(played, n, METHODS) for n in args.workers}
-        shown = efficiency_page.Material(
-            rivals={n: compare(found) for n, found in rivals.items()},
-            variants=variants,
-            curves=rivals,
-            trust=trust | agreement(table, sealed),
-            studies=args.studies,
-            surrogate=args.surrogate,
-            trainings=len(table.numbers),
-            hours={n: BUDGETS[n] * world.training_seconds / 3600 for n in args.workers},
-        )
-        efficiency_page.write(args.out, shown)
-        text = {n: f"{markdown(HEAD, cells(shown.rivals[n]))}\n\n{text[n]}" for n in args.workers}
-    tables = "\n\n".join(f"**{counted(n, 'worker')}**\n\n{part}" for n, part in text.items())
-    write_text(args.out / "tables.md", tables + "\n")
+    frame(studies).to_parquet(args.out / "studies.parquet", compression="zstd")
+    if errors is not None:
+        errors |= agreement(table, sealed)
+    tables = write_results(args, studies, benchmark, errors)
     print(tables)
-    console.print(f"\n{len(jobs)} studies in {(time.monotonic() - begin) / 60:.0f} min")
-    if trust is None:
-        console.print(f"{_shown(args.out / 'tables.md')}: the tables; studies.parquet: every study")
+    console.print(f"\n{counted(len(jobs), 'study', 'studies')} in {(time.monotonic() - start) / 60:.0f} min")
+    if errors is None:
+        console.print(f"{_relative(args.out / 'tables.md')}: the tables; studies.parquet: every study")
     else:
-        console.print(f"how far to trust them: {dict(shown.trust)}")
-        page = "the page; tables.md and efficiency.png: for a README"
-        console.print(f"{_shown(args.out / 'report.html')}: {page}")
+        console.print(f"errors of the surrogate: {errors}")
+        others = "tables.md: the tables; efficiency.png: the picture; studies.parquet: every study"
+        console.print(f"{_relative(args.out / 'report.html')}: the page; {others}")
 
 
-def counts(studies: int, methods: Sequence[str] | None) -> dict[str, int]:
-    """Method -> how many studies it plays: as many as ours where `methods` are asked for; else rivals as
-    many, and ours with one thing changed a share of them."""
+def write_results(
+    args: argparse.Namespace,
+    studies: list[StudyResult],
+    benchmark: SurrogateBenchmark,
+    errors: dict[str, float] | None,
+) -> str:
+    """Write and return the tables; with the surrogate's `errors`, also write the page and the picture."""
+    changed = args.methods or ABLATIONS
+    ablations = {
+        workers: compare_methods(_with_full_finals(_select(studies, workers, [OURS, *changed])))
+        for workers in args.workers
+    }
+    tables = {
+        workers: markdown(ABLATION_HEAD, ablation_cells(comparison))
+        for workers, comparison in ablations.items()
+    }
+    if errors is not None:
+        by_method = {workers: _select(studies, workers, METHODS) for workers in args.workers}
+        data = page.PageData(
+            baselines={workers: compare_methods(results) for workers, results in by_method.items()},
+            ablations=ablations,
+            studies=by_method,
+            surrogate_errors=errors,
+            study_count=args.studies,
+            surrogate=args.surrogate,
+            trainings=len(benchmark.validation.table.numbers),
+            hours={n: BUDGETS[n] * benchmark.training_seconds / 3600 for n in args.workers},
+        )
+        page.write(args.out, data)
+        for workers, comparison in data.baselines.items():
+            baselines = markdown(BASELINE_HEAD, baseline_cells(comparison))
+            tables[workers] = f"{baselines}\n\n{tables[workers]}"
+    text = "\n\n".join(f"**{counted(n, 'worker')}**\n\n{part}" for n, part in tables.items())
+    write_text(args.out / "tables.md", text + "\n")
+    return text
+
+
+def study_counts(studies: int, methods: Sequence[str] | None) -> dict[str, int]:
+    """Method -> number of its studies: `studies` for ours, the baselines and any of `methods`.
+
+    Without `methods`, each ablation runs ABLATIONS_SHARE of them.
+    """
     if methods:
         return dict.fromkeys((OURS, *methods), studies)
-    few = math.ceil(studies * VARIANTS_SHARE)
-    return dict.fromkeys(METHODS, studies) | dict.fromkeys(VARIANTS, few)
+    ablation_studies = math.ceil(studies * ABLATIONS_SHARE)
+    return dict.fromkeys(METHODS, studies) | dict.fromkeys(ABLATIONS, ablation_studies)
 
 
-def _shown(path: Path) -> Path:
+def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _of(played: list[Result], workers: int, names: Iterable[str]) -> dict[str, list[Result]]:
-    here = [one for one in played if one.workers == workers]
-    return {name: [one for one in here if one.method == name] for name in names}
+def _select(studies: list[StudyResult], workers: int, names: Iterable[str]) -> dict[str, list[StudyResult]]:
+    """Method -> its studies with this number of workers."""
+    chosen = [study for study in studies if study.workers == workers]
+    return {name: [study for study in chosen if study.method == name] for name in names}
 
 
-def _raced(found: Mapping[str, list[Result]]) -> dict[str, list[Result]]:
-    return {**found, UNRACED: unraced(found[OURS])}
+def _with_full_finals(studies: dict[str, list[StudyResult]]) -> dict[str, list[StudyResult]]:
+    return {**studies, WITHOUT_RACING: without_racing(studies[OURS])}
 
 
-def frame(played: list[Result]) -> pd.DataFrame:
-    """One row a study; the best scores at GRID's times as a list."""
+def frame(studies: list[StudyResult]) -> pd.DataFrame:
+    """One row per study; the best scores at GRID's times are a list."""
     return pd.DataFrame(
-        [dataclasses.asdict(one) | {"best": one.best.tolist(), "times": GRID.tolist()} for one in played]
+        [
+            dataclasses.asdict(study) | {"best": study.best.tolist(), "times": GRID.tolist()}
+            for study in studies
+        ]
     )
 
 
-def trusted(processes: Executor, space: Space, table: Table, model: str) -> dict[str, float]:
-    """How far the surrogate is to be trusted: on configurations left out, and on what searches had found.
+def surrogate_errors(pool: Executor, space: Space, table: CurveTable, model: str) -> dict[str, float]:
+    """Errors of the surrogate: in cross-validation, and on the best configurations of searches.
 
-    found_*: of the real trainings of the last ``benchmarks.efficiency.validate_surrogate``: how many, their
-    mean best score, what a surrogate without them predicts, the rank correlation of the two.
+    validated_*: the configurations of the last round of ``benchmarks.efficiency.validate_surrogate``: their
+    number, their mean best score in real trainings, the mean that a surrogate fitted without them predicts,
+    and the rank correlation of the two.
     """
-    random = table.part(np.flatnonzero(table.numbers < FOUND))
+    random = table.part(np.flatnonzero(table.numbers < ROUND))
     pairs = list(folds(random, FOLDS))
-    if (last := table.numbers.max() // FOUND) > 0:
-        is_last = table.numbers >= last * FOUND
-        pairs.append((table.part(np.flatnonzero(~is_last)), table.part(np.flatnonzero(is_last))))
-    kept, left = zip(*pairs, strict=True)
-    frames = list(processes.map(predictions, repeat(space), kept, left, repeat(model)))
-    known = errors(pd.concat(frames[:FOLDS]))
-    for found in frames[FOLDS:]:
-        known |= {
-            "found": float(len(found)),
-            "found_mean": float(found["best"].mean()),
-            "found_predicted": float(found["best_predicted"].mean()),
-            "found_rank": float(stats.spearmanr(found["best"], found["best_predicted"]).statistic),
+    if (last := table.numbers.max() // ROUND) > 0:
+        in_last = table.numbers >= last * ROUND
+        pairs.append((table.part(np.flatnonzero(~in_last)), table.part(np.flatnonzero(in_last))))
+    train, held_out = zip(*pairs, strict=True)
+    frames = list(pool.map(predictions, repeat(space), train, held_out, repeat(model)))
+    errors = prediction_errors(pd.concat(frames[:FOLDS]))
+    for validated in frames[FOLDS:]:
+        correlation = stats.spearmanr(validated["best"], validated["best_predicted"]).statistic
+        errors |= {
+            "validated": float(len(validated)),
+            "validated_mean": float(validated["best"].mean()),
+            "validated_predicted": float(validated["best_predicted"].mean()),
+            "validated_rank_correlation": float(correlation),
         }
-    return {name: round(value, 4) for name, value in known.items()}
+    return {name: round(value, 4) for name, value in errors.items()}

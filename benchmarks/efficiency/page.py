@@ -1,4 +1,4 @@
-"""The results of simulated studies as one page and one picture."""
+"""The page and the picture of the comparison: ``report.html`` and ``efficiency.png``."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import plotly.graph_objects as go
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.efficiency.run_study import BUDGETS, GRID, OURS, Result
+from benchmarks.efficiency.run_study import BUDGETS, GRID, OURS, StudyResult
 from benchmarks.efficiency.summaries import (
     ABLATION_HEAD,
-    CHANCE,
-    HEAD,
-    Comparison,
+    BASELINE_HEAD,
+    RANDOM,
+    MethodComparison,
+    StudiesByMethod,
     ablation_cells,
-    best,
-    cells,
-    points,
+    baseline_cells,
+    incumbent_scores,
+    interval_text,
 )
 from rigsl.files import replacing, write_text
-from rigsl.wording import counted
+from rigsl.wording import counted, listed
 from search.report.charts import chart
 from search.report.html import (
     code,
@@ -37,191 +38,185 @@ from search.report.html import (
 from search.report.page import document
 from search.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE
 
-#: Of the rivals, in their order; random and ours have their own.
+#: Of the baselines in their order, except random search, which is grey; ours is blue.
 COLOURS = (ORANGE, GREEN, PURPLE, "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f", "#bcbd22")
 
 
 @dataclass(frozen=True)
-class Material:
-    """What the page shows; the keys are numbers of workers."""
+class PageData:
+    """The content of the page; keys of mappings are numbers of workers, where not said otherwise."""
 
-    rivals: Mapping[int, Comparison]
-    variants: Mapping[int, Comparison]
-    curves: Mapping[int, Mapping[str, Sequence[Result]]]
-    trust: Mapping[str, float]
-    studies: int
-    surrogate: str
-    trainings: int
-    hours: Mapping[int, float]
-
-
-def write(folder: Path, m: Material) -> None:
-    """``report.html`` and ``efficiency.png`` in `folder`."""
-    write_text(folder / "report.html", _page(m))
-    _picture(folder / "efficiency.png", m)
+    baselines: Mapping[int, MethodComparison]
+    ablations: Mapping[int, MethodComparison]
+    studies: Mapping[int, StudiesByMethod]  #: of ours and the baselines
+    surrogate_errors: Mapping[str, float]  #: name of a statistic -> its value
+    study_count: int  #: studies per method
+    surrogate: str  #: name of the surrogate model
+    trainings: int  #: real trainings in the table
+    hours: Mapping[int, float]  #: budget of a study
 
 
-def _page(m: Material) -> str:
-    title = "What a search finds per hour"
-    parts = [f"<header><h1>{text(title)}</h1>{paragraph(claim(m), 'claim')}</header>"]
-    for workers in m.rivals:
-        name = f"{counted(workers, 'worker')}"
-        rivals, variants = m.rivals[workers], m.variants[workers]
-        parts.append(
-            section(
-                f"rivals-{workers}",
-                f"Against other ways, {name}",
-                chart(_figure(m, workers), f"Best score against time, {name}", height=440, width=560,
-                      caption="Median of the best validation score seen so far, with its 95 % interval; "
-                      "simulated hours of one core a worker."),
-                table(HEAD, cells(rivals), marked=list(rivals.rows.index).index(OURS)),
-                note(
-                    f"{m.studies} studies each, the same seeds for all; intervals: 95 %, "
-                    "bootstrap over studies. p: "
-                    "Wilcoxon's signed-rank test of ours against this method at full time, "
-                    "two-sided, by Holm. "
-                    f"Friedman's test of equal ranks: p = {rivals.friedman:.1g}. Time: share of "
-                    "the budget until "
-                    "random search's median result. Optimism: the best trial's score in the "
-                    "search less its mean over new "
-                    "seeds. Finalists' worth: test F1 of the finals' winner less that of the "
-                    "best trial of a search that "
-                    "had the finals' time as well."
-                ),
-            )
-        )  # fmt: skip
-        parts.append(
-            section(
-                f"variants-{workers}",
-                f"Ours with one thing changed, {name}",
-                table(ABLATION_HEAD, ablation_cells(variants), marked=list(variants.rows.index).index(OURS)),
-                note("The difference is the mean over the study seeds that both played. "
-                     "Confirmed: the finals' winner over its new seeds."),
-            )
-        )  # fmt: skip
-    parts.append(section("trust", "How far to trust this", _trust(m), pairs(_numbers(m.trust))))
-    parts.append(section("again", "Again", code("make efficiency")))
+def write(folder: Path, data: PageData) -> None:
+    """Write ``report.html`` and ``efficiency.png`` into `folder`."""
+    write_text(folder / "report.html", _page(data))
+    _picture(folder / "efficiency.png", data)
+
+
+def _page(data: PageData) -> str:
+    title = "Search efficiency: the best score per hour"
+    parts = [f"<header><h1>{text(title)}</h1>{paragraph(claim(data), 'claim')}</header>"]
+    for workers in data.baselines:
+        parts += [_baselines_section(data, workers), _ablations_section(data, workers)]
+    errors = pairs([(name.replace("_", " "), f"{value:g}") for name, value in data.surrogate_errors.items()])
+    parts.append(section("surrogate", "How accurate the surrogate is", _surrogate_text(data), errors))
+    parts.append(section("reproduce", "Reproduce", code("make efficiency")))
     return document(title, parts)
 
 
-def claim(m: Material) -> str:
-    """The outcome in a few sentences."""
-    said = []
-    for workers, comparison in m.rivals.items():
+def _baselines_section(data: PageData, workers: int) -> str:
+    comparison, name = data.baselines[workers], counted(workers, "worker")
+    return section(
+        f"baselines-{workers}",
+        f"Comparison with baselines, {name}",
+        chart(
+            _figure(data, workers), f"Best score against time, {name}", height=440, width=560,
+            caption="Median over studies of the best validation score so far, with its 95 % bootstrap "
+            "interval; in simulated hours, with one core per worker.",
+        ),
+        table(
+            BASELINE_HEAD, baseline_cells(comparison), marked=list(comparison.rows.index).index(OURS)
+        ),
+        note(
+            f"{counted(data.study_count, 'study', 'studies')} per method; all methods have the same seeds. "
+            "In brackets: 95 % bootstrap intervals over studies. Time to random search's result: the share "
+            "of the budget that a method needs to reach random search's median final score. p: Wilcoxon's "
+            "signed-rank test of ours against the method at the full budget, two-sided, paired by study "
+            "seed, adjusted by Holm's method. "
+            f"Friedman's test of equal ranks: p = {comparison.friedman:.1g}. Selection bias (optimism): the "
+            "best trial's score in the search minus its mean over new seeds. Effect of the finalist stage: "
+            "test F1 of the winning finalist minus test F1 of the best trial of a search that also had the "
+            "finalists' time."
+        ),
+    )  # fmt: skip
+
+
+def _ablations_section(data: PageData, workers: int) -> str:
+    comparison = data.ablations[workers]
+    return section(
+        f"ablations-{workers}",
+        f"Ablations: ours with one component changed, {counted(workers, 'worker')}",
+        table(ABLATION_HEAD, ablation_cells(comparison), marked=list(comparison.rows.index).index(OURS)),
+        note(
+            "Difference: mean over the study seeds that both have. Confirmed F1: mean validation score of "
+            "the winning finalist over its new seeds."
+        ),
+    )
+
+
+def claim(data: PageData) -> str:
+    """The result in a few sentences."""
+    sentences = []
+    for workers, comparison in data.baselines.items():
         rows = comparison.rows
         ours, others = rows.loc[OURS], rows.drop(index=OURS)
-        behind = {
-            when: [name for name, row in others.iterrows() if row[when].value >= ours[when].value]
-            for when in ("half", "full")
-        }
+        better = [
+            name
+            for name, row in others.iterrows()
+            if any(row[when].value >= ours[when].value for when in ("half", "full"))
+        ]
         strongest = max(others.index, key=lambda name: others.loc[name, "full"].value)
         lead = ours["full"].value - others.loc[strongest, "full"].value
-        beaten = "no other way is better in the median at half or full time"
-        if any(behind.values()):
-            named = sorted({*behind["half"], *behind["full"]})
-            beaten = f"not better in the median, at half or full time, than: {', '.join(named)}"
-        said.append(
+        beaten = "no baseline is better in the median at half or full budget"
+        if better:
+            beaten = f"not better in the median, at half or full budget, than {listed(sorted(better))}"
+        sentences.append(
             f"With {counted(workers, 'worker')}, ours reaches random search's result in "
-            f"{ours['time'].value:.2f} of its time and ends at {points(ours['full'])}, "
+            f"{ours['time'].value:.2f} of its time and ends at {interval_text(ours['full'])}, "
             f"{abs(100 * lead):.2f} points {'ahead of' if lead > 0 else 'behind'} {strongest}; {beaten}."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
-def _trust(m: Material) -> str:
-    known = m.trust
-    first = (
-        f"The curves are predicted by a surrogate ({m.surrogate}) from {m.trainings} real "
-        "trainings. On random configurations "
-        f"that were left out, its best scores are off by {100 * known['rmse']:.1f} points (root "
-        "mean square; they spread by "
-        f"{100 * known['spread']:.1f}), with a rank correlation of {known['rank']:.2f}, among "
-        "the best 30 % of "
-        f"{known['rank_of_best']:.2f}."
-    )
-    parts = [first]
-    if "best" in known:
-        parts.append(
-            f"Of the {known['best']:.0f} real configurations that are best on validation, the scores on test "
-            f"have a rank correlation of {known['best_on_test']:.2f} with those on validation."
+def _surrogate_text(data: PageData) -> str:
+    errors = data.surrogate_errors
+    paragraphs = [
+        f"The learning curves are predicted by a surrogate model ({data.surrogate}) of {data.trainings} real "
+        "trainings. In cross-validation on random configurations, the root mean square error of the best "
+        f"score is {100 * errors['rmse']:.1f} points (standard deviation of the scores: "
+        f"{100 * errors['spread']:.1f}), with a rank correlation of {errors['rank_correlation']:.2f}, and of "
+        f"{errors['rank_correlation_of_best']:.2f} among the best 30 %."
+    ]
+    if "best" in errors:
+        paragraphs.append(
+            f"Of the {errors['best']:.0f} real configurations that are best on validation, test scores have "
+            f"a rank correlation of {errors['best_on_test']:.2f} with validation scores."
         )
-    if "found" in known:
-        parts.append(_found(known))
-    return "".join(map(paragraph, parts))
+    if "validated" in errors:
+        paragraphs.append(
+            f"The best configurations of {errors['validated']:.0f} simulated searches were trained for real. "
+            "A surrogate fitted without them predicted a mean best score of "
+            f"{100 * errors['validated_predicted']:.2f} %; the real mean is "
+            f"{100 * errors['validated_mean']:.2f} %. They are part of the table now."
+        )
+    return "".join(map(paragraph, paragraphs))
 
 
-def _found(known: Mapping[str, float]) -> str:
-    return (
-        f"The best configurations of {known['found']:.0f} simulated searches were trained for "
-        "real: a surrogate that did not "
-        f"know them had predicted {100 * known['found_predicted']:.2f} in the mean, "
-        f"{100 * known['found_mean']:.2f} came out. "
-        "They are part of the table now."
-    )
-
-
-def _numbers(trust: Mapping[str, float]) -> list[tuple[str, str]]:
-    return [(name.replace("_", " "), f"{value:g}") for name, value in trust.items()]
-
-
-def _looks(names: Sequence[str]) -> dict[str, tuple[str, float]]:
-    """Method -> colour and width."""
+def _styles(names: Sequence[str]) -> dict[str, tuple[str, float]]:
+    """Method -> colour and width of its line."""
     rest = iter(COLOURS)
     return {
-        name: (BLUE, 3.0) if name == OURS else (GREY, 2.0) if name == CHANCE else (next(rest), 1.6)
+        name: (BLUE, 3.0) if name == OURS else (GREY, 2.0) if name == RANDOM else (next(rest), 1.6)
         for name in names
     }
 
 
-def _bands(results: Sequence[Result]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Median of the best scores in percent and its 95 % bootstrap interval, at GRID's times."""
-    curves = 100 * best(results)
-    chosen = np.random.default_rng(0).integers(len(curves), size=(1000, len(curves)))
-    low, high = np.percentile(np.median(curves[chosen], axis=1), [2.5, 97.5], axis=0)
+def _median_and_interval(studies: Sequence[StudyResult]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Median of the best scores in percent, and its 95 % bootstrap interval, at GRID's times."""
+    curves = 100 * incumbent_scores(studies)
+    resampled = np.random.default_rng(0).integers(len(curves), size=(1000, len(curves)))
+    low, high = np.percentile(np.median(curves[resampled], axis=1), [2.5, 97.5], axis=0)
     return np.median(curves, axis=0), low, high
 
 
-def _figure(m: Material, workers: int) -> go.Figure:
-    figure, hours = go.Figure(), GRID * m.hours[workers]
-    found = m.curves[workers]
-    for name, (colour, width) in _looks(list(found)).items():
-        middle, low, high = _bands(found[name])
+def _figure(data: PageData, workers: int) -> go.Figure:
+    figure, hours = go.Figure(), GRID * data.hours[workers]
+    studies = data.studies[workers]
+    for name, (colour, width) in _styles(list(studies)).items():
+        median, low, high = _median_and_interval(studies[name])
         figure.add_scatter(
             x=np.concatenate([hours, hours[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself",
             fillcolor=colour, opacity=0.12, line={"width": 0}, legendgroup=name, showlegend=False,
             hoverinfo="skip",
         )  # fmt: skip
         figure.add_scatter(
-            x=hours, y=middle, name=name, line={"color": colour, "width": width}, legendgroup=name,
+            x=hours, y=median, name=name, line={"color": colour, "width": width}, legendgroup=name,
             hovertemplate=f"{name}: %{{y:.2f}} after %{{x:.2f}} h<extra></extra>",
         )  # fmt: skip
-    last, highest = (
-        100 * np.median(best(found[CHANCE])[:, -1]),
-        max(_bands(one)[2][-1] for one in found.values()),
-    )
-    figure.update_yaxes(title="best validation weighted F1, %", range=[last - 6, highest + 0.5])
+    random_end = 100 * np.median(incumbent_scores(studies[RANDOM])[:, -1])
+    highest = max(_median_and_interval(results)[2][-1] for results in studies.values())
+    figure.update_yaxes(title="best validation weighted F1, %", range=[random_end - 6, highest + 0.5])
     figure.update_xaxes(title=f"simulated hours, {counted(workers, 'worker')}")
     return figure
 
 
-def _picture(path: Path, m: Material) -> None:
+def _picture(path: Path, data: PageData) -> None:
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
-    places = figure.subplots(1, len(m.curves), sharey=True, squeeze=False)[0]
-    for axes, (workers, found) in zip(places, m.curves.items(), strict=True):
-        hours = GRID * m.hours[workers]
-        for name, (colour, width) in _looks(list(found)).items():
-            middle, low, high = _bands(found[name])
+    panels = figure.subplots(1, len(data.studies), sharey=True, squeeze=False)[0]
+    for axes, (workers, studies) in zip(panels, data.studies.items(), strict=True):
+        hours = GRID * data.hours[workers]
+        for name, (colour, width) in _styles(list(studies)).items():
+            median, low, high = _median_and_interval(studies[name])
             axes.fill_between(hours, low, high, color=colour, alpha=0.12, linewidth=0)
-            axes.plot(hours, middle, color=colour, linewidth=width, label=name)
+            axes.plot(hours, median, color=colour, linewidth=width, label=name)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set(
-            title=f"{counted(workers, 'worker')}, {BUDGETS[workers]:.0f} trainings' time each",
+            title=f"{counted(workers, 'worker')}, budget: {BUDGETS[workers]:.0f} mean trainings each",
             xlabel="simulated hours",
         )
-    floor = min(np.median(best(found[CHANCE])[:, -1]) for found in m.curves.values())
-    places[0].set(ylabel="best validation weighted F1, %", ylim=(100 * floor - 6, None))
-    handles, labels = places[0].get_legend_handles_labels()
+    floor = min(np.median(incumbent_scores(studies[RANDOM])[:, -1]) for studies in data.studies.values())
+    panels[0].set(ylabel="best validation weighted F1, %", ylim=(100 * floor - 6, None))
+    handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png")

@@ -26,7 +26,7 @@ from benchmarks.efficiency.curve_table import SEALED, VALIDATION, small_space
 from benchmarks.efficiency.simulator import Epoch, Limits, SimulationResult, simulate
 from benchmarks.efficiency.surrogate import CurveTable, Surrogate, read_table
 from search.confirm.race import Finalist, Race
-from search.confirm.trainings import Result as TrainingResult
+from search.confirm.trainings import JobResult
 from search.space.space import Space
 
 FloatArray = NDArray[np.float64]
@@ -163,7 +163,7 @@ def _run_finals(
     while job := race.next():
         curve = benchmark.validation.curve(job.config.to_dict(), job.config.seed)
         score = max(epoch.score for epoch in curve)
-        race.ended(job, TrainingResult(score, len(curve), best_epoch=0))
+        race.ended(job, JobResult(score, len(curve), best_epoch=0))
     return race
 
 

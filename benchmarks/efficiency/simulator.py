@@ -27,9 +27,11 @@ from rigsl.config import RIGSLConfig
 from search.execution.listener import Listener
 from search.execution.searcher import StudySearcher
 from search.record.learning_curve import METRIC
-from search.samplers.registry import SAMPLERS
+from search.record.trial_report import BY_ITSELF, FAILED, TrialReport
+from search.samplers.registry import DEFAULT_SAMPLER
 from search.schedulers.pbt import Population
-from search.schedulers.registry import make_scheduler, recorded_curves
+from search.schedulers.recorded_curves import recorded_curves
+from search.schedulers.registry import make_scheduler
 from search.space.budget import Budget
 from search.space.schedule import Schedule
 from search.space.space import Space
@@ -63,7 +65,7 @@ class Method(Protocol):
     def suggest(self) -> Assignment | None:
         """The next trial; None: none until another trial reports."""
 
-    def report(self, trial: str, result: dict[str, Any]) -> str:
+    def report(self, trial: str, report: TrialReport) -> str:
         """Decide after an epoch, given what the trainable would report: CONTINUE, PAUSE or STOP the trial."""
 
     def cut_off(self, reason: str) -> None:
@@ -132,26 +134,24 @@ class _Training:
     timed_scores: list[tuple[float, float]] = field(default_factory=list)  #: (end time, score) of own epochs
     spent: float = 0.0
 
-    def step(self) -> dict[str, Any]:
-        """The report of the next epoch, with the keys of search/execution/trainable.py."""
+    def step(self) -> TrialReport:
+        """The report of the next epoch, as search/execution/trainable.py makes it."""
         epoch = self.curve[len(self.scores)]
         self.spent += epoch.seconds
         if math.isnan(epoch.score):
             reason = "diverged: the score is not a number"
-            return {"done": True, "ended": "failed", "reason": reason, "epochs": len(self.scores)}
+            return TrialReport(epochs=len(self.scores), ended=FAILED, reason=reason)
         self.scores.append(epoch.score)
         best, done = max(self.scores), len(self.scores) == len(self.curve)
-        return {
-            "epoch": len(self.scores),
-            "training_iteration": len(self.scores),  # Ray itself adds this key
-            METRIC: best,
-            "epochs": len(self.scores),
-            "seconds": self.spent,
-            "best_epoch": self.scores.index(best) + 1,
-            "metrics/weighted_f1": epoch.score,
-            "done": done,
-            "ended": "by itself" if done else "",
-        }
+        return TrialReport(
+            epoch=len(self.scores),
+            score=best,
+            epochs=len(self.scores),
+            seconds=self.spent,
+            best_epoch=self.scores.index(best) + 1,
+            metrics={"weighted_f1": epoch.score},
+            ended=BY_ITSELF if done else "",
+        )
 
 
 def simulate(method: Method, objective: Objective, *, workers: int, limits: Limits) -> SimulationResult:
@@ -221,13 +221,13 @@ class _Simulation:
 
     def _end_epoch(self, training: _Training) -> None:
         self.epochs += 1
-        trial, result = training.assignment.trial, training.step()
-        if METRIC in result:
+        trial, report = training.assignment.trial, training.step()
+        if report.epoch:
             training.timed_scores.append((self.now, training.scores[-1]))
-        if METRIC in result and (not self.incumbents or result[METRIC] > self.incumbents[-1].score):
+        if report.epoch and (not self.incumbents or report.score > self.incumbents[-1].score):
             spent = self.now, self.epochs, len(self.trainings)
-            self.incumbents.append(Incumbent(*spent, result[METRIC], trial))
-        if self.method.report(trial, result) == CONTINUE and not result["done"]:
+            self.incumbents.append(Incumbent(*spent, report.score, trial))
+        if self.method.report(trial, report) == CONTINUE and not report.done:
             self._start_epoch(training)
         else:
             self.free_workers += 1
@@ -281,15 +281,17 @@ class RayMethod:
         start = None if parent is None else (self._trial_names[parent[0]], parent[1])
         return Assignment(name, self.configure(proposal), start)
 
-    def report(self, trial: str, result: dict[str, Any]) -> str:
+    def report(self, trial: str, report: TrialReport) -> str:
         """Ask the scheduler, then notify the searcher, in the order of Ray's tune_controller.py.
 
         Raises:
             ValueError: the scheduler pauses the trial, which nothing here would resume.
         """
         live = self.live[trial]
+        # Ray itself adds this key to the report of an epoch.
+        result = report.to_ray() | ({"training_iteration": report.epoch} if report.epoch else {})
         live.last_result = result
-        decision = STOP if result["done"] else str(self.scheduler.on_trial_result(self, live, result))
+        decision = STOP if report.done else str(self.scheduler.on_trial_result(self, live, result))
         if decision == PAUSE:
             raise ValueError(f"{type(self.scheduler).__name__} pauses trials, which nothing here resumes")
         if decision == STOP:
@@ -314,7 +316,7 @@ def our_method(
     study: optuna.Study,
     space: Space,
     *,
-    sampler: str = SAMPLERS[0],
+    sampler: str = DEFAULT_SAMPLER,
     schedule: Schedule | None = None,
     workers: int = 1,
     seed: int = 0,

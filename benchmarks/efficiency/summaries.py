@@ -1,4 +1,4 @@
-"""What the results of simulated studies say: medians, ranks, tests, and what the finalist stage is worth."""
+"""Summarise simulated studies: medians with intervals, ranks, significance tests, selection bias."""
 
 from __future__ import annotations
 
@@ -11,151 +11,166 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from benchmarks.efficiency.run_study import GRID, OURS, Floats, Result
+from benchmarks.efficiency.run_study import GRID, OURS, FloatArray, StudyResult
 from rigsl.wording import MINUS
 from search.confirm.wilcoxon import wilcoxon
 
 #: Method -> its studies, in the order of their seeds.
-Found = Mapping[str, Sequence[Result]]
-CHANCE = "random"
+StudiesByMethod = Mapping[str, Sequence[StudyResult]]
+#: The method whose result the others' times refer to.
+RANDOM = "random"
 
 
 class Interval(NamedTuple):
-    """A statistic of n studies with its 95 % bootstrap interval over studies."""
+    """A statistic over n studies with its 95 % bootstrap interval."""
 
     value: float
     low: float
     high: float
 
 
-def interval(values: Floats, statistic: str = "median", draws: int = 5000) -> Interval:
-    """Of the median or the mean."""
-    of = np.median if statistic == "median" else np.mean
-    drawn = of(np.random.default_rng(0).choice(values, (draws, len(values))), axis=1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(float(of(values)), float(low), float(high))
+def interval(values: FloatArray, statistic: str = "median", draws: int = 5000) -> Interval:
+    """The median or the mean with its percentile bootstrap interval."""
+    compute = np.median if statistic == "median" else np.mean
+    resampled = compute(np.random.default_rng(0).choice(values, (draws, len(values))), axis=1)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Interval(float(compute(values)), float(low), float(high))
 
 
-def best(results: Sequence[Result]) -> Floats:
-    """The best score seen so far at each time of GRID. [studies, times]"""
-    return np.stack([one.best for one in results])
+def incumbent_scores(studies: Sequence[StudyResult]) -> FloatArray:
+    """The best score so far at each time of GRID. [studies, times]"""
+    return np.stack([study.best for study in studies])
 
 
-def values(results: Sequence[Result], name: str) -> Floats:
-    """One number of each study."""
-    return np.array([getattr(one, name) for one in results])
+def column(studies: Sequence[StudyResult], name: str) -> FloatArray:
+    """One field of each study. [studies]"""
+    return np.array([getattr(study, name) for study in studies])
 
 
-def time_to(curves: Floats, score: float) -> Floats:
-    """The share of the budget after which each study has reached `score`, 1 where it has not. [studies]"""
+def time_to(curves: FloatArray, score: float) -> FloatArray:
+    """The share of the budget after which each study reaches `score`, 1 if it does not. [studies]"""
     reached = curves >= score
     return np.where(reached.any(axis=1), GRID[reached.argmax(axis=1)], 1.0)
 
 
-class Comparison(NamedTuple):
-    """All methods at one number of workers."""
+class MethodComparison(NamedTuple):
+    """All methods with the same number of workers."""
 
-    rows: pd.DataFrame
-    friedman: float  #: p of equal ranks of all methods at full time
+    rows: pd.DataFrame  #: indexed by method
+    friedman: float  #: p-value of Friedman's test: all methods have equal ranks at the full budget
 
 
-def compare(found: Found) -> Comparison:
-    """One row a method, paired by study seeds, which are the same; some methods have fewer studies."""
-    curves = {name: best(results) for name, results in found.items()}
-    finals = {name: curve[:, -1] for name, curve in curves.items()}
-    common = np.stack([one[: min(map(len, finals.values()))] for one in finals.values()])
+def compare_methods(studies: StudiesByMethod) -> MethodComparison:
+    """One row per method. Differences are paired by study seed; a method may have fewer studies than ours."""
+    curves = {name: incumbent_scores(results) for name, results in studies.items()}
+    last_scores = {name: curve[:, -1] for name, curve in curves.items()}
+    common = np.stack([scores[: min(map(len, last_scores.values()))] for scores in last_scores.values()])
     ranks = stats.rankdata(-common, axis=0).mean(axis=1)
-    target = float(np.median(finals[CHANCE])) if CHANCE in finals else math.inf
-    differences = {name: one - finals[OURS][: len(one)] for name, one in finals.items()}
-    others = [name for name in found if name != OURS]
+    target = float(np.median(last_scores[RANDOM])) if RANDOM in last_scores else math.inf
+    differences = {name: scores - last_scores[OURS][: len(scores)] for name, scores in last_scores.items()}
+    others = [name for name in studies if name != OURS]
     holm = dict(zip(others, _holm([wilcoxon(differences[name]).p for name in others]), strict=True))
-    rows = [
-        {
-            "method": name,
-            "half": interval(curve[:, np.searchsorted(GRID, 0.5)]),
-            "full": interval(finals[name]),
-            "expected": interval(values(found[name], "expected")),
-            "time": interval(time_to(curve, target)),
-            "rank": float(rank),
-            "difference": interval(differences[name], "mean"),
-            "p": holm.get(name, np.nan),
-            "trials": float(values(found[name], "trials").mean()),
-            "epochs": float(values(found[name], "epochs").mean()),
-            "optimism": interval(values(found[name], "search_score") - values(found[name], "again"), "mean"),
-            "confirmed": interval(values(found[name], "confirmed")),
-            "trainings": float(values(found[name], "trainings").mean()),
-            "test": interval(values(found[name], "test"), "mean"),
-            "finalists": interval(values(found[name], "test") - values(found[name], "test_without"), "mean"),
-        }
-        for (name, curve), rank in zip(curves.items(), ranks, strict=True)
-    ]
+    rows = []
+    for (name, curve), rank in zip(curves.items(), ranks, strict=True):
+        results = studies[name]
+        rows.append(
+            {
+                "method": name,
+                "half": interval(curve[:, np.searchsorted(GRID, 0.5)]),
+                "full": interval(last_scores[name]),
+                "expected": interval(column(results, "expected")),
+                "time": interval(time_to(curve, target)),
+                "rank": float(rank),
+                "difference": interval(differences[name], "mean"),
+                "p": holm.get(name, np.nan),
+                "trials": float(column(results, "trials").mean()),
+                "epochs": float(column(results, "epochs").mean()),
+                "selection_bias": interval(
+                    column(results, "search_score") - column(results, "again"), "mean"
+                ),
+                "confirmed": interval(column(results, "confirmed")),
+                "trainings": float(column(results, "trainings").mean()),
+                "test": interval(column(results, "test"), "mean"),
+                "finals_effect": interval(column(results, "test") - column(results, "test_without"), "mean"),
+            }
+        )
     friedman = float(stats.friedmanchisquare(*common).pvalue) if len(common) > 2 else math.nan
-    return Comparison(pd.DataFrame(rows).set_index("method", drop=False), friedman)
+    return MethodComparison(pd.DataFrame(rows).set_index("method", drop=False), friedman)
 
 
-def _holm(given: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number (Holm, 1979)."""
-    order, adjusted, highest = np.argsort(given), np.ones(len(given)), 0.0
-    for place, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(given) - place) * given[index]))
+def _holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for multiple comparisons (Holm, 1979)."""
+    order, adjusted, highest = np.argsort(p_values), np.ones(len(p_values)), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted.tolist()
 
 
-def points(one: Interval, *, signed: bool = False) -> str:
-    """In percentage points: ``61.20 (60.90 to 61.55)``."""
-    value, low, high = (f"{100 * part:+.2f}" if signed else f"{100 * part:.2f}" for part in one)
+def interval_text(statistic: Interval, *, signed: bool = False) -> str:
+    """In percent, or percentage points: ``61.20 (60.90 to 61.55)``."""
+    value, low, high = (f"{100 * part:+.2f}" if signed else f"{100 * part:.2f}" for part in statistic)
     return f"{value} ({low} to {high})".replace("-", MINUS)
 
 
-HEAD = (
-    "method", "best F1, half the time", "all the time", "time to random's result", "mean rank", "p",
-    "trials", "optimism", "test F1 after the finalists", "finalists' worth on test",
+BASELINE_HEAD = (
+    "method", "best F1 at half the budget", "best F1 at the full budget", "time to random search's result",
+    "mean rank", "p", "trials", "selection bias", "test F1 of the winner", "effect of the finalist stage",
 )  # fmt: skip
 
 
-def cells(comparison: Comparison) -> list[list[str]]:
-    """The rows under HEAD."""
+def baseline_cells(comparison: MethodComparison) -> list[list[str]]:
+    """The rows under BASELINE_HEAD."""
     return [
         [
             row["method"],
-            points(row["half"]),
-            points(row["full"]),
+            interval_text(row["half"]),
+            interval_text(row["full"]),
             f"{row['time'].value:.2f} ({row['time'].low:.2f} to {row['time'].high:.2f})",
             f"{row['rank']:.1f}",
             "" if np.isnan(row["p"]) else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}",
             f"{row['trials']:.0f}",
-            points(row["optimism"], signed=True),
-            points(row["test"]),
-            points(row["finalists"], signed=True),
+            interval_text(row["selection_bias"], signed=True),
+            interval_text(row["test"]),
+            interval_text(row["finals_effect"], signed=True),
         ]
         for row in comparison.rows.to_dict("records")
     ]
 
 
-UNRACED = "every finalist with every seed"
+#: Name of the ablation without racing, which needs no study of its own.
+WITHOUT_RACING = "every finalist with every seed"
 
 
-def unraced(results: Sequence[Result]) -> list[Result]:
-    """The same studies with finals in which nobody was given up."""
-    return [dataclasses.replace(one, method=UNRACED, **one.unraced._asdict()) for one in results]
+def without_racing(studies: Sequence[StudyResult]) -> list[StudyResult]:
+    """The same studies with the results of finals that drop no finalist."""
+    return [
+        dataclasses.replace(
+            study,
+            method=WITHOUT_RACING,
+            confirmed=study.unraced.confirmed,
+            test=study.unraced.test,
+            trainings=study.unraced.trainings,
+        )
+        for study in studies
+    ]
 
 
 ABLATION_HEAD = (
-    "ours, but", "best F1, all the time", "less ours, paired", "confirmed F1", "test F1", "trials",
-    "trainings of finalists",
+    "ours, but", "best F1 at the full budget", "difference to ours, paired", "confirmed F1", "test F1",
+    "trials", "trainings of finalists",
 )  # fmt: skip
 
 
-def ablation_cells(comparison: Comparison) -> list[list[str]]:
-    """The rows under ABLATION_HEAD: what a change costs, paired by study."""
+def ablation_cells(comparison: MethodComparison) -> list[list[str]]:
+    """The rows under ABLATION_HEAD."""
     return [
         [
             row["method"],
-            points(row["full"]),
-            "" if row["method"] == OURS else points(row["difference"], signed=True),
-            points(row["confirmed"]),
-            points(row["test"]),
+            interval_text(row["full"]),
+            "" if row["method"] == OURS else interval_text(row["difference"], signed=True),
+            interval_text(row["confirmed"]),
+            interval_text(row["test"]),
             f"{row['trials']:.0f}",
             f"{row['trainings']:.1f}",
         ]
@@ -164,6 +179,6 @@ def ablation_cells(comparison: Comparison) -> list[list[str]]:
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for a README."""
+    """A Markdown table, its first column aligned left, the others right."""
     lines = [" | ".join(("", *row, "")).strip() for row in (head, *rows)]
     return "\n".join([lines[0], "|---|" + "--:|" * (len(head) - 1), *lines[1:]])

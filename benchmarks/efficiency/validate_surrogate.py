@@ -33,14 +33,14 @@ from benchmarks.efficiency.curve_table import (
 )
 from benchmarks.efficiency.run_study import METHODS, SurrogateBenchmark, best_configs, validation_table
 from benchmarks.efficiency.surrogate import Surrogate
+from rigsl.wording import counted
 from search.export.environment import commit
-from search.report.format import counted
-from search.samplers.registry import SAMPLERS
+from search.samplers.registry import DEFAULT_SAMPLER, SAMPLERS
 
 #: Besides the compared methods, ours with each other sampler: the configurations should differ.
 SEARCHES: Mapping[str, MethodFactory] = {
     **METHODS,
-    **{name: partial(ours, sampler=name) for name in SAMPLERS[1:]},
+    **{name: partial(ours, sampler=name) for name in SAMPLERS if name != DEFAULT_SAMPLER},
 }
 
 

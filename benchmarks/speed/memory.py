@@ -1,14 +1,15 @@
-"""How far the memory estimate is from what a training takes: ``python -m benchmarks.speed.memory``.
+"""Compare the memory estimate with measured peaks: ``python -m benchmarks.speed.memory``.
 
-Estimated against measured bytes of tensors at the peak of a training (built, and two epochs with their
-validations, so that the best weights are there while the second one trains). On a GPU CUDA's allocator
-measures, on the CPU PyTorch's profiler, which hears of every allocation and release. The column "process"
-says by how much a process of its own grew; on a GPU, what the allocator took from it.
+The peak is that of all tensors in a training: construction, and two epochs with their validations (the second
+epoch trains while the best weights of the first are stored). On a GPU it is measured by CUDA's allocator, on
+the CPU by PyTorch's profiler, which records every allocation and release. The column "process" is the growth
+of a separate process; on a GPU, the memory that the allocator reserved.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.corpora import iemocap_dialogues, meld_dialogues, one_long_dialogue, open_meld
 from rigsl.config import RIGSLConfig
-from rigsl.data.batches import BatchSource
+from rigsl.data.batches import Batch, BatchSource
 from rigsl.data.corpus import Corpus
 from rigsl.memory import Shapes, estimate_peak_bytes
 from rigsl.official.presets import preset
@@ -39,8 +40,8 @@ from search.space.space import read_space
 SPACE = ROOT / "spaces" / "meld_open.toml"
 EPOCHS = 2
 MIB = 2**20
-#: On the CPU a process grows by at most so many times the estimate, and so many bytes.
-LOSS, OWN = 1.8, 50 * MIB
+#: A process may grow by FRAGMENTATION times the estimate plus RUNTIME bytes before it is counted as above.
+FRAGMENTATION, RUNTIME = 1.8, 50 * MIB
 SMALL = RIGSLConfig(
     modals="ld",
     hidden_dim=64,
@@ -55,7 +56,7 @@ SMALL = RIGSLConfig(
 
 @dataclass(frozen=True)
 class Case:
-    """A configuration on a corpus."""
+    """A configuration and a corpus to train it on."""
 
     name: str
     config: RIGSLConfig
@@ -63,7 +64,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """Published configurations, start points of a search, all backbones, and extremes."""
+    """Published configurations, start points of a search, all backbones, and extreme configurations."""
     iemocap, meld = preset("official/iemocap").config, preset("official/meld").config
     iemocap_like = partial(iemocap_dialogues, 28, validation=4)
     meld_like = partial(meld_dialogues, 112, validation=12)
@@ -91,14 +92,14 @@ def cases() -> Iterator[Case]:
 
 
 def train(config: RIGSLConfig, corpus: Corpus, device: str) -> None:
-    """A training as the estimate means it."""
+    """The part of a training that the estimate refers to."""
     training = Training(config, corpus, device=device)
     for _ in range(EPOCHS):
         training.step()
 
 
 def measured_peak(config: RIGSLConfig, corpus: Corpus, device: str = "cpu") -> int:
-    """Most bytes of tensors alive at one time in a training, as an allocator says."""
+    """Peak bytes of tensors in a training."""
     if device == "cpu":
         return profiled_peak(lambda: train(config, corpus, device))
     torch.cuda.empty_cache()
@@ -108,16 +109,18 @@ def measured_peak(config: RIGSLConfig, corpus: Corpus, device: str = "cpu") -> i
 
 
 def profiled_peak(work: Callable[[], object]) -> int:
-    """Most bytes of tensors alive at one time in `work`, beside those from before it."""
-    gather = BatchSource._gather
+    """Peak bytes of tensors on the CPU during `work`, without those from before it."""
+    make_batch = BatchSource.batch
 
-    def own(source: BatchSource, letter: str, rows: NDArray[np.int64]) -> torch.Tensor:
-        return gather(source, letter, rows).clone()  # the profiler does not hear of numpy's memory
+    def batch(source: BatchSource, dialogues: NDArray[np.int64]) -> Batch:
+        made = make_batch(source, dialogues)
+        # A batch on the CPU holds its features in numpy's memory, which the profiler does not record.
+        features = {letter: values.clone() for letter, values in made.features.items()}
+        return dataclasses.replace(made, features=features)
 
-    activities = [ProfilerActivity.CPU]
     with (
-        patch.object(BatchSource, "_gather", own),
-        profile(activities=activities, profile_memory=True, acc_events=False) as profiled,
+        patch.object(BatchSource, "batch", batch),
+        profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=False) as profiled,
     ):
         work()
     total = peak = 0
@@ -129,9 +132,9 @@ def profiled_peak(work: Callable[[], object]) -> int:
 
 
 def process_growth(case: Case) -> int:
-    """Bytes that the resident memory of this process grows by at most: to be asked once in a process."""
+    """Peak growth of this process's resident memory in bytes; only a process's first call is meaningful."""
     corpus = case.corpus()
-    train(SMALL.replace(hidden_dim=4), one_long_dialogue(), "cpu")  # what is loaded at first use
+    train(SMALL.replace(hidden_dim=4), one_long_dialogue(), "cpu")  # load what PyTorch loads at first use
     gc.collect()
     reset_peak()
     before = resident_bytes("VmRSS")
@@ -140,27 +143,27 @@ def process_growth(case: Case) -> int:
 
 
 def reset_peak() -> None:
-    """Let VmHWM begin anew."""
+    """Reset VmHWM, the peak of this process's resident memory."""
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def resident_bytes(name: str) -> int:
-    """A line of /proc/self/status in bytes. (ru_maxrss is no use: a child inherits its parent's.)"""
+    """A line of /proc/self/status, such as VmRSS, in bytes. (A child process inherits ru_maxrss.)"""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split(f"{name}:")[1].split()[0]) * 1024
 
 
-def _taken(case: Case, device: str) -> int:
-    """What the process took from the machine for this case."""
+def _process_memory(case: Case, device: str) -> int:
+    """Bytes that a process takes from the machine for this case."""
     if device != "cpu":
         return torch.cuda.max_memory_reserved(device)
     command = [sys.executable, "-m", "benchmarks.speed.memory", "--growth-of", case.name]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1])
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return int(process.stdout.split()[-1])
 
 
 def report(device: str, chosen: Sequence[Case]) -> None:
-    """Measure and print."""
+    """Measure the chosen cases and print the table."""
     table = Table(title=f"Peak memory of a training on {device}, MiB")
     table.add_column("configuration", no_wrap=True)
     for column in ("estimated", "measured", "ratio", "process"):
@@ -170,28 +173,35 @@ def report(device: str, chosen: Sequence[Case]) -> None:
         corpus = case.corpus()
         estimated = estimate_peak_bytes(case.config, Shapes.of(corpus), device=device)
         measured = measured_peak(case.config, corpus, device)
-        taken = _taken(case, device)
+        process = _process_memory(case, device)
         errors.append(abs(estimated / measured - 1))
-        above += taken > LOSS * estimated + OWN
-        numbers = [f"{value / MIB:,.0f}" for value in (estimated, measured, taken)]
-        table.add_row(case.name, *numbers[:2], f"{estimated / measured:.3f}", numbers[2])
+        above += process > FRAGMENTATION * estimated + RUNTIME
+        cells = [f"{value / MIB:,.0f}" for value in (estimated, measured, process)]
+        table.add_row(case.name, *cells[:2], f"{estimated / measured:.3f}", cells[2])
     Console().print(table)
-    print(f"worst |ratio - 1|: {max(errors):.3f}")
-    print(f"process above {LOSS} x estimated + {OWN // MIB} MiB: {above} of {len(errors)}")
+    print(f"largest |ratio - 1|: {max(errors):.3f}")
+    print(f"process above {FRAGMENTATION} x estimated + {RUNTIME // MIB} MiB: {above} of {len(errors)}")
 
 
 def main() -> None:
-    """Print the table, or one process's growth."""
-    parser = argparse.ArgumentParser(description="Peak memory of trainings: estimated against measured.")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--growth-of", help="print what one case makes this process grow by, on the CPU")
+    """Print the table, or the growth of this process."""
+    parser = argparse.ArgumentParser(description="Compare the memory estimate with measured peaks.")
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="default: cuda if there is a GPU, else cpu",
+    )
+    parser.add_argument("--only", default="", help="only cases whose name contains this text")
+    parser.add_argument("--growth-of", help="print by how much this process grows in one case, on the CPU")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.growth_of:
         print(process_growth(next(case for case in cases() if case.name == args.growth_of)))
-    else:
-        report(args.device, [case for case in cases() if args.only in case.name])
+        return
+    chosen = [case for case in cases() if args.only in case.name]
+    if not chosen:
+        parser.error(f"--only {args.only}: no case has this text in its name")
+    report(args.device, chosen)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A training step of the official code (github.com/FarisXiong/RIGSL), from a clone outside this project."""
+"""The training step of the official code (github.com/FarisXiong/RIGSL), imported from a clone of it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from rigsl.training.losses import class_weights, link_factor
 
 
 class OfficialTraining:
-    """The official model with its loss and its optimiser, fed as its own loader feeds it.
+    """The official model with its loss and optimiser, on batches as its data loader makes them.
 
-    The clone is imported as it is. Where it insists on CUDA and there is none, its calls of ``cuda`` do
-    nothing; where torch-scatter is not installed, PyTorch Geometric's own scatter stands in for it.
+    The clone is imported unchanged. Without a GPU, its calls of ``cuda`` do nothing. Without torch-scatter,
+    PyTorch Geometric's scatter replaces it.
     """
 
     def __init__(self, clone: Path, config: RIGSLConfig, corpus: Corpus, device: str) -> None:
@@ -52,7 +52,7 @@ class OfficialTraining:
         self.speakers = 9 if meld else 2
 
     def train_on(self, dialogues: NDArray[np.int64]) -> float:
-        """One step of the optimiser, as in the first epoch; its loss."""
+        """One optimiser step, as in the first epoch; returns its loss."""
         self.model.train()
         self.optimiser.zero_grad()
         views, qmask, umask, lengths, audio, visual, label = self._batch(dialogues)
@@ -70,15 +70,15 @@ class OfficialTraining:
         rows = [self.corpus.rows(np.array([dialogue])) for dialogue in dialogues]
         text, audio, visual = (self._padded(self.corpus.features[letter], rows) for letter in "lav")
         speakers = np.eye(self.speakers, dtype=np.float32)[self.corpus.speakers]
-        umask = pad_sequence([torch.ones(len(part)) for part in rows], batch_first=True).to(self.device)
+        umask = pad_sequence([torch.ones(len(indices)) for indices in rows], batch_first=True).to(self.device)
         label = torch.from_numpy(self.corpus.labels[np.concatenate(rows)]).to(self.device)
-        lengths = [len(part) for part in rows]
+        lengths = [len(indices) for indices in rows]
         return list(text.unbind(2)), self._padded(speakers, rows), umask, lengths, audio, visual, label
 
     def _padded(self, values: NDArray[Any], rows: list[NDArray[np.int64]]) -> Tensor:
         """[longest, dialogues, ...]"""
-        parts = [torch.from_numpy(values[part].astype(np.float32)) for part in rows]
-        return pad_sequence(parts).to(self.device)
+        dialogues = [torch.from_numpy(values[indices].astype(np.float32)) for indices in rows]
+        return pad_sequence(dialogues).to(self.device)
 
 
 _FLAGS = (
@@ -93,30 +93,30 @@ _FLAGS = (
 def _import(clone: Path, device: str) -> Any:
     """The clone's module ``model``."""
     if device == "cpu":
-        _without_cuda()
-    _stand_in()
+        _disable_cuda_calls()
+    _replace_missing_packages()
     if str(clone) not in sys.path:
         sys.path.insert(0, str(clone))
     return importlib.import_module("model")
 
 
-def _without_cuda() -> None:
-    """``x.cuda()`` and ``torch.randn(..., device="cuda")`` stay where they are."""
+def _disable_cuda_calls() -> None:
+    """Make ``x.cuda()`` return x, and ``torch.randn(..., device="cuda")`` a tensor on the CPU."""
 
-    def stay(self: Any, *_: Any, **__: Any) -> Any:
+    def unchanged(self: Any, *_: Any, **__: Any) -> Any:
         return self
 
     randn = torch.randn
 
-    def drawn(*sizes: Any, **options: Any) -> Tensor:
+    def cpu_randn(*sizes: Any, **options: Any) -> Tensor:
         return randn(*sizes, **{name: value for name, value in options.items() if name != "device"})
 
-    torch.Tensor.cuda = nn.Module.cuda = stay  # type: ignore[method-assign]
-    torch.randn = drawn
+    torch.Tensor.cuda = nn.Module.cuda = unchanged  # type: ignore[method-assign]
+    torch.randn = cpu_randn
 
 
-def _stand_in() -> None:
-    """What is not installed: torch-scatter, and torch-sparse, which is imported and not used."""
+def _replace_missing_packages() -> None:
+    """Replace torch-scatter where it is not installed, and torch-sparse, which is imported but not used."""
     from torch_geometric.utils import scatter
 
     def scatter_add(src: Tensor, index: Tensor, dim: int = -1, dim_size: int | None = None) -> Tensor:

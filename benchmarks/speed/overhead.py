@@ -1,8 +1,8 @@
-"""What a search costs beside its trainings: ``python -m benchmarks.speed.overhead``.
+"""Measure the time that a search adds to its trainings: ``python -m benchmarks.speed.overhead``.
 
-Searches of the main job's kind are run as a user runs them, without scheduler and final stage, with trials of
-a chosen length. What every trial's curve says of its epochs (when each ended, how long it took) is compared
-with the clock.
+Searches run as a user runs them, without a scheduler and without a final stage, with trials of a chosen
+duration. The end and the duration of every epoch, which the trials' learning curves record, are compared with
+wall time.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from rich.table import Table
 
 from rigsl.data.source import load_corpus
 from rigsl.training.trainer import Training
+from rigsl.wording import DASH, counted
 from search.export.environment import machine
 from search.record.learning_curve import read_curve
 from search.run_folder import ROOT
@@ -65,40 +66,44 @@ test_seeds = 0
 
 
 @dataclass(frozen=True)
-class Span:
-    """One trial: when its first epoch began and its last one ended, and the seconds of its epochs."""
+class TrialTimes:
+    """Times of one trial."""
 
-    start: float
-    end: float
-    seconds: tuple[float, ...]
-    between: tuple[float, ...]  #: seconds from an epoch's end to the next one's begin
+    start: float  #: of its first epoch
+    end: float  #: of its last epoch
+    seconds: tuple[float, ...]  #: durations of its epochs
+    between: tuple[float, ...]  #: seconds from the end of an epoch to the start of the next
 
 
 @dataclass(frozen=True)
-class Search:
-    """A search that was run: when its command began and ended, its trials, its workers."""
+class SearchTimes:
+    """Times of one search, and its memory."""
 
-    command: float
-    end: float
-    spans: tuple[Span, ...]  #: by their begin
+    start: float  #: of the command
+    end: float  #: of the command
+    trials: tuple[TrialTimes, ...]  #: by their start
     workers: int
-    shared: tuple[float, ...]  #: bytes of shared memory that all workers together account for, now and then
+    shared: tuple[float, ...]  #: bytes of shared memory of all workers together, sampled during the search
 
     @property
     def ratio(self) -> float:
-        """Wall time from the first epoch's begin to the last one's end, over training time a worker."""
-        wall = max(span.end for span in self.spans) - self.spans[0].start
-        return wall * self.workers / sum(sum(span.seconds) for span in self.spans)
+        """Wall time of the trainings (first start to last end) times workers, over their training time."""
+        wall = max(trial.end for trial in self.trials) - self.trials[0].start
+        return wall * self.workers / sum(sum(trial.seconds) for trial in self.trials)
 
     @property
     def gaps(self) -> list[float]:
-        """Seconds from a trial's end to the begin of the one that took its worker."""
-        ends = sorted(span.end for span in self.spans)
-        return [span.start - end for span, end in zip(self.spans[self.workers :], ends, strict=False)]
+        """Seconds from the end of a trial to the start of the next trial on its worker."""
+        ends = sorted(trial.end for trial in self.trials)
+        return [trial.start - end for trial, end in zip(self.trials[self.workers :], ends, strict=False)]
 
 
-def run(folder: Path, epochs: int, trials: int, workers: int) -> Search:
-    """Run one search in `folder`."""
+def run(folder: Path, epochs: int, trials: int, workers: int) -> SearchTimes:
+    """Run one search in `folder`.
+
+    Raises:
+        RuntimeError: the search failed; the message is its output.
+    """
     (folder / "space.toml").write_text(SPACE.format(epochs=epochs), encoding="utf-8")
     command = [
         sys.executable, str(ROOT / "run_search.py"), "--space", "space.toml", "--study", "s",
@@ -112,47 +117,49 @@ def run(folder: Path, epochs: int, trials: int, workers: int) -> Search:
             shared.append(sum(shared_memory(worker) for worker in trial_workers(process.pid)))
     if process.returncode:
         raise RuntimeError((folder / "output.txt").read_text(encoding="utf-8"))
-    spans = sorted(_spans(folder / "runs" / "s" / "trials"), key=lambda span: span.start)
-    return Search(start, time.time(), tuple(spans), workers, tuple(shared))
+    times = sorted(_trial_times(folder / "runs" / "s" / "trials"), key=lambda trial: trial.start)
+    return SearchTimes(start, time.time(), tuple(times), workers, tuple(shared))
 
 
-def _spans(trials: Path) -> Iterator[Span]:
+def _trial_times(trials: Path) -> Iterator[TrialTimes]:
     for folder in trials.iterdir():
         if lines := read_curve(folder):
             seconds = tuple(line["epoch_seconds"] for line in lines)
             ends = [line["time"] for line in lines]
-            starts = [end - spent for end, spent in zip(ends, seconds, strict=True)]
+            starts = [end - duration for end, duration in zip(ends, seconds, strict=True)]
             between = tuple(start - end for start, end in zip(starts[1:], ends, strict=False))
-            yield Span(starts[0], ends[-1], seconds, between)
+            yield TrialTimes(starts[0], ends[-1], seconds, between)
 
 
 def trial_workers(driver: int) -> list[psutil.Process]:
-    """The processes in which the trials of a search run; `driver`: the process of its command."""
-    found = []
+    """The processes that train the trials of a search; `driver`: process id of its command."""
+    workers = []
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(driver).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 title = " ".join(child.cmdline())
-                if "TrialWorker" in title or "ray::_Inner" in title:  # as Ray calls one with parameters
-                    found.append(child)
-    return found
+                if "TrialWorker" in title or "ray::_Inner" in title:  # Ray's name of one with parameters
+                    workers.append(child)
+    return workers
 
 
 def shared_memory(process: psutil.Process) -> float:
-    """Bytes of shared memory (the object store) that a process accounts for: a page that k processes have
-    read counts 1/k for each (proportional set size)."""
-    total, counts = 0.0, False
+    """Proportional set size of a process in shared memory (the object store), in bytes.
+
+    A page that k processes have read counts 1/k for each of them.
+    """
+    total, is_shared = 0.0, False
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process.pid}/smaps").read_text(encoding="utf-8").splitlines():
             if "-" in line.split(maxsplit=1)[0]:
-                counts = "/dev/shm" in line or "plasma" in line
-            elif counts and line.startswith("Pss:"):
+                is_shared = "/dev/shm" in line or "plasma" in line
+            elif is_shared and line.startswith("Pss:"):
                 total += int(line.split()[1]) * 1024
     return total
 
 
 def epoch_seconds() -> float:
-    """Seconds of an epoch of the searches' trainings, alone on one thread."""
+    """Seconds of one epoch of the searches' trainings, on an idle machine with one thread."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "space.toml"
@@ -162,29 +169,29 @@ def epoch_seconds() -> float:
     return min(training.step().seconds for _ in range(3))
 
 
-def measure(seconds: float, per_epoch: float, trials: int, workers: int) -> Search:
-    """A search whose trials take `seconds` each."""
+def measure(seconds: float, per_epoch: float, trials: int, workers: int) -> SearchTimes:
+    """Run a search whose trials take about `seconds` each."""
     with tempfile.TemporaryDirectory() as folder:
         return run(Path(folder), max(1, round(seconds / per_epoch)), trials, workers)
 
 
-def row(seconds: float, search: Search) -> list[str]:
-    """A line of the table."""
-    between = [gap for span in search.spans for gap in span.between]
+def row(seconds: float, search: SearchTimes) -> list[str]:
+    """A row of the table."""
+    between = [gap for trial in search.trials for gap in trial.between]
     gaps = search.gaps
     return [
         f"{seconds:g} s",
-        f"{len(search.spans)} on {search.workers}",
-        f"{search.spans[0].start - search.cli:.1f}",
+        f"{len(search.trials)} on {search.workers}",
+        f"{search.trials[0].start - search.start:.1f}",
         f"{search.ratio:.3f}",
         f"{statistics.median(gaps) * 1e3:.0f} / {max(gaps) * 1e3:.0f}",
-        f"{statistics.median(between) * 1e3:.1f}",
+        f"{statistics.median(between) * 1e3:.1f}" if between else DASH,  # a dash: trials of one epoch
         f"{max(search.shared) / MIB:.0f}",
     ]
 
 
 def report(cases: Sequence[tuple[float, int, int]]) -> None:
-    """Run and print."""
+    """Run searches (seconds of a trial, trials, workers) and print their times."""
     corpus = load_corpus("MELD", "open")
     size = sum(array.nbytes for array in corpus.features.values())
     per_epoch = epoch_seconds()
@@ -192,25 +199,27 @@ def report(cases: Sequence[tuple[float, int, int]]) -> None:
     console.print(machine("cpu", 1))
     table = Table(title=f"Searches (epochs of {per_epoch:.2f} s, features of {size / MIB:.0f} MiB)")
     for column in (
-        "trial", "trials, workers", "first trial after s", "wall x workers / training",
-        "between trials, ms: median / most", "between epochs, ms", "shared memory, MiB",
+        "trial", "trials on workers", "first trial after, s", "wall time x workers / training time",
+        "between trials, ms: median / maximum", "between epochs, ms", "shared memory, MiB",
     ):  # fmt: skip
         table.add_column(column, justify="right")
     for seconds, trials, workers in cases:
-        with console.status(f"{trials} trials of {seconds:g} s on {workers} workers"):
+        with console.status(f"{counted(trials, 'trial')} of {seconds:g} s on {counted(workers, 'worker')}"):
             table.add_row(*row(seconds, measure(seconds, per_epoch, trials, workers)))
     console.print(table)
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="What a search costs beside its trainings.")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="default: one a core")
-    parser.add_argument("--quick", action="store_true", help="short trials and few of them")
+    parser = argparse.ArgumentParser(description="Measure the time that a search adds to its trainings.")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="concurrent trials (default: one per core)"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter trials")
     args = parser.parse_args()
     long, short = (8.0, 2.0) if args.quick else (30.0, 5.0)
-    few = 2 * args.workers if args.quick else 4 * args.workers
-    report([(long, few, args.workers), (short, 3 * few, args.workers), (short, few, 1)])
+    trials = 2 * args.workers if args.quick else 4 * args.workers
+    report([(long, trials, args.workers), (short, 3 * trials, args.workers), (short, trials, 1)])
 
 
 if __name__ == "__main__":

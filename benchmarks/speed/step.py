@@ -1,9 +1,10 @@
-"""What a training step costs: ``python -m benchmarks.speed.step [--official CLONE]``.
+"""Measure time and memory of a training step: ``python -m benchmarks.speed.step [--official CLONE]``.
 
-Forward, backward and optimiser, batches put together included, at the two published configurations: real
-dialogues of MELD, dialogues of IEMOCAP's lengths, random features of the official widths. The rounds of
-the contenders alternate; a figure is the median over the rounds of seconds per utterance. Peak memory is
-that of tensors, weights and optimiser included (CUDA's allocator; on the CPU PyTorch's profiler).
+A step is forward, backward and optimiser, and the construction of its batch. It runs at the two published
+configurations: on real dialogues of MELD and on dialogues of IEMOCAP's lengths, with random features of the
+official widths. The implementations take turns, round by round; a time is the median over rounds of the
+seconds per utterance. Peak memory is that of tensors, weights and optimiser state included (measured by
+CUDA's allocator; on the CPU by PyTorch's profiler).
 """
 
 from __future__ import annotations
@@ -37,24 +38,24 @@ Batches = Sequence[NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One way to train on a batch of dialogues, and how it makes batches of the same dialogues."""
+class Implementation:
+    """An implementation of the training step, and its way to make batches of the same dialogues."""
 
     name: str
     build: Callable[[], Step]
-    batches: Callable[[int], Batches]  #: of a round, each another composition
+    batches: Callable[[int], Batches]  #: number of a round -> its batches, composed anew each round
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Seconds per utterance, and bytes of tensors at the peak."""
+class Measurement:
+    """The cost of a training step."""
 
-    seconds: float
-    peak: int
+    seconds: float  #: per utterance
+    peak: int  #: bytes of tensors
 
 
-def ours(name: str, config: RIGSLConfig, corpus: Corpus, device: str) -> Contender:
-    """A training of this project, its batches bucketed by length."""
+def ours(name: str, config: RIGSLConfig, corpus: Corpus, device: str) -> Implementation:
+    """This project's training, with batches bucketed by length."""
 
     def build() -> Step:
         training = Training(config, corpus, device=device)
@@ -65,34 +66,38 @@ def ours(name: str, config: RIGSLConfig, corpus: Corpus, device: str) -> Contend
         order = torch.Generator().manual_seed(turn)
         return list(shuffled_batches(corpus.lengths, corpus.dialogues("train"), config.batch_size, order))
 
-    return Contender(name, build, batches)
+    return Implementation(name, build, batches)
 
 
-def official(clone: Path, config: RIGSLConfig, corpus: Corpus, device: str) -> Contender:
-    """The official training, its batches at random."""
+def official(clone: Path, config: RIGSLConfig, corpus: Corpus, device: str) -> Implementation:
+    """The official training, with random batches."""
 
     def batches(turn: int) -> Batches:
         shuffled = np.random.default_rng(turn).permutation(corpus.dialogues("train"))
         size = config.batch_size
         return [shuffled[at : at + size] for at in range(0, len(shuffled), size)]
 
-    return Contender("official", lambda: OfficialTraining(clone, config, corpus, device).train_on, batches)
+    return Implementation(
+        "official", lambda: OfficialTraining(clone, config, corpus, device).train_on, batches
+    )
 
 
-def measure(contenders: Sequence[Contender], corpus: Corpus, device: str, rounds: int) -> list[Figure]:
-    """Every contender's figure; the first round warms up and does not count."""
+def measure(
+    implementations: Sequence[Implementation], corpus: Corpus, device: str, rounds: int
+) -> list[Measurement]:
+    """The measurement of every implementation; the first round is a warm-up and does not count."""
     utterances = int(corpus.lengths[corpus.dialogues("train")].sum())
-    steps = [contender.build() for contender in contenders]
-    seconds: list[list[float]] = [[] for _ in contenders]
+    steps = [implementation.build() for implementation in implementations]
+    seconds: list[list[float]] = [[] for _ in implementations]
     for turn in range(rounds + 1):
-        for step, contender, found in zip(steps, contenders, seconds, strict=True):
-            spent = _seconds(step, contender.batches(turn), device)
+        for step, implementation, rounds_seconds in zip(steps, implementations, seconds, strict=True):
+            duration = _seconds(step, implementation.batches(turn), device)
             if turn:
-                found.append(spent / utterances)
+                rounds_seconds.append(duration / utterances)
     del steps
     return [
-        Figure(statistics.median(found), peak(contender, corpus, device))
-        for contender, found in zip(contenders, seconds, strict=True)
+        Measurement(statistics.median(rounds_seconds), peak(implementation, corpus, device))
+        for implementation, rounds_seconds in zip(implementations, seconds, strict=True)
     ]
 
 
@@ -105,12 +110,12 @@ def _seconds(step: Step, batches: Batches, device: str) -> float:
     return time.perf_counter() - start
 
 
-def peak(contender: Contender, corpus: Corpus, device: str) -> int:
-    """Most bytes of tensors in a training's first step, on the largest batch: weights and optimiser, too."""
-    largest = max(contender.batches(0), key=lambda batch: int((corpus.lengths[batch] ** 2).sum()))
+def peak(implementation: Implementation, corpus: Corpus, device: str) -> int:
+    """Peak bytes of tensors in a training's first step, on the largest batch, with weights and optimiser."""
+    largest = max(implementation.batches(0), key=lambda batch: int((corpus.lengths[batch] ** 2).sum()))
 
     def train() -> None:
-        contender.build()(largest)
+        implementation.build()(largest)
 
     if device == "cpu":
         return profiled_peak(train)
@@ -123,7 +128,7 @@ def peak(contender: Contender, corpus: Corpus, device: str) -> int:
 
 @dataclass(frozen=True)
 class Problem:
-    """A corpus with the published configuration for it."""
+    """A corpus and the published configuration for it."""
 
     name: str
     corpus: Corpus
@@ -147,45 +152,58 @@ def compare(
     rounds: int,
     progress: Console,
 ) -> Iterator[list[str]]:
-    """The rows of one problem: the published backbone in both precisions, the others in float32; beside
-    `backbones` the official code."""
+    """The table rows of one problem: the published backbone in float32 and bfloat16, the others in float32.
+
+    Args:
+        problem: the corpus and its configuration.
+        clone: folder of the official code; None: it is not measured.
+        backbones: those for which the official code is measured, too.
+        device: where to train.
+        rounds: that count.
+        progress: prints every row as soon as it is measured.
+    """
     for backbone in ("M3Net", "GCN", "GAT", "MMGCN"):
         config = problem.config.replace(backbone=backbone)
-        contenders = [ours("float32", config, problem.corpus, device)]
+        implementations = [ours("float32", config, problem.corpus, device)]
         if backbone == problem.config.backbone:
             mixed = config.replace(precision="bf16")
-            contenders.append(ours("bfloat16", mixed, problem.corpus, device))
+            implementations.append(ours("bfloat16", mixed, problem.corpus, device))
         if clone is not None and backbone in backbones:
-            contenders.append(official(clone, config, problem.corpus, device))
-        figures = measure(contenders, problem.corpus, device, rounds)
-        anchor = figures[-1] if contenders[-1].name == "official" else None
-        for contender, figure in zip(contenders, figures, strict=True):
-            row = [f"{problem.name} {backbone}", contender.name, *_cells(figure, anchor)]
+            implementations.append(official(clone, config, problem.corpus, device))
+        measurements = measure(implementations, problem.corpus, device, rounds)
+        reference = measurements[-1] if implementations[-1].name == "official" else None
+        for implementation, measurement in zip(implementations, measurements, strict=True):
+            row = [f"{problem.name} {backbone}", implementation.name, *_cells(measurement, reference)]
             progress.print("measured:", *row)
             yield row
 
 
-def _cells(figure: Figure, anchor: Figure | None) -> list[str]:
-    cells = [f"{figure.seconds * 1e3:.2f}", "", f"{figure.peak / 1e6:,.0f}", ""]
-    if anchor is not None and anchor is not figure:
-        cells[1] = f"{anchor.seconds / figure.seconds:.1f}"
-        cells[3] = f"{anchor.peak / figure.peak:.1f}"
+def _cells(measurement: Measurement, reference: Measurement | None) -> list[str]:
+    """Time and memory, each with its factor against the official code where that was measured."""
+    cells = [f"{measurement.seconds * 1e3:.2f}", "", f"{measurement.peak / 1e6:,.0f}", ""]
+    if reference is not None and reference is not measurement:
+        cells[1] = f"{reference.seconds / measurement.seconds:.1f}"
+        cells[3] = f"{reference.peak / measurement.peak:.1f}"
     return cells
 
 
 def lengths(device: str, table: Table) -> None:
-    """One dialogue of many utterances at the published IEMOCAP configuration."""
+    """Add rows for single long dialogues at the published IEMOCAP configuration to `table`."""
     config = preset("official/iemocap").config.replace(batch_size=1)
     for count in (50, 100, 200, 400, 1000):
         corpus = synthetic_corpus([count, 2], IEMOCAP_WIDTHS, validation=1, views=4, text_default="first")
-        figure = measure([ours("float32", config, corpus, device)], corpus, device, 3)[0]
-        table.add_row(str(count), f"{figure.seconds * 1e3:.2f}", f"{figure.peak / 1e6:,.0f}")
+        measurement = measure([ours("float32", config, corpus, device)], corpus, device, 3)[0]
+        table.add_row(str(count), f"{measurement.seconds * 1e3:.2f}", f"{measurement.peak / 1e6:,.0f}")
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description="What a training step costs.")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = argparse.ArgumentParser(description="Measure time and memory of a training step.")
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="default: cuda if there is a GPU, else cpu",
+    )
     parser.add_argument(
         "--official", type=Path, metavar="CLONE", help="folder of a clone of the official code"
     )
@@ -193,11 +211,11 @@ def main() -> None:
         "--against",
         nargs="+",
         default=["M3Net"],
-        choices=["M3Net", "GCN", "GAT"],  # its MMGCN fails with today's PyTorch
-        help="official backbones to run (default: the published one)",
+        choices=["M3Net", "GCN", "GAT"],  # the official MMGCN fails with today's PyTorch
+        help="backbones for which the official code runs, too (default: the published M3Net)",
     )
-    parser.add_argument("--batches", type=int, default=2, help="batches of a round (default: 2)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds that count (default: 3)")
+    parser.add_argument("--batches", type=int, default=2, help="batches per round (default: 2)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds after the warm-up (default: 3)")
     args = parser.parse_args()
     console = Console(width=100)
     console.print(machine(args.device, torch.get_num_threads()))
@@ -210,7 +228,7 @@ def main() -> None:
         ):
             table.add_row(*row)
     console.print(table)
-    table = Table(title="One dialogue of so many utterances (IEMOCAP's configuration, float32)")
+    table = Table(title="A single dialogue (IEMOCAP's configuration, float32)")
     for column in ("utterances", "ms per utterance", "peak MB"):
         table.add_column(column, justify="right")
     lengths(args.device, table)
