@@ -24,8 +24,10 @@ from rigsl.errors import UserError
 
 #: Letters of the modalities, in the order of a dialogue's nodes: all l, then all a, ...
 MODALITIES = {"l": "text", "a": "audio", "v": "visual", "d": "delivery"}
-#: Backbones of CGS; `rigsl.model.backbones` and `rigsl.memory.model` check that they know the same ones.
+#: Choices that stand here without torch. What implements them is registered under the same names in
+#: `rigsl.model`, `rigsl.memory` and `rigsl.official.names`, which check at import that no name is missing.
 BACKBONES = ("GCN", "GAT", "M3Net", "MMGCN")
+SPARSIFIERS = ("hard_concrete", "sparsemax")
 
 
 def _hp(default: Any, help: str, **bounds: Any) -> Any:
@@ -57,7 +59,7 @@ class RIGSLConfig:
     sparsifier: str = _hp(
         "hard_concrete",
         "how edges are removed: hard-concrete gates, or sparsemax over a node's incoming edges",
-        choices=("hard_concrete", "sparsemax"),
+        choices=SPARSIFIERS,
     )
     backbone: str = _hp("M3Net", "graph network on the sparsified graph", choices=BACKBONES)
     num_L: int = _hp(4, "number of CGS layers", low=1, high=64)

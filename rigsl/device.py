@@ -25,7 +25,7 @@ def resolve_device(name: str) -> str:
         raise UserError(f"--device {name}: is no device; choose auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"--device {name}: there is no such GPU here ({counted(torch.cuda.device_count(), 'GPU')} found); "
+            f"--device {name}: there is no such GPU here, only {counted(torch.cuda.device_count(), 'GPU')}; "
             "choose another one, or cpu"
         )
     if device.type not in ("cpu", "cuda"):

@@ -1,4 +1,4 @@
-"""The loader of models that earlier versions registered with MLflow: they name ``rigsl.served`` as loader module.
+"""The loader of models that earlier versions registered with MLflow; they name ``rigsl.served`` for it.
 
 New models name `rigsl.inference.served`, where the code is.
 """

@@ -1,4 +1,4 @@
-"""Parts that the command lines of the model share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -20,18 +20,24 @@ class Parser(argparse.ArgumentParser):
 
 
 def data_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True, features: str = "auto") -> None:
-    """Where the data comes from, and where the work is done."""
+    """Add the options that choose the data and the device."""
     data = parser.add_argument_group("data")
     if dataset:
-        data.add_argument("--dataset", default="MELD", help="MELD or IEMOCAP (default: %(default)s)")
-    data.add_argument("--features", default=features, help="auto, open or official (default: %(default)s)")
+        data.add_argument(
+            "--dataset",
+            default="MELD",
+            help="such as MELD or IEMOCAP (default: %(default)s)",
+        )
+    data.add_argument(
+        "--features", default=features, help="feature set: auto, open or official (default: %(default)s)"
+    )
     data.add_argument("--data-dir", type=Path, metavar="DIR", help="folder of the feature files")
     data.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    data.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    data.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: all cores)")
 
 
 def corpus_and_device(options: argparse.Namespace) -> tuple[Corpus, str]:
-    """What `data_arguments` asked for.
+    """The corpus and the device that the options of `data_arguments` choose.
 
     Raises:
         UserError: there is no such corpus or device.
@@ -44,6 +50,6 @@ def corpus_and_device(options: argparse.Namespace) -> tuple[Corpus, str]:
     device = resolve_device(options.device)
     if options.threads is not None:
         if options.threads < 1:
-            raise UserError(f"--threads {options.threads}: take 1 or more")
+            raise UserError(f"--threads {options.threads}: is not 1 or more")
         torch.set_num_threads(options.threads)
     return load_corpus(options.dataset, options.features, options.data_dir), device

@@ -1,4 +1,4 @@
-"""`python -m rigsl graph`: a dialogue's learned graph as file, picture and table."""
+"""`python -m rigsl graph`: the graph that a model finds in a dialogue, as a file, a picture and tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # torch and rich are imported when the command runs
 
 
 def run_graph(options: argparse.Namespace) -> int:
-    """Write DIALOGUE.pt and DIALOGUE.png into the folder `out`; print what is left of every kind of edge."""
+    """Write DIALOGUE.pt and DIALOGUE.png into the folder `out`; print which share of the edges is kept."""
     from rich.console import Console
 
     from rigsl.data.source import load_corpus
@@ -47,9 +47,9 @@ def _print_tables(console: Console, graph: LearnedGraph) -> None:
     from rigsl.inference.learned_graph import EDGE_TYPES
 
     if graph.gates.numel():
-        table = Table("edges left", *EDGE_TYPES)
+        table = Table("edges kept", *EDGE_TYPES)
         for layer, shares in enumerate(graph.kept().tolist()):
-            cells = ["none there" if math.isnan(share) else f"{share:.1%}" for share in shares]
+            cells = ["no edges" if math.isnan(share) else f"{share:.1%}" for share in shares]
             table.add_row(f"layer {layer + 1}", *cells)
         console.print(table)
     if strongest := graph.strongest(5):

@@ -1,5 +1,7 @@
-"""The command line of the model: train, test, predict, graph, build-features,
-import-checkpoint; and the official command lines of train and test."""
+"""The commands train, test, predict, graph, build-features and import-checkpoint, and their options.
+
+`train` and `test` accept the official command lines as well.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from rigsl.config import FIELDS
 from rigsl.errors import UserError
 from rigsl.official.flags import boolean, is_official
 from rigsl.official.presets import preset
+from rigsl.wording import counted
 
 EXAMPLES = """examples:
   python -m rigsl train --dataset MELD --out models/first --hidden_dim 64 --tau 0.4 --epochs 10
@@ -27,17 +30,17 @@ EXAMPLES = """examples:
   python -m rigsl build-features --csv MELD/ --encoder all-MiniLM-L6-v2 --out data/meld_open.safetensors
   python -m rigsl import-checkpoint checkpoints/IEMOCAP.pkl
 
-train and test take the command lines of the official code, too: the flag --Dataset tells them.
+train and test accept the command lines of the official code, too, which have the flag --Dataset.
 To search hyperparameters: python run_search.py --help"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if given[:1] in (["train"], ["test"]) and is_official(given):
-            return run_official(given[0], given[1:])
-        options = _parser().parse_args(given)
+        if words[:1] in (["train"], ["test"]) and is_official(words):
+            return run_official(words[0], words[1:])
+        options = _parser().parse_args(words)
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except UserError as error:
@@ -60,16 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     test = _command(commands, "test", "score a checkpoint on the test split", run_test)
     _checkpoint_arguments(test, default_split="test")
     _predict_parser(commands)
-    graph = _command(commands, "graph", "show the graph that a checkpoint learned for a dialogue", run_graph)
+    graph = _command(commands, "graph", "show the graph that a model finds in a dialogue", run_graph)
     graph.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="a checkpoint folder")
     graph.add_argument("--dialogue", required=True, metavar="ID", help="name of a dialogue, such as test_17")
     graph.add_argument("--out", type=Path, default=Path("graphs"), metavar="DIR", help="default: %(default)s")
     data_arguments(graph)
-    brought = _command(
-        commands, "import-checkpoint", "an official checkpoint -> a checkpoint folder", run_import
+    import_command = _command(
+        commands, "import-checkpoint", "turn an official checkpoint into a checkpoint folder", run_import
     )
-    import_arguments(brought)
-    build = _command(commands, "build-features", "MELD's public CSV files -> open features", run_build)
+    import_arguments(import_command)
+    build = _command(
+        commands, "build-features", "make the open features from MELD's public CSV files", run_build
+    )
     build.add_argument("--csv", type=Path, required=True, metavar="DIR", help="folder of the three CSV files")
     build.add_argument(
         "--encoder", default="all-MiniLM-L6-v2", metavar="NAME", help="sentence-transformers name or folder"
@@ -77,18 +82,18 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write"
     )
-    build.add_argument("--device", default="cpu", help="where the encoder runs (default: %(default)s)")
+    build.add_argument("--device", default="cpu", help="device of the encoder (default: %(default)s)")
     return parser
 
 
 def _command(commands: Any, name: str, help: str, run: Callable[[argparse.Namespace], int]) -> Parser:
-    made: Parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-    made.set_defaults(run=run)
-    return made
+    parser: Parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    parser.set_defaults(run=run)
+    return parser
 
 
 def _checkpoint_arguments(parser: argparse.ArgumentParser, default_split: str, split: Any = None) -> None:
-    """`split`: the group that --split belongs to, if not the parser itself."""
+    """Add --checkpoint, --split and the data options; `split`: the group for --split, if it has one."""
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="a checkpoint folder")
     (split or parser).add_argument(
         "--split", default=default_split, help="train, dev or test (default: %(default)s)"
@@ -97,16 +102,16 @@ def _checkpoint_arguments(parser: argparse.ArgumentParser, default_split: str, s
 
 
 def _predict_parser(commands: Any) -> None:
-    what = "write a checkpoint's predictions as CSV, or read emotions from your own transcript"
-    predict = _command(commands, "predict", what, run_predict)
+    help = "write the predictions of a checkpoint as CSV, or predict the emotions of your own transcript"
+    predict = _command(commands, "predict", help, run_predict)
     source = predict.add_mutually_exclusive_group()
     _checkpoint_arguments(predict, default_split="test", split=source)
     source.add_argument(
         "--csv",
         type=Path,
         metavar="FILE",
-        help="a transcript in place of a split: CSV with the columns speaker and text and, if there are any, "
-        "dialogue, start and end (seconds, or 00:20:57,256), or with MELD's names of them",
+        help="a transcript instead of a split: CSV with the columns speaker, text and, optionally, dialogue, "
+        "start and end (seconds, or 00:20:57,256), or with MELD's names of these columns",
     )
     predict.add_argument("--out", type=Path, metavar="FILE", help="the CSV file to write")
     predict.add_argument(
@@ -139,7 +144,7 @@ def _train_parser(commands: Any) -> None:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """`train`: fit, print every epoch, write the checkpoint."""
+    """`train`: train, print every epoch, write the checkpoint of the best one."""
     from rigsl.cli.train import train_and_save
 
     corpus, device = corpus_and_device(options)
@@ -148,13 +153,13 @@ def run_train(options: argparse.Namespace) -> int:
     base |= configuration.from_toml(options.config).to_dict() if options.config else {}
     base.setdefault("modals", "".join(corpus.features))
     train_and_save(configuration.from_mapping(base | given, "command line"), corpus, options.out, device)
-    named = "" if options.dataset.upper() == "MELD" else f" --dataset {options.dataset}"
-    print(f"next: python -m rigsl test --checkpoint {options.out}{named}")
+    dataset = "" if options.dataset.upper() == "MELD" else f" --dataset {options.dataset}"
+    print(f"next: python -m rigsl test --checkpoint {options.out}{dataset}")
     return 0
 
 
 def run_test(options: argparse.Namespace) -> int:
-    """`test`: scores of a checkpoint, per class too."""
+    """`test`: the scores of a checkpoint, over all classes and for each class."""
     from rigsl.cli.train import print_scores
     from rigsl.training.checkpoint import load_checkpoint
 
@@ -165,7 +170,7 @@ def run_test(options: argparse.Namespace) -> int:
 
 
 def run_predict(options: argparse.Namespace) -> int:
-    """`predict`: one CSV row an utterance, with the probability of every class."""
+    """`predict`: a CSV row for each utterance, with the probability of every class."""
     from rigsl.cli.transcript import run_transcript
     from rigsl.inference.predictions import write_predictions
     from rigsl.training.checkpoint import load_checkpoint
@@ -176,23 +181,24 @@ def run_predict(options: argparse.Namespace) -> int:
     if options.encoder is not None:
         raise UserError("--encoder is for a transcript; give one with --csv FILE")
     if options.out is None:
-        raise UserError("--out FILE is missing: the CSV file to write; or give a transcript with --csv FILE")
+        raise UserError("--out FILE is missing; name the file to write, or give a transcript with --csv FILE")
     model = load_checkpoint(options.checkpoint)
     corpus, device = corpus_and_device(options)
-    found = evaluate(model, corpus, options.split, device=device)
-    write_predictions(options.out, corpus, found)
-    print(f"{len(found.rows)} predictions of the {options.split} split of {corpus.name} in {options.out}")
+    result = evaluate(model, corpus, options.split, device=device)
+    write_predictions(options.out, corpus, result)
+    predictions = counted(len(result.rows), "prediction")
+    print(f"{predictions} of the {options.split} split of {corpus.name} in {options.out}")
     return 0
 
 
 def run_build(options: argparse.Namespace) -> int:
-    """`build-features`: transcripts -> a corpus file."""
+    """`build-features`: MELD's transcripts -> a corpus file."""
     from rigsl.data.open.open_features import build_open_features
     from rigsl.device import resolve_device
 
     device = resolve_device(options.device)
     corpus = build_open_features(options.csv, encoder=options.encoder, out=options.out, device=device)
     size = options.out.stat().st_size / 1e6
-    print(f"{corpus.name}: {len(corpus.labels)} utterances, {size:.1f} MB, in {options.out}")
+    print(f"{corpus.name}: {counted(len(corpus.labels), 'utterance')}, {size:.1f} MB, in {options.out}")
     print(f"content hash {corpus.content_hash()}")
     return 0

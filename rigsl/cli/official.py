@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments
 from rigsl.errors import UserError
-from rigsl.official.flags import UNREAD_BY_M3NET, OfficialRun, from_official_flags, official_arguments
+from rigsl.official.flags import OfficialRun, from_official_flags, official_arguments
+from rigsl.official.names import OFFICIAL_BACKBONES
 
 if TYPE_CHECKING:
     from rigsl.model.rigsl import RIGSL
 
-#: Said where an official checkpoint meets no GPU.
+#: Printed if an official checkpoint is used without a GPU.
 _DRAWN_ON_CPU = (
-    "note: a random projection that is not in the file is drawn on the CPU; the official code draws it on a "
-    "GPU, where the numbers are others (--device cuda)"
+    "note: the random projection is not in the file and is drawn on the CPU; the official code draws it on a "
+    "GPU, which gives other numbers (--device cuda)"
 )
 
 
@@ -24,7 +25,7 @@ def run_official(command: str, arguments: list[str]) -> int:
     """`train` or `test` with an official command line.
 
     Raises:
-        UserError: a value, a file or the data are not what they should be.
+        UserError: a value or a file is invalid, or the data are missing.
     """
     parser = Parser(
         prog=f"python -m rigsl {command}", description="The official command line.", allow_abbrev=False
@@ -46,11 +47,12 @@ def _train(options: argparse.Namespace, run: OfficialRun) -> int:
     from rigsl.cli.train import train_and_save
 
     if getattr(options, "testing", False) or options.model_path is not None:
-        raise UserError("--testing and --model_path are for a trained model; use python -m rigsl test")
+        raise UserError("--testing and --model_path are for a trained model; use `python -m rigsl test`")
     corpus, device = corpus_and_device(options)
-    unread = [f"--{name}" for name in UNREAD_BY_M3NET if hasattr(options, name)]
-    if run.config.backbone == "M3Net" and unread:
-        print(f"note: the official M3Net never reads {', '.join(unread)}; here they do what they say")
+    backbone = OFFICIAL_BACKBONES[run.config.backbone]
+    unread = [f"--{name}" for name in backbone.unread if hasattr(options, name)] if backbone else []
+    if unread:
+        print(f"note: the official {run.config.backbone} never reads {', '.join(unread)}; this project does")
     print(
         "note: the best epoch is chosen on dev; the official code trains on train and dev and chooses on test"
     )
@@ -68,7 +70,7 @@ def _test(options: argparse.Namespace, run: OfficialRun) -> int:
 
     path: Path | None = options.model_path
     if path is None:
-        raise UserError("--model_path FILE is missing: the checkpoint to test")
+        raise UserError("--model_path FILE is missing; give the checkpoint to test")
     if path.is_dir():
         model = load_checkpoint(path)
         corpus, device = corpus_and_device(options)
@@ -86,16 +88,18 @@ def import_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `import-checkpoint`."""
     parser.add_argument("file", type=Path, metavar="FILE", help="the official .pkl or .pth file")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="the folder to write (default: FILE without its ending)"
+        "--out", type=Path, metavar="DIR", help="the folder to write (default: FILE without its suffix)"
     )
     parser.add_argument(
-        "--preset", metavar="NAME", help="official/iemocap or official/meld (default: what the weights tell)"
+        "--preset",
+        metavar="NAME",
+        help="official/iemocap or official/meld (default: inferred from the weights)",
     )
     parser.add_argument(
         "--device",
         default="auto",
-        help="cpu, cuda or cuda:N, whose generator draws the random projection that is not in the file; "
-        "auto: a GPU, on which the official code runs, or else the CPU",
+        help="device whose generator draws the random projection, which is not in the file: cpu, cuda or "
+        "cuda:N; auto (the default): a GPU, on which the official code runs, or else the CPU",
     )
     official_arguments(parser)
 
@@ -108,14 +112,14 @@ def run_import(options: argparse.Namespace) -> int:
     path: Path = options.file
     out: Path = options.out or path.with_suffix("")
     if out == path:
-        raise UserError(f"{path}: has no ending to leave out; say where to write with --out DIR")
+        raise UserError(f"{path}: has no suffix to remove; say where to write with --out DIR")
     device = resolve_device(options.device)
     model, run = _imported(options, path, device)
     for note in [*run.notes, *([_DRAWN_ON_CPU] if device == "cpu" else [])]:
         print(note)
     save_checkpoint(out, model)
     print(
-        f"{path} -> {out}: {model.config.backbone}, hidden_dim {model.config.hidden_dim}, batches of "
+        f"{path} -> {out}: {model.config.backbone}, hidden_dim {model.config.hidden_dim}, batch_size "
         f"{model.config.batch_size}\n"
         f"next: python -m rigsl test --dataset {run.dataset} --checkpoint {out}"
     )
@@ -123,9 +127,10 @@ def run_import(options: argparse.Namespace) -> int:
 
 
 def _imported(options: argparse.Namespace, path: Path, device: str) -> tuple[RIGSL, OfficialRun]:
-    """The model; flags that were given win over the preset, and over the official defaults without one.
+    """The model and its official run.
 
-    Where neither is given, the shapes of the weights tell, and the published values for the rest.
+    Given flags override the preset, or the official defaults if there is no preset. With neither, the flags
+    are inferred from the shapes of the weights, and the others are the published ones.
     """
     from rigsl.official.flags import FLAGS
     from rigsl.official.presets import preset
@@ -138,6 +143,6 @@ def _imported(options: argparse.Namespace, path: Path, device: str) -> tuple[RIG
     elif given.keys() - {"Dataset"}:
         run = from_official_flags(given)
     else:
-        told = inferred_flags(state, path) | given
-        run = preset(f"official/{told['Dataset'].lower()}", told)
+        flags = inferred_flags(state, path) | given
+        run = preset(f"official/{flags['Dataset'].lower()}", flags)
     return official_model(path, state, run.config, run.dataset, device), run

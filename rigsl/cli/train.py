@@ -1,4 +1,4 @@
-"""What the commands that train and score print and write."""
+"""What `train` and `test` print and write."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from rigsl.model.rigsl import RIGSL
 
 
 def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) -> None:
-    """Fit, print every epoch, write the checkpoint of the best one.
+    """Train, print every epoch, and write the checkpoint of the best epoch.
 
     Raises:
-        UserError: the corpus does not serve, the training diverged, or `out` cannot be written.
+        UserError: the corpus and the configuration do not fit, the training diverged, or `out` cannot be
+            written.
     """
     from rich.console import Console
 
@@ -46,7 +47,10 @@ def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) 
 
 
 def print_scores(model: RIGSL, source: Path, corpus: Corpus, split: str, device: str) -> None:
-    """The scores of a model from `source` on a split, per class too, and what was taken for what.
+    """Print the scores of a model on a split, over all classes and for each class, and the confusion matrix.
+
+    Args:
+        source: where the model comes from, for the heading.
 
     Raises:
         UserError: the model and the corpus do not fit together.
@@ -56,16 +60,16 @@ def print_scores(model: RIGSL, source: Path, corpus: Corpus, split: str, device:
 
     from rigsl.training.evaluation import evaluate
 
-    found = evaluate(model, corpus, split, device=device)
+    result = evaluate(model, corpus, split, device=device)
     console = Console(highlight=False, soft_wrap=True)
-    classes, predicted = list(range(len(corpus.classes))), found.log_prob.argmax(axis=1)
+    classes, predicted = list(range(len(corpus.classes))), result.log_prob.argmax(axis=1)
     console.print(f"{source} on {corpus.name}, {split} split")
     console.print(
         classification_report(
-            found.labels, predicted, labels=classes, target_names=corpus.classes, digits=4, zero_division=0
+            result.labels, predicted, labels=classes, target_names=corpus.classes, digits=4, zero_division=0
         )
     )
-    console.print("true class in rows, predicted class in columns:")
-    console.print(str(confusion_matrix(found.labels, predicted, labels=classes)), markup=False)
-    weighted, accuracy, macro = found.scores.weighted_f1, found.scores.accuracy, found.scores.macro_f1
+    console.print("confusion matrix, true class in rows and predicted class in columns:")
+    console.print(str(confusion_matrix(result.labels, predicted, labels=classes)), markup=False)
+    weighted, accuracy, macro = result.scores.weighted_f1, result.scores.accuracy, result.scores.macro_f1
     console.print(f"weighted F1 {weighted:.4f}  accuracy {accuracy:.4f}  macro F1 {macro:.4f}")

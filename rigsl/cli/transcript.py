@@ -1,4 +1,4 @@
-"""`python -m rigsl predict --csv`: from a transcript to emotions."""
+"""`python -m rigsl predict --csv`: the emotions of a transcript."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from rigsl.cli.arguments import corpus_and_device
 from rigsl.config import MODALITIES
 from rigsl.errors import UserError
+from rigsl.wording import counted
 
 if TYPE_CHECKING:  # torch, pandas and rich are imported when the command runs
     import pandas as pd
@@ -19,21 +20,21 @@ if TYPE_CHECKING:  # torch, pandas and rich are imported when the command runs
     from rigsl.inference.transcript import Conversation
     from rigsl.model.rigsl import RIGSL
 
-_MADE = "ld"  #: the modalities that a transcript holds
+_FROM_TRANSCRIPT = "ld"  #: the modalities that can be made from a transcript
 
 
 def run_transcript(options: argparse.Namespace) -> int:
-    """Print every utterance with its emotion; write `--out` if given, a row for every row of `--csv`.
+    """Print every utterance with its emotion; write `--out`, if given, with a row for every row of `--csv`.
 
     Raises:
-        UserError: the transcript, the checkpoint or the encoder is not what it should be.
+        UserError: the transcript, the checkpoint or the encoder cannot be used.
     """
     from rigsl.inference.predictions import write_table
     from rigsl.inference.transcript import read_transcript
     from rigsl.training.checkpoint import load_checkpoint
 
     if options.features == "official":
-        raise UserError("--csv goes with the open features; leave out --features official")
+        raise UserError("--csv needs the open features; leave out --features official")
     conversation = read_transcript(options.csv)
     model = load_checkpoint(options.checkpoint)
     options.features = "open"
@@ -43,13 +44,14 @@ def run_transcript(options: argparse.Namespace) -> int:
     table = predicted_emotions(model, conversation, corpus, encoder=options.encoder, device=device)
     _show(table)
     if "d" in model.config.modals and conversation.without_times:
+        total = counted(len(conversation.utterance_of_row), "utterance")
         print(
-            f"note: {conversation.without_times} of {len(conversation.places)} utterances have no times; "
-            "what delivery needs of them is taken as in the mean of training"
+            f"note: times are missing for {conversation.without_times} of {total}; delivery features that "
+            "need them take their mean in training"
         )
     if options.out is not None:
         write_table(options.out, table)
-        print(f"{len(table)} predictions in {options.out}")
+        print(f"{counted(len(table), 'prediction')} in {options.out}")
     return 0
 
 
@@ -64,8 +66,9 @@ def predicted_emotions(
     """A row for every row of the file: dialogue, utterance, speaker, text, predicted, p(class) of each.
 
     Args:
-        corpus: the open corpus whose features the model reads; the transcript's are made like them.
-        encoder: where the corpus's encoder is, if not under the name that the corpus gives.
+        corpus: the open corpus with the features that the model was trained on; those of the transcript are
+            made in the same way.
+        encoder: where the corpus's encoder is, if not under the name in its provenance.
 
     Raises:
         UserError: the features cannot be made.
@@ -77,29 +80,34 @@ def predicted_emotions(
     from rigsl.inference.predictions import prediction_columns
     from rigsl.training.evaluation import predict
 
-    said = conversation.transcript
-    features = features_like(corpus, said, model.config.modals, encoder, device)
-    read = unlabelled("transcript", model.schema, features, said.speakers, said.offsets, said.dialogue_ids)
-    lengths = np.diff(said.offsets)
+    transcript = conversation.transcript
+    features = features_like(corpus, transcript, model.config.modals, encoder, device)
+    corpus_to_predict = unlabelled(
+        "transcript", model.schema, features, transcript.speakers, transcript.offsets, transcript.dialogue_ids
+    )
+    lengths = np.diff(transcript.offsets)
     table = pd.DataFrame(
         {
-            "dialogue": np.repeat(np.array(said.dialogue_ids, dtype=object), lengths),
-            "utterance": np.arange(len(said.utterances)) - np.repeat(said.offsets[:-1], lengths),
+            "dialogue": np.repeat(np.array(transcript.dialogue_ids, dtype=object), lengths),
+            "utterance": np.arange(len(transcript.utterances)) - np.repeat(transcript.offsets[:-1], lengths),
             "speaker": conversation.speakers,
-            "text": said.utterances,
+            "text": transcript.utterances,
         }
-        | prediction_columns(predict(model, read, device=device), model.schema.classes)
+        | prediction_columns(predict(model, corpus_to_predict, device=device), model.schema.classes)
     )
-    return table.iloc[conversation.places].reset_index(drop=True)
+    return table.iloc[conversation.utterance_of_row].reset_index(drop=True)
 
 
 def _check_model(model: RIGSL, checkpoint: Path, corpus: Corpus) -> None:
-    """Whether the model reads features that are made from a transcript."""
-    advice = "train one with python -m rigsl train --features open"
-    if other := [MODALITIES[letter] for letter in model.config.modals if letter not in _MADE]:
+    """Check that the features of the model can be made from a transcript.
+
+    Raises:
+        UserError: they cannot.
+    """
+    advice = "train one with `python -m rigsl train --features open`"
+    if other := [MODALITIES[letter] for letter in model.config.modals if letter not in _FROM_TRANSCRIPT]:
         raise UserError(
-            f"{checkpoint}: the model reads {' and '.join(other)} features, which no transcript holds; "
-            f"{advice}"
+            f"{checkpoint}: the model reads {' and '.join(other)} features, which no transcript has; {advice}"
         )
     ours, theirs = model.schema, corpus.schema
     for letter in model.config.modals:
@@ -113,28 +121,34 @@ def _check_model(model: RIGSL, checkpoint: Path, corpus: Corpus) -> None:
 
 
 def _check_speakers(model: RIGSL, conversation: Conversation, path: Path) -> None:
-    said = conversation.transcript
-    count = np.maximum.reduceat(said.speakers, said.offsets[:-1]) + 1
+    """Check that the model knows as many speakers as the dialogues have.
+
+    Raises:
+        UserError: a dialogue has more; the sentence names it.
+    """
+    transcript = conversation.transcript
+    count = np.maximum.reduceat(transcript.speakers, transcript.offsets[:-1]) + 1
     if count.max() > model.schema.n_speakers:
-        worst = int(count.argmax())
+        largest = int(count.argmax())
+        name, speakers = transcript.dialogue_ids[largest], counted(int(count[largest]), "speaker")
         raise UserError(
-            f"{path}: dialogue '{said.dialogue_ids[worst]}' has {count[worst]} speakers, and the model knows "
-            f"{model.schema.n_speakers}; cut it into dialogues of fewer speakers"
+            f"{path}: dialogue '{name}' has {speakers}, but the model knows only {model.schema.n_speakers}; "
+            "cut it into dialogues with fewer speakers"
         )
 
 
 def _show(table: pd.DataFrame) -> None:
-    """The utterances, one dialogue below the other, with the probability of what was predicted."""
+    """Print the utterances, dialogue after dialogue, with the probability of the predicted emotion."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table("dialogue", "", "speaker", "text", "emotion", "p")
+    output = Table("dialogue", "", "speaker", "text", "emotion", "p")
     dialogue = None
     for row in table.to_dict("records"):
         if new := row["dialogue"] != dialogue:
-            shown.add_section()
+            output.add_section()
         dialogue, emotion = row["dialogue"], row["predicted"]
         cells = (dialogue if new else "", str(row["utterance"] + 1), row["speaker"], row["text"], emotion)
-        shown.add_row(*map(Text, cells), f"{row[f'p({emotion})']:.2f}")
-    Console(highlight=False).print(shown)
+        output.add_row(*map(Text, cells), f"{row[f'p({emotion})']:.2f}")
+    Console(highlight=False).print(output)

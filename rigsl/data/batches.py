@@ -71,7 +71,7 @@ class Batch:
         return max(self.lengths)
 
     def pad(self, rows: Tensor, groups: int = 1) -> Tensor:
-        """[groups * U, ...] -> [B, groups, T, ...], zero where a dialogue has ended; a group is a modality."""
+        """[groups * U, ...] -> [B, groups, T, ...], zero after the end of a dialogue; group: modality."""
         padded = self._padded_index(groups, 1).pad(rows)
         return padded.reshape(len(self.lengths), groups, self.longest, *rows.shape[1:])
 
@@ -183,7 +183,7 @@ class BatchSource:
 
 
 def _turns(dialogue: Indices, speaker: Indices) -> tuple[Indices, Indices]:
-    """(sequence, position) of each utterance, where a sequence is the turns of one speaker of one dialogue."""
+    """(sequence, position) of each utterance; a sequence is the turns of one speaker of one dialogue."""
     _, sequence = np.unique(np.stack([dialogue, speaker]), axis=1, return_inverse=True)
     sequence = sequence.reshape(-1)
     order = np.argsort(sequence, kind="stable")

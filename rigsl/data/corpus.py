@@ -1,4 +1,4 @@
-"""What a corpus is to this project: utterance features, labels and speakers of dialogues in three splits."""
+"""A corpus: features, labels and speakers of the utterances of dialogues, in three splits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import numpy as np
 from rigsl.config import MODALITIES
 from rigsl.data.tensor_file import map_tensors, write_tensors
 from rigsl.errors import UserError
+from rigsl.wording import counted
 
 SPLITS = ("train", "dev", "test")
-HIDDEN = -1  #: the label of a test utterance that must not be seen
+HIDDEN = -1  #: the label of a test utterance whose label must not be seen
 
-_ARRAYS = {  # name -> dtype
+_ARRAYS = {  # field -> dtype
     "labels": np.int64,
     "speakers": np.int64,
     "offsets": np.int64,
@@ -31,12 +32,12 @@ _META = ("name", "classes", "text_default", "dialogue_ids")
 
 @dataclass(frozen=True)
 class Schema:
-    """What a model must know of a corpus."""
+    """What a model must know about a corpus."""
 
     widths: dict[str, int]  #: modality letter -> feature width
     text_views: int  #: vectors per utterance of modality "l"
-    text_default: str  #: what norm = "None" means: "first" or "mean"
-    n_speakers: int  #: most speakers in a dialogue
+    text_default: str  #: how text vectors are mixed with norm = "None": "first" or "mean"
+    n_speakers: int  #: maximum number of speakers in a dialogue
     classes: tuple[str, ...]
 
 
@@ -44,7 +45,7 @@ class Schema:
 class Corpus:
     """U utterances in n dialogues; dialogue i is rows ``offsets[i]:offsets[i + 1]`` of every utterance array.
 
-    All arrays are plain, read-only numpy: many processes may read one copy.
+    All arrays are plain, read-only numpy arrays, so that many processes can share one copy.
 
     Raises:
         UserError: the parts do not fit together; the sentence names the part.
@@ -61,12 +62,12 @@ class Corpus:
     text_default: str
     text: np.ndarray  #: uint8, all utterances as UTF-8
     text_offsets: np.ndarray  #: int64 [U + 1], bytes
-    provenance: dict[str, Any]  #: JSON-able: where it all comes from
-    n_speakers: int = 0  #: speakers a dialogue may have; 0: as many as occur
+    provenance: dict[str, Any]  #: JSON-able: where the data comes from
+    n_speakers: int = 0  #: maximum number of speakers in a dialogue; 0: as many as occur
 
     def __post_init__(self) -> None:
-        fixed = {letter: _read_only(array) for letter, array in self.features.items()}
-        object.__setattr__(self, "features", fixed)
+        features = {letter: _read_only(array) for letter, array in self.features.items()}
+        object.__setattr__(self, "features", features)
         for name in _ARRAYS:
             object.__setattr__(self, name, _read_only(getattr(self, name)))
         if problem := _problem(self):
@@ -74,7 +75,7 @@ class Corpus:
 
     @property
     def schema(self) -> Schema:
-        """What a model must know of this corpus."""
+        """What a model must know about this corpus."""
         text = self.features.get("l")
         return Schema(
             widths={letter: int(array.shape[-1]) for letter, array in self.features.items()},
@@ -86,7 +87,7 @@ class Corpus:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Utterances of every dialogue, int64 [n]."""
+        """Number of utterances of every dialogue, int64 [n]."""
         return np.diff(self.offsets)
 
     def dialogues(self, split: str) -> np.ndarray:
@@ -100,7 +101,7 @@ class Corpus:
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
     def rows(self, dialogues: np.ndarray) -> np.ndarray:
-        """Rows of the utterances of some dialogues, int64, dialogue after dialogue."""
+        """Rows of the utterances of these dialogues, int64, dialogue after dialogue."""
         ranges = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in dialogues]
         return np.concatenate([np.empty(0, dtype=np.int64), *ranges])
 
@@ -109,7 +110,7 @@ class Corpus:
         return self.text[self.text_offsets[row] : self.text_offsets[row + 1]].tobytes().decode()
 
     def without_test_labels(self) -> Corpus:
-        """The same corpus with every test label -1: what a search and its workers may see."""
+        """A copy with every test label -1, which is what a search and its workers may see."""
         is_test = np.repeat(self.splits == SPLITS.index("test"), self.lengths)
         return dataclasses.replace(self, labels=np.where(is_test, HIDDEN, self.labels))
 
@@ -123,7 +124,7 @@ class Corpus:
         return digest.hexdigest()
 
     def check(self) -> None:
-        """Read every feature: too slow for each load, right after a build or a download.
+        """Check every feature; too slow for each load, but right after a build or a download.
 
         Raises:
             UserError: a feature is NaN or infinite; the sentence names modality and utterance.
@@ -133,7 +134,7 @@ class Corpus:
             if bad.any():
                 raise UserError(
                     f"corpus {self.name}: the {MODALITIES[letter]} features of utterance {bad.argmax()} "
-                    "are not finite; build them again"
+                    "are NaN or infinite; build them again"
                 )
 
     def save(self, path: Path) -> None:
@@ -147,15 +148,15 @@ class Corpus:
 
     @classmethod
     def load(cls, path: Path, *, verify: bool = False) -> Corpus:
-        """Map the file that `save` wrote; nothing is copied. `verify` reads it all and compares its hash.
+        """Memory-map the file that `save` wrote; nothing is copied. `verify` reads all and checks its hash.
 
         Raises:
             UserError: the file is missing, damaged, or its parts do not fit; the sentence names it.
         """
         path = Path(path)
         arrays, content = map_tensors(path)
-        wanted = {*_ARRAYS, *_META, "provenance", "content_hash"}
-        if missing := sorted(wanted - arrays.keys() - content.keys()):
+        required = {*_ARRAYS, *_META, "provenance", "content_hash"}
+        if missing := sorted(required - arrays.keys() - content.keys()):
             raise UserError(f"{path}: lacks {', '.join(missing)}; it is not a corpus file of this project")
         parts: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
         parts |= {name: content[name] for name in ("name", "text_default", "provenance")}
@@ -168,7 +169,7 @@ class Corpus:
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         if verify and corpus.content_hash() != content["content_hash"]:
-            raise UserError(f"{path}: its content is not what was written; build or download it again")
+            raise UserError(f"{path}: its content does not match its hash; build or download it again")
         return corpus
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -181,50 +182,52 @@ class Corpus:
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
-    """A read-only view as plain ndarray: a subclass such as np.memmap would be copied by every pickle."""
+    """A read-only view as a plain ndarray: pickle would copy a subclass such as np.memmap every time."""
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view
 
 
 def _problem(corpus: Corpus) -> str | None:
-    """The first thing that does not fit, in words."""
+    """The first part that does not fit, in words; None if all parts fit."""
     for name, dtype in _ARRAYS.items():
         array = getattr(corpus, name)
         if array.ndim != 1 or array.dtype != dtype:
-            return f"{name} is {array.dtype} {list(array.shape)} and not {np.dtype(dtype)} in one dimension"
+            return f"{name} is {array.dtype} {list(array.shape)}, not one-dimensional {np.dtype(dtype)}"
     n_rows, n_dialogues, n_bytes = corpus.labels.size, corpus.splits.size, corpus.text.size
     if not n_rows or corpus.speakers.size != n_rows:
-        return f"{n_rows} labels and {corpus.speakers.size} speakers do not fit together"
+        labels, speakers = counted(n_rows, "label"), counted(corpus.speakers.size, "speaker")
+        return f"{labels} and {speakers} do not fit together"
     if len(corpus.dialogue_ids) != n_dialogues or len(set(corpus.dialogue_ids)) != n_dialogues:
-        return f"dialogue_ids are not {n_dialogues} different names"
-    if not _cuts(corpus.offsets, n_dialogues, n_rows, least=1):
-        return f"offsets do not cut {n_rows} utterances into {n_dialogues} dialogues"
-    if not _cuts(corpus.text_offsets, n_rows, n_bytes, least=0):
-        return f"text_offsets do not cut {n_bytes} bytes into {n_rows} utterances"
+        return f"dialogue_ids are not {counted(n_dialogues, 'different name')}"
+    utterances = counted(n_rows, "utterance")
+    if not _cuts(corpus.offsets, n_dialogues, n_rows, minimum=1):
+        return f"offsets do not cut {utterances} into {counted(n_dialogues, 'dialogue')}"
+    if not _cuts(corpus.text_offsets, n_rows, n_bytes, minimum=0):
+        return f"text_offsets do not cut {counted(n_bytes, 'byte')} into {utterances}"
     return _bad_values(corpus) or _bad_features(corpus)
 
 
-def _cuts(offsets: np.ndarray, parts: int, total: int, least: int) -> bool:
-    """Whether `offsets` cut 0..total into `parts` pieces, each with at least `least` members."""
+def _cuts(offsets: np.ndarray, parts: int, total: int, minimum: int) -> bool:
+    """Whether `offsets` cut 0..total into `parts` pieces of at least `minimum` members each."""
     ends_meet = offsets.size == parts + 1 and offsets[0] == 0 and offsets[-1] == total
-    return bool(ends_meet and (np.diff(offsets) >= least).all())
+    return bool(ends_meet and (np.diff(offsets) >= minimum).all())
 
 
 def _bad_values(corpus: Corpus) -> str | None:
     if corpus.splits.max() >= len(SPLITS):
-        return f"splits go up to {corpus.splits.max()}, but there are {len(SPLITS)} splits"
+        return f"split {corpus.splits.max()} of a dialogue is not 0 to {len(SPLITS) - 1}"
     if corpus.text_default not in ("first", "mean"):
-        return f"text_default is {corpus.text_default!r} and not 'first' or 'mean'"
+        return f"text_default is {corpus.text_default!r}, not 'first' or 'mean'"
     lowest = np.where(np.repeat(corpus.splits == SPLITS.index("test"), corpus.lengths), HIDDEN, 0)
     bad = (corpus.labels < lowest) | (corpus.labels >= len(corpus.classes))
     if bad.any():
         row = int(bad.argmax())
-        return f"label {corpus.labels[row]} of utterance {row} is not one of {len(corpus.classes)} classes"
+        return f"label {corpus.labels[row]} of utterance {row} is not 0 to {len(corpus.classes) - 1}"
     if corpus.speakers.min() < 0:
-        return "a speaker's number is below 0"
+        return "the number of a speaker is negative"
     if corpus.n_speakers and corpus.speakers.max() >= corpus.n_speakers:
-        return f"speaker {corpus.speakers.max()} is not one of {corpus.n_speakers}"
+        return f"speaker {corpus.speakers.max()} is not one of {corpus.n_speakers}, numbered from 0"
     return None
 
 
@@ -236,7 +239,8 @@ def _bad_features(corpus: Corpus) -> str | None:
             return f"'{letter}' is not a modality; the modalities are {', '.join(MODALITIES)}"
         dimensions = 3 if letter == "l" else 2
         if array.ndim != dimensions or len(array) != corpus.labels.size or not array.size:
-            return f"features of '{letter}' have the shape {list(array.shape)}"
+            expected = "[utterances, views, width]" if letter == "l" else "[utterances, width]"
+            return f"features of '{letter}' have the shape {list(array.shape)}, not {expected}"
         if array.dtype not in (np.float16, np.float32):
-            return f"features of '{letter}' are {array.dtype} and not float16 or float32"
+            return f"features of '{letter}' are {array.dtype}, not float16 or float32"
     return None

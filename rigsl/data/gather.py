@@ -1,6 +1,6 @@
-"""Between rows and padded arrays, and permutations of rows: each one gather in the forward and in the backward pass.
+"""Rows to padded arrays and back, and permutations of rows, each as one gather forwards and backwards.
 
-PyTorch's own gradient of a gather is a scatter-add; these maps are one-to-one, so their gradient is a gather, too.
+PyTorch's own gradient of a gather is a scatter-add; these maps are one-to-one, so that a gather does.
 """
 
 from __future__ import annotations

@@ -18,16 +18,24 @@ class Dataset:
     """Where a dataset's features come from: a corpus file, the official files, or both.
 
     open_file: name of a corpus file in the data folder (see `Corpus.save`), None if there is none;
-    official: whether there are official files, whose layout is then in `rigsl.data.official.files`.
+    origin: where the features in it come from, in words; build: the command that makes it at {path}, where
+    there is one; official: whether there are official files, whose layout is in `rigsl.data.official.files`.
     """
 
     open_file: str | None = None
+    origin: str = "from a corpus file"
+    build: str | None = None
     official: bool = False
 
 
 #: Every dataset by its name. A new one needs a corpus file and one line here.
 DATASETS = {
-    "MELD": Dataset(open_file="meld_open.safetensors", official=True),
+    "MELD": Dataset(
+        open_file="meld_open.safetensors",
+        origin="from the public transcripts",
+        build="python -m rigsl build-features --csv DIR --out {path}",
+        official=True,
+    ),
     "IEMOCAP": Dataset(official=True),
 }
 FEATURES = ("auto", "open", "official")
@@ -86,22 +94,16 @@ def load_corpus(dataset: str, features: str = "auto", data_dir: str | Path | Non
     source = DATASETS[name]
     if features == "official" and not source.official:
         raise UserError(f"there are no official features of {name}; choose 'open' or 'auto'")
-    if features != "open" and source.official:
-        if features == "official" or official_paths(name, folder) is not None:
-            return load_official(name, folder)
+    requested = features == "official"
+    if requested or (features == "auto" and source.official and official_paths(name, folder) is not None):
+        return load_official(name, folder)
     if source.open_file is None:
         raise UserError(f"there are no open features for {name}, and {missing_files(name, folder)}")
-    return _open_corpus(folder / source.open_file, name)
-
-
-def _open_corpus(path: Path, name: str) -> Corpus:
-    if path.is_file():
-        return Corpus.load(path)
-    if name == "MELD":
-        advice = f"build it with `python -m rigsl build-features --csv DIR --out {path}`"
-    else:
-        advice = "put the corpus file there, or name its folder with --data-dir"
-    raise UserError(f"{path}: is not there; {advice}")
+    path = folder / source.open_file
+    if not path.is_file():
+        advice = f"build it with `{source.build}`".format(path=path) if source.build else "put it there"
+        raise UserError(f"{path}: is not there; {advice}, or name its folder with --data-dir")
+    return Corpus.load(path)
 
 
 def find_corpus(dataset: str, features: str, folder: Path | None) -> tuple[Corpus, str]:
@@ -116,7 +118,8 @@ def find_corpus(dataset: str, features: str, folder: Path | None) -> tuple[Corpu
 
 def features_in_words(corpus: Corpus, features: str) -> str:
     """Where a corpus's features come from, in one line, for the plan and the report."""
-    names = ", ".join(name for letter, name in MODALITIES.items() if letter in corpus.features)
+    modalities = ", ".join(name for letter, name in MODALITIES.items() if letter in corpus.features)
     if features == "official":
-        return f"official: {names}, from the files of RIGSL's authors"
-    return f"open: {names}, from the public transcripts; no official feature files were asked for or found"
+        return f"official: {modalities}, from the files of RIGSL's authors"
+    origin = DATASETS.get(corpus.name.split("-")[0], Dataset()).origin  # "MELD-open"
+    return f"open: {modalities}, {origin}; no official feature files were requested or found"

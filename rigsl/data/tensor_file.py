@@ -2,7 +2,7 @@
 
 Layout (github.com/huggingface/safetensors): 8 bytes little-endian header length, a JSON header
 ``{name: {dtype, shape, data_offsets}, "__metadata__": {text: text}}``, then the data. The JSON object is
-kept as one metadata text, so that the bytes of a file depend on its content only.
+stored as one metadata string, so that the bytes of a file depend on its content only.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from rigsl.errors import UserError
 from rigsl.files import replacing
 
 _DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I64": "<i8", "U8": "|u1"}
-_KEY = "content"  # the one metadata text
+_KEY = "content"  # of the metadata string
 
 
 def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> None:
-    """Write arrays and a JSON-able object to `path`; a reader sees the old file or the new one, never half.
+    """Write arrays and a JSON-able object to `path`, atomically.
 
     Raises:
         UserError: the folder is missing or cannot be written.
@@ -32,7 +32,7 @@ def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], content: Mapping
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     data = to_safetensors(plain, metadata={_KEY: json.dumps(content, ensure_ascii=False, sort_keys=True)})
     if not path.parent.is_dir():
-        raise UserError(f"{path}: cannot be written (there is no folder {path.parent})")
+        raise UserError(f"{path}: cannot be written, for there is no folder {path.parent}; make it first")
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(data)
@@ -41,10 +41,10 @@ def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], content: Mapping
 
 
 def map_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The read-only arrays of a file, as plain numpy over one memory map, and its JSON object.
+    """The read-only arrays of a file, as plain numpy arrays over one memory map, and its JSON object.
 
     Raises:
-        UserError: the file is missing, cut short or no such file; the sentence names it.
+        UserError: the file is missing, truncated or not of this format; the sentence names it.
     """
     try:
         raw = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
@@ -65,9 +65,9 @@ def map_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _view(data: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
-    """One array of the file in place; ValueError where its place, type and shape disagree."""
+    """A view of one array of the file; ValueError if its offsets, type and shape contradict each other."""
     begin, end = spec["data_offsets"]
     dtype, shape = np.dtype(_DTYPES[spec["dtype"]]), tuple(spec["shape"])
     if not 0 <= begin <= end <= data.size or end - begin != prod(shape) * dtype.itemsize:
-        raise ValueError("an array lies outside the file")
+        raise ValueError("the array lies outside the file")
     return data[begin:end].view(dtype).reshape(shape)

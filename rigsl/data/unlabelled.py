@@ -1,4 +1,4 @@
-"""Dialogues that nobody annotated, as a corpus that a model can read."""
+"""Dialogues without labels, as a corpus that a model can read."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ def unlabelled(
     offsets: np.ndarray,
     dialogue_ids: Sequence[str],
 ) -> Corpus:
-    """A corpus of hidden labels, all of it test, that fits models of `schema`; without the utterances' text.
+    """A corpus whose labels are hidden, all of it in the test split, for models of `schema`.
 
-    Shapes: features "l" [U, views, D], others [U, D]; speakers [U]; offsets [n + 1], n dialogues.
+    It does not hold the utterances' text.
+
+    Shapes: features "l" [U, views, D], others [U, D]; speakers [U]; offsets [n + 1] for n dialogues.
 
     Raises:
-        UserError: the parts do not fit together, or a speaker's number is not one that the model knows.
+        UserError: the parts do not fit together, or a dialogue has more speakers than the model knows.
     """
     n_rows, n_dialogues = len(speakers), len(dialogue_ids)
     return Corpus(

@@ -1,4 +1,4 @@
-"""A picture of a learned graph."""
+"""A picture of the graph that a model finds in a dialogue."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from rigsl.data.corpus import Corpus
 from rigsl.files import replacing
 from rigsl.inference.learned_graph import EDGE_TYPES, LearnedGraph
+from rigsl.wording import counted
 
-#: One colour an edge type and one a speaker (Okabe-Ito, readable without colour vision).
+#: A colour for each edge type and for each speaker (Okabe-Ito, readable with colour blindness).
 EDGE_COLOURS = ("#0072B2", "#D55E00", "#999999")
 SPEAKER_COLOURS = (
     "#56B4E9",
@@ -22,13 +23,16 @@ SPEAKER_COLOURS = (
     "#999999",
     "#000000",
 )
-#: Relations drawn per utterance.
+#: Number of relations that are drawn for each utterance.
 RELATIONS_PER_UTTERANCE = 3
 
 
 def draw(graph: LearnedGraph, corpus: Corpus, path: Path) -> None:
-    """Two panels over the utterances (left to right, one lane a modality, one colour a speaker): the edges
-    that CGS leaves, by type and weight, and NodeFormer's strongest relations. Written atomically."""
+    """Draw two panels: the edges that CGS keeps, by type and weight, and NodeFormer's strongest relations.
+
+    The utterances go from left to right, with a lane for each modality and a colour for each speaker. The
+    file is written atomically.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -50,18 +54,20 @@ def draw(graph: LearnedGraph, corpus: Corpus, path: Path) -> None:
             figure.savefig(temporary, format=Path(path).suffix[1:] or "png", dpi=130)
 
 
-def _place(graph: LearnedGraph, node: int) -> tuple[float, float]:
-    """Position of a node: x is the utterance, the first modality's lane is on top."""
+def _position(graph: LearnedGraph, node: int) -> tuple[float, float]:
+    """Coordinates of a node: x is the utterance; the lane of the first modality is at the top."""
     modality, utterance = divmod(node, graph.length)
     return float(utterance), float(len(graph.modalities) - 1 - modality)
 
 
 def _draw_nodes(panel: Any, graph: LearnedGraph) -> None:
     nodes = range(graph.length * len(graph.modalities))
-    places = [_place(graph, node) for node in nodes]
+    positions = [_position(graph, node) for node in nodes]
     speakers = [int(graph.speakers[node % graph.length]) for node in nodes]
     colours = [SPEAKER_COLOURS[speaker % len(SPEAKER_COLOURS)] for speaker in speakers]
-    panel.scatter(*zip(*places, strict=True), s=150, c=colours, edgecolors="black", linewidths=0.8, zorder=3)
+    panel.scatter(
+        *zip(*positions, strict=True), s=150, c=colours, edgecolors="black", linewidths=0.8, zorder=3
+    )
     lanes = len(graph.modalities)
     panel.set_yticks(range(lanes), list(reversed(graph.modalities)))
     panel.set_ylim(-0.75, lanes - 0.25)
@@ -72,13 +78,13 @@ def _draw_nodes(panel: Any, graph: LearnedGraph) -> None:
 
 def _draw_gates(panel: Any, graph: LearnedGraph) -> None:
     if not graph.gates.numel():
-        panel.set_title("no edge gates in this model")
+        panel.set_title("this model has no edge gates")
         return
     weights = graph.gates.mean(dim=1)
-    left, largest = int((weights > 0).sum()), float(weights.max())
+    kept, largest = int((weights > 0).sum()), float(weights.max())
     panel.set_title(
-        f"context-aware sparsification: {left} of {len(weights)} edges left "
-        f"(mean gate over the layers, the largest {largest:.2f})"
+        f"context-aware sparsification: {kept} of {counted(len(weights), 'edge')} kept "
+        f"(mean gate over the layers, at most {largest:.2f})"
     )
     edges = zip(graph.edge_index.T.tolist(), graph.edge_type.tolist(), weights.tolist(), strict=True)
     for (source, target), kind, weight in edges:
@@ -94,20 +100,20 @@ def _draw_gates(panel: Any, graph: LearnedGraph) -> None:
 def _draw_relations(panel: Any, graph: LearnedGraph) -> None:
     strongest = graph.strongest(RELATIONS_PER_UTTERANCE * graph.length)
     if not strongest:
-        panel.set_title("no implicit relations in this model")
+        panel.set_title("this model has no implicit relations")
         return
     largest = strongest[0][2]
     panel.set_title(
         f"implicit relations: the {len(strongest)} strongest "
-        f"(mean over heads and layers, the largest {largest:.2f})"
+        f"(mean over heads and layers, at most {largest:.2f})"
     )
     for source, target, weight in strongest:
         _arc(panel, graph, source, target, "#009E73", weight / largest)
 
 
 def _arc(panel: Any, graph: LearnedGraph, source: int, target: int, colour: str, weight: float) -> None:
-    """A curved arrow; line width and opacity grow with the weight (0 to 1, relative to the largest)."""
-    start, end = _place(graph, source), _place(graph, target)
+    """Draw a curved arrow; width and opacity grow with the weight (0 to 1, relative to the largest)."""
+    start, end = _position(graph, source), _position(graph, target)
     bend = 0.0 if start[0] == end[0] else 0.25
     panel.annotate(
         "",

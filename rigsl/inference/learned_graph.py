@@ -1,8 +1,9 @@
-"""What a trained model made of a dialogue's graph: edges left by CGS, relations mined by IGR."""
+"""The graph that a trained model finds in a dialogue: edges kept by CGS, relations mined by IGR."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +33,10 @@ EDGE_TYPES = ("different speakers", "same speaker", "across modalities")
 class LearnedGraph:
     """One dialogue of T utterances in M modalities; node m * T + t is modality m of utterance t.
 
-    edge_index: [2, E] predefined edges, source and target; edge_type: [E] index into EDGE_TYPES;
-    gates: [E, layers] in evaluation mode, zero where CGS removed the edge; relations:
-    [layers, N, N] attention of node i over nodes j, mean over the heads; either is empty where the
-    model has no such part. predicted: [T] class indices.
+    edge_index: [2, E] predefined edges, source and target; edge_type: [E] index into EDGE_TYPES; gates:
+    [E, layers] in evaluation mode, zero where CGS removes the edge; relations: [layers, N, N] attention of
+    node i to nodes j, mean over the heads; gates or relations are empty if the model has no such part;
+    predicted: [T] class indices.
     """
 
     dialogue: str
@@ -53,31 +54,31 @@ class LearnedGraph:
         return len(self.speakers)
 
     def kept(self) -> Tensor:
-        """Share of the edges left, by layer and type; NaN for a type without edges. [layers, 3]"""
-        left = (self.gates != 0).T.double()  # [layers, E]
-        shares = [left[:, self.edge_type == kind].mean(dim=1) for kind in range(len(EDGE_TYPES))]
+        """Share of the edges that are kept, by layer and type; NaN for a type without edges. [layers, 3]"""
+        kept = (self.gates != 0).T.double()  # [layers, E]
+        shares = [kept[:, self.edge_type == kind].mean(dim=1) for kind in range(len(EDGE_TYPES))]
         return torch.stack(shares, dim=1)
 
     def strongest(self, count: int) -> list[tuple[int, int, float]]:
-        """The `count` strongest relations between different nodes, mean over layers: (from, to, weight)."""
+        """The `count` strongest relations between different nodes: (source, target, mean over layers)."""
         if not self.relations.numel():
             return []
         mean = self.relations.mean(dim=0).fill_diagonal_(0)
         values, flat = mean.flatten().topk(min(count, mean.numel()))
         nodes = mean.shape[0]
         pairs = zip(values.tolist(), flat.tolist(), strict=True)
-        return [(at % nodes, at // nodes, value) for value, at in pairs if value > 0]
+        return [(index % nodes, index // nodes, value) for value, index in pairs if value > 0]
 
     def data(self) -> Data:
-        """The graph for torch_geometric: edges left in any layer, their gates, and the relations."""
+        """The graph for torch_geometric: the edges that any layer keeps, their gates, and the relations."""
         from torch_geometric.data import Data
 
-        left = (self.gates != 0).any(dim=1) if self.gates.numel() else torch.zeros(len(self.edge_type)) > 0
+        kept = (self.gates != 0).any(dim=1) if self.gates.numel() else torch.zeros(len(self.edge_type)) > 0
         modality = torch.arange(len(self.modalities)).repeat_interleave(self.length)
         return Data(
-            edge_index=self.edge_index[:, left],
-            edge_type=self.edge_type[left],
-            edge_weight=self.gates[left],
+            edge_index=self.edge_index[:, kept],
+            edge_type=self.edge_type[kept],
+            edge_weight=self.gates[kept],
             relations=self.relations,
             modality=modality,
             utterance=torch.arange(self.length).repeat(len(self.modalities)),
@@ -89,34 +90,34 @@ class LearnedGraph:
     def save(self, path: Path) -> None:
         """Write `data` as a dictionary of tensors, atomically: ``Data.from_dict(torch.load(path))``.
 
-        A pickled Data object needs its classes to be trusted first; tensors load weights-only as they are.
+        Tensors load with ``weights_only``; a pickled Data object would need its classes to be allowed first.
         """
         with replacing(Path(path)) as temporary:
             torch.save(self.data().to_dict(), temporary)
 
 
 def learned_graph(model: RIGSL, corpus: Corpus, dialogue: str) -> LearnedGraph:
-    """The graph that `model` makes of a dialogue of `corpus`, in evaluation mode.
+    """The graph that `model` finds in a dialogue of `corpus`, in evaluation mode.
 
     Raises:
         UserError: there is no such dialogue, or the model does not fit the corpus.
     """
     check_schema(model, corpus)
     if dialogue not in corpus.dialogue_ids:
-        some = ", ".join(corpus.dialogue_ids[:3])
+        examples = ", ".join(corpus.dialogue_ids[:3])
         raise UserError(
-            f"--dialogue {dialogue}: {corpus.name} has no such dialogue; its names are like {some}"
+            f"--dialogue {dialogue}: {corpus.name} has no such dialogue; choose one like {examples}"
         )
     index = np.array([corpus.dialogue_ids.index(dialogue)])
     batch = BatchSource(corpus, model.config.modals).batch(index)
-    gates: list[SparseGraph] = []
-    inputs: list[tuple[Any, ...]] = []
-    with torch.no_grad(), _listening(model, gates, inputs):
+    sparse_graphs: list[SparseGraph] = []
+    layer_inputs: list[tuple[Any, ...]] = []
+    with torch.no_grad(), _recording(model, sparse_graphs, layer_inputs):
         out = model.eval()(batch)
-        relations = [layer.relations(*given).mean(dim=1)[0] for layer, *given in inputs]
+        relations = [layer.relations(*inputs).mean(dim=1)[0] for layer, *inputs in layer_inputs]
     graph = dialogue_graph(batch, model.config)
-    edge_index, edge_type, at = _edges(graph)
-    values = [_flat(sparse.gates)[at] for sparse in gates]
+    edge_index, edge_type, position = _edges(graph)
+    values = [_flat(sparse.gates)[position] for sparse in sparse_graphs]
     return LearnedGraph(
         dialogue=dialogue,
         modalities=tuple(MODALITIES[letter] for letter in model.config.modals),
@@ -129,32 +130,29 @@ def learned_graph(model: RIGSL, corpus: Corpus, dialogue: str) -> LearnedGraph:
     )
 
 
-class _listening:
-    """While open, every gate's result and every NodeFormer layer's input of `model` are written down."""
+@contextmanager
+def _recording(
+    model: RIGSL, sparse_graphs: list[SparseGraph], layer_inputs: list[tuple[Any, ...]]
+) -> Iterator[None]:
+    """Inside the block, append the result of every gate, and every NodeFormer layer with its inputs."""
 
-    def __init__(self, model: RIGSL, gates: list[SparseGraph], inputs: list[tuple[Any, ...]]) -> None:
-        self.model, self.gates, self.inputs = model, gates, inputs
-        self._handles: list[Any] = []
+    def gate_hook(gate: nn.Module, inputs: tuple[Any, ...], result: SparseGraph) -> None:
+        sparse_graphs.append(result)
 
-    def __enter__(self) -> None:
-        for part in self.model.modules():
-            hook: Callable[..., None] | None = None
-            if isinstance(part, EdgeScores):
-                hook = self._gate
-            elif isinstance(part, NodeFormerLayer):
-                hook = self._layer
-            if hook is not None:
-                self._handles.append(part.register_forward_hook(hook))
+    def layer_hook(layer: nn.Module, inputs: tuple[Any, ...], result: object) -> None:
+        layer_inputs.append((layer, *inputs))
 
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
+    handles = []
+    for module in model.modules():
+        if isinstance(module, EdgeScores):
+            handles.append(module.register_forward_hook(gate_hook))
+        elif isinstance(module, NodeFormerLayer):
+            handles.append(module.register_forward_hook(layer_hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
             handle.remove()
-
-    def _gate(self, part: nn.Module, given: tuple[Any, ...], result: SparseGraph) -> None:
-        self.gates.append(result)
-
-    def _layer(self, part: nn.Module, given: tuple[Any, ...], result: object) -> None:
-        self.inputs.append((part, *given))
 
 
 def _flat(values: EdgeValues) -> Tensor:
@@ -163,17 +161,17 @@ def _flat(values: EdgeValues) -> Tensor:
 
 
 def _edges(graph: DialogueGraph) -> tuple[Tensor, Tensor, Tensor]:
-    """All predefined edges of the only dialogue: [2, E] source and target, [E] type, [E] place in `_flat`."""
+    """All predefined edges of the only dialogue: [2, E] source and target, [E] type, [E] index in `_flat`."""
     modalities, length = graph.modalities, graph.real.shape[1]
     node = torch.arange(modalities * length).reshape(modalities, length)
     shape = (modalities, length, length)
     target, source = node[:, :, None].expand(shape), node[:, None, :].expand(shape)
     kind = graph.same[0].long().expand(shape)
     across = (modalities, modalities, length)
-    to, of = node[:, None, :].expand(across), node[None].expand(across)
+    cross_target, cross_source = node[:, None, :].expand(across), node[None].expand(across)
     mask = torch.cat([graph.intra[0].expand(shape).flatten(), cross_mask(graph)[0].flatten()])
-    at = torch.nonzero(mask).squeeze(1)
-    sources = torch.cat([source.flatten(), of.flatten()])[at]
-    targets = torch.cat([target.flatten(), to.flatten()])[at]
-    kinds = torch.cat([kind.flatten(), torch.full((to.numel(),), 2)])[at]
-    return torch.stack([sources, targets]), kinds, at
+    position = torch.nonzero(mask).squeeze(1)
+    sources = torch.cat([source.flatten(), cross_source.flatten()])[position]
+    targets = torch.cat([target.flatten(), cross_target.flatten()])[position]
+    kinds = torch.cat([kind.flatten(), torch.full((cross_target.numel(),), 2)])[position]
+    return torch.stack([sources, targets]), kinds, position

@@ -1,4 +1,4 @@
-"""Predictions as a table."""
+"""Predictions as a table: a row for each utterance."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from rigsl.files import replacing
 from rigsl.training.evaluation import Evaluation
 
 
-def predictions_table(corpus: Corpus, found: Evaluation) -> pd.DataFrame:
-    """One row an utterance: dialogue, utterance, speaker, text, emotion, predicted, p(class) of each."""
-    dialogue = np.searchsorted(corpus.offsets, found.rows, side="right") - 1
+def predictions_table(corpus: Corpus, evaluation: Evaluation) -> pd.DataFrame:
+    """The columns dialogue, utterance, speaker, text, emotion, predicted, and p(class) for every class."""
+    dialogue = np.searchsorted(corpus.offsets, evaluation.rows, side="right") - 1
     return pd.DataFrame(
         {
             "dialogue": [corpus.dialogue_ids[index] for index in dialogue],
-            "utterance": found.rows - corpus.offsets[dialogue],
-            "speaker": corpus.speakers[found.rows],
-            "text": [corpus.utterance(int(row)) for row in found.rows],
-            "emotion": [corpus.classes[label] for label in found.labels],
+            "utterance": evaluation.rows - corpus.offsets[dialogue],
+            "speaker": corpus.speakers[evaluation.rows],
+            "text": [corpus.utterance(int(row)) for row in evaluation.rows],
+            "emotion": [corpus.classes[label] for label in evaluation.labels],
         }
-        | prediction_columns(found.log_prob, corpus.classes)
+        | prediction_columns(evaluation.log_prob, corpus.classes)
     )
 
 
 def prediction_columns(log_prob: NDArray[np.float32], classes: Sequence[str]) -> dict[str, Any]:
-    """The columns predicted and p(class) of each. Shapes: log_prob [U, classes]"""
+    """The columns predicted, and p(class) for every class. Shapes: log_prob [U, classes]"""
     probabilities = np.exp(log_prob).round(6)
     predicted = [classes[index] for index in log_prob.argmax(axis=1)]
     return {"predicted": predicted} | {f"p({name})": probabilities[:, i] for i, name in enumerate(classes)}
@@ -51,10 +51,10 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def write_predictions(path: Path, corpus: Corpus, found: Evaluation) -> None:
+def write_predictions(path: Path, corpus: Corpus, evaluation: Evaluation) -> None:
     """Write `predictions_table` as CSV, atomically.
 
     Raises:
         UserError: the file cannot be written.
     """
-    write_table(path, predictions_table(corpus, found))
+    write_table(path, predictions_table(corpus, evaluation))

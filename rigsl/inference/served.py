@@ -1,6 +1,6 @@
-"""A checkpoint behind a table: a DataFrame of utterances in, a DataFrame of class probabilities out.
+"""A checkpoint as a function of tables: a DataFrame of utterances in, a DataFrame of class probabilities out.
 
-MLflow loads it by `_load_pyfunc` (its "loader module" convention); nothing of MLflow is needed here.
+MLflow loads it with `_load_pyfunc` (its "loader module" convention); this module does not need MLflow.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from rigsl.errors import UserError
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import load_checkpoint
 from rigsl.training.evaluation import predict
+from rigsl.wording import counted
 
-#: Modality -> the column with an utterance's vector; several text vectors stand one after another in it.
+#: Modality -> the column with an utterance's vector; several text vectors are concatenated.
 FEATURES = {letter: f"{name}_features" for letter, name in MODALITIES.items()}
 
 
 class ServedModel:
     """Class probabilities of utterances, on the CPU.
 
-    Columns of a table: `dialogue`, a name; `utterance`, a whole number that orders a dialogue's utterances;
-    `speaker`, the speaker's number in the dialogue as in the corpus (0 speaks first); and for every modality
-    of the model its column of `FEATURES`, a list of numbers.
+    Columns of the input: `dialogue`, a name; `utterance`, a whole number that orders the utterances of a
+    dialogue; `speaker`, the speaker's number in the dialogue, as in the corpus (0 speaks first); and for each
+    modality of the model its column of `FEATURES`, a list of numbers.
     """
 
     def __init__(self, model: RIGSL) -> None:
         self.model = model
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A row for every row of `table`, in its order; no dialogue's numbers depend on another one.
+        """A row for every row of `table`, in its order; a dialogue does not affect the predictions of others.
 
         Raises:
-            UserError: a column is missing or holds what it should not.
+            UserError: a column is missing or has invalid values.
         """
         schema = self.model.schema
-        wanted = ["dialogue", "utterance", "speaker", *(FEATURES[m] for m in self.model.config.modals)]
-        if missing := [name for name in wanted if name not in table.columns]:
+        required = ["dialogue", "utterance", "speaker", *(FEATURES[m] for m in self.model.config.modals)]
+        if missing := [name for name in required if name not in table.columns]:
             raise UserError(f"the table lacks the column {', '.join(missing)}")
         if table.empty:
             return pd.DataFrame(columns=list(schema.classes), dtype=np.float32)
@@ -56,7 +57,7 @@ class ServedModel:
         return pd.DataFrame(probabilities, columns=list(schema.classes), index=table.index)
 
     def _features(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
-        """Modality -> its vectors, float32; "l": [U, views, width], others [U, width]."""
+        """Modality -> its vectors, float32; "l": [U, views, width], others: [U, width]."""
         schema, features = self.model.schema, {}
         for letter in self.model.config.modals:
             views = schema.text_views if letter == "l" else 1
@@ -64,9 +65,8 @@ class ServedModel:
             try:
                 values = np.array(table[FEATURES[letter]].tolist(), dtype=np.float32).reshape(shape)
             except (TypeError, ValueError):
-                raise UserError(
-                    f"{FEATURES[letter]}: is not a list of {shape[1] * shape[2]} numbers in every row"
-                ) from None
+                numbers = counted(shape[1] * shape[2], "number")
+                raise UserError(f"{FEATURES[letter]}: is not a list of {numbers} in every row") from None
             if not np.isfinite(values).all():
                 raise UserError(f"{FEATURES[letter]}: holds numbers that are not finite")
             features[letter] = values if letter == "l" else values[:, 0]
@@ -74,15 +74,15 @@ class ServedModel:
 
 
 def _dialogues(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Rows with every dialogue together [U], where each begins [n + 1], and their names [n]."""
+    """Rows ordered by dialogue and utterance [U], offsets of the dialogues [n + 1], their names [n]."""
     if table["dialogue"].isna().any():
         raise UserError("dialogue: is empty in a row; name the dialogue in every row")
     group, names = pd.factorize(table["dialogue"])
-    place = _whole(table, "utterance")
-    if pd.DataFrame({"group": group, "place": place}).duplicated().any():
+    position = _whole(table, "utterance")
+    if pd.DataFrame({"group": group, "position": position}).duplicated().any():
         raise UserError("utterance: a number comes twice in a dialogue")
     counts = np.bincount(group)
-    return np.lexsort((place, group)), np.append(0, np.cumsum(counts)), [str(name) for name in names]
+    return np.lexsort((position, group)), np.append(0, np.cumsum(counts)), [str(name) for name in names]
 
 
 def _whole(table: pd.DataFrame, column: str) -> np.ndarray:
@@ -94,7 +94,7 @@ def _whole(table: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def table_of(corpus: Corpus, dialogues: np.ndarray, modals: str) -> pd.DataFrame:
-    """The table that `ServedModel.predict` reads, from dialogues of a corpus, in the order of its rows."""
+    """The input of `ServedModel.predict` for dialogues of a corpus, in the order of the corpus."""
     rows = corpus.rows(dialogues)
     lengths = corpus.lengths[dialogues]
     columns: dict[str, Any] = {
@@ -109,5 +109,5 @@ def table_of(corpus: Corpus, dialogues: np.ndarray, modals: str) -> pd.DataFrame
 
 
 def _load_pyfunc(path: str) -> ServedModel:
-    """What MLflow calls with the checkpoint folder in a model's artifacts."""
+    """The loader that MLflow calls with the checkpoint folder in the artifacts of a model."""
     return ServedModel(load_checkpoint(Path(path)))

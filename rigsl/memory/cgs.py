@@ -2,56 +2,87 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from rigsl.config import SPARSIFIERS
 from rigsl.memory.stage import Sizes, Stage, linear
 from rigsl.model.backbones.m3net import HYPERGRAPH_LAYERS, OFFICIAL_HYPEREDGES, OFFICIAL_NODES
-
-#: What an edge's value is made of, beside its gate: M3Net's tanh and what it is multiplied with; GAT's
-#: softmax, its two steps before, and the gate itself.
-MADE_OF = {"GCN": 0.0, "M3Net": 2.0, "GAT": 4.0}
+from rigsl.registry import require_same_names
 
 
-def cgs_stages(s: Sizes) -> list[Stage]:
-    """The layers; in M3Net fc1 before and the hypergraph branch after them."""
-    if s.config.backbone != "M3Net":
-        return [_layers(s)]
-    return [_m3net_input(s), _layers(s), _hypergraph(s)]
+class EdgeMemory(NamedTuple):
+    """Tensors with one number per edge: kept for the backward pass, alive in it, alive without gradients."""
+
+    saved: float
+    backward: float
+    inference: float
 
 
-def _layers(s: Sizes) -> Stage:
-    """A hard-concrete gate keeps its sigmoid, what is clamped and the penalty's sigmoid, a sparsemax only its
-    result; then there is the edge's value. Gates that are left are counted in a copy of 64-bit integers."""
-    config, node, place = s.config, s.node, s.place
+class GateMemory(NamedTuple):
+    """Tensors with one number per edge: kept for the backward pass, alive while the gates are computed, and
+    alive without gradients (None: as many as `EdgeMemory` says)."""
+
+    saved: float
+    forward: float
+    inference: float | None
+
+
+#: The values of the edges, besides their gates. M3Net keeps its tanh and what it is multiplied with; GAT its
+#: softmax, the two steps before it, and the gate itself.
+GCN_EDGES = EdgeMemory(saved=0.0, backward=2.0, inference=5.5)
+M3NET_EDGES = EdgeMemory(saved=2.0, backward=2.0, inference=5.5)
+GAT_EDGES = EdgeMemory(saved=4.0, backward=3.0, inference=6.0)
+#: A hard-concrete gate keeps its sigmoid, the input of its clamp and the penalty's sigmoid, a sparsemax only
+#: its result. The kept edges are counted in a copy of 64-bit integers.
+GATES = {
+    "hard_concrete": GateMemory(saved=3.0, forward=8.5, inference=None),
+    "sparsemax": GateMemory(saved=1.0, forward=12.0, inference=11.0),
+}
+require_same_names("sparsifier", {"rigsl.config.SPARSIFIERS": SPARSIFIERS, "rigsl.memory.cgs.GATES": GATES})
+
+
+def gcn_stages(s: Sizes) -> list[Stage]:
+    """The layers."""
+    return [_layers(s, GCN_EDGES, dropout=s.config.denoise_dropout, pair=0)]
+
+
+def gat_stages(s: Sizes) -> list[Stage]:
+    """The layers."""
+    pair = linear(2 * s.d, 1, bias=False)
+    return [_layers(s, GAT_EDGES, dropout=s.config.denoise_dropout, pair=pair)]
+
+
+def m3net_stages(s: Sizes) -> list[Stage]:
+    """fc1, the layers, the hypergraph branch."""
+    dropout = 0.0 if s.config.official_quirks else s.config.denoise_dropout
+    layers = _layers(s, M3NET_EDGES, dropout=dropout, pair=linear(2 * s.d, 1))
+    return [_m3net_input(s), layers, _hypergraph(s)]
+
+
+def _layers(s: Sizes, edges: EdgeMemory, *, dropout: float, pair: int) -> Stage:
+    """The layers of message passing; `pair`: parameters of the map of a pair of nodes to one number."""
+    config, node, padded = s.config, s.node, s.padded
     edge = s.pair + s.cross
-    sparsemax, gat = config.sparsifier == "sparsemax", config.backbone == "GAT"
-    gating = 12.0 if sparsemax else 8.5
-    alone = 11.0 if sparsemax else 6.0 if gat else 5.5  # without gradients
-    quirks = config.official_quirks and config.backbone == "M3Net"
-    mask = s.mask(0.0 if quirks else config.denoise_dropout)
-    weights = _layer_weights(s)
-    nodes = (mask + 2 * s.half) * node + s.cast(weights)
-    places = (2 if s.modalities > 1 else 1) * s.half * place  # matmul and einsum keep a copy each
-    saved = nodes + places + edge * ((1.0 if sparsemax else 3.0) + MADE_OF[config.backbone] + s.half)
-    results = config.num_L * node  # of all layers, until the last is done
+    gate = GATES[config.sparsifier]
+    inference = edges.inference if gate.inference is None else gate.inference
+    weights = linear(s.d, s.d, bias=False) + linear(s.d, s.d) + 3 * linear(2 * s.d, 1) + pair
+    nodes = (s.mask(dropout) + 2 * s.half) * node + s.cast(weights)
+    copies = (2 if s.modalities > 1 else 1) * s.half * padded  # matmul and einsum keep a copy each
+    saved = nodes + copies + edge * (gate.saved + edges.saved + s.half)
+    results = config.num_L * node  # of all layers, until the last one is done
     return Stage(
         saved=saved,
-        forward=results + max(nodes + node + gating * edge, saved + 2 * edge + 3 * s.half * place),
-        backward=saved + (3 if gat else 2) * edge + 2 * place + 2 * node,
-        inference=results + node + max(alone * edge, 3 * (edge + place), 2 * edge + 4 * place),
+        forward=results + max(nodes + node + gate.forward * edge, saved + 2 * edge + 3 * s.half * padded),
+        backward=saved + edges.backward * edge + 2 * padded + 2 * node,
+        inference=results + node + max(inference * edge, 3 * (edge + padded), 2 * edge + 4 * padded),
         output=node,
         weights=weights,
         layers=config.num_L,
     )
 
 
-def _layer_weights(s: Sizes) -> int:
-    d = s.d
-    pair = {"GCN": 0, "M3Net": linear(2 * d, 1), "GAT": linear(2 * d, 1, bias=False)}
-    gate = linear(d, d) + 3 * linear(2 * d, 1)
-    return linear(d, d, bias=False) + gate + pair[s.config.backbone]
-
-
 def _m3net_input(s: Sizes) -> Stage:
-    """fc1: its input with the speakers, and its output, which the hypergraph branch pads."""
+    """fc1: its input with the speaker embedding, and its output, which the hypergraph branch pads."""
     return Stage(
         saved=2 * s.node,
         forward=3 * s.node,
@@ -63,21 +94,21 @@ def _m3net_input(s: Sizes) -> Stage:
 
 
 def speaker_embedding(s: Sizes, width: int) -> int:
-    """Parameters of the speaker embedding, if there is one."""
+    """Parameters of the speaker embedding; 0 without one."""
     return s.schema.n_speakers * width if s.config.use_speaker and "l" in s.config.modals else 0
 
 
 def _hypergraph(s: Sizes) -> Stage:
-    """A layer keeps the numerators of its divisions and what its leaky ReLU reads."""
+    """A layer keeps the numerators of its divisions and the input of its leaky ReLU."""
     tables = s.modalities + s.modalities + 1
     if s.config.official_quirks:
         tables = OFFICIAL_NODES + OFFICIAL_HYPEREDGES
-    saved = HYPERGRAPH_LAYERS * (2 + 1 / s.modalities) * s.place + s.cast(2 * s.node)
+    saved = HYPERGRAPH_LAYERS * (2 + 1 / s.modalities) * s.padded + s.cast(2 * s.node)
     return Stage(
         saved=saved,
-        forward=saved + 3 * s.place,
-        backward=saved + 3 * s.place,
-        inference=4 * s.place,
+        forward=saved + 3 * s.padded,
+        backward=saved + 3 * s.padded,
+        inference=4 * s.padded,
         output=-s.node,
         weights=tables + HYPERGRAPH_LAYERS * s.d,
     )

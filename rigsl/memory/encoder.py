@@ -8,43 +8,44 @@ from rigsl.memory.stage import Sizes, Stage, linear
 
 
 class Recurrence(NamedTuple):
-    """Tensors [U, d] of one bidirectional network of two layers: kept for the backward pass (without the
-    dropout's mask), alive beside them, and alive without gradients; its weights stacked once more or not."""
+    """Tensors [U, d] of a bidirectional network of two layers: kept for the backward pass (without the mask
+    of the dropout), temporary in training, and alive without gradients; stacked: whether there is a second,
+    stacked copy of the weights."""
 
     saved: float
-    beside: float
+    temporary: float
     inference: float
     stacked: bool = False
 
 
-#: ``recurrent.py``: a layer keeps its input, three gates, the state before and the candidate.
+#: ``recurrent.py``: a layer keeps its input, three gates, the previous state and the candidate.
 PACKED_GRU = Recurrence(13, 8, 14, stacked=True)
-#: PyTorch's own cells keep seven a layer, and inputs and outputs between the layers.
+#: PyTorch's own cells keep seven per layer, and inputs and outputs between the layers.
 CELLS = Recurrence(17, 4, 8)
-#: oneDNN's workspace for an LSTM over padding: 22 for each layer.
+#: oneDNN's workspace for an LSTM over padded sequences: 22 per layer.
 ONEDNN_LSTM = Recurrence(45, 4, 8)
-#: cuDNN's reserve taken as five for each layer and direction; this one is not measured.
+#: cuDNN's reserve space, assumed to be five per layer and direction; this one is not measured.
 CUDNN = Recurrence(13, 6, 8)
 
 
 def encoder_stages(s: Sizes) -> list[Stage]:
     """Text mix and linear maps, context networks, speaker networks, gates."""
-    config, load = s.config, s.load
+    config, batch = s.config, s.batch
     contexts = s.modalities if config.av_using_lstm else int("l" in config.modals)
     speakers = s.modalities if config.use_speaker else 0
     return [
         _inputs(s, without_context=s.modalities - contexts),
-        _recurrent(s, contexts, frames=load.dialogues * load.longest),
-        _recurrent(s, speakers, frames=load.speakers * load.longest),
-        _gates(s, 2 if speakers else 1, read=contexts + speakers),
+        _recurrent(s, contexts, frames=batch.dialogues * batch.longest),
+        _recurrent(s, speakers, frames=batch.speakers * batch.longest),
+        _gates(s, 2 if speakers else 1, networks=contexts + speakers),
     ]
 
 
 def _inputs(s: Sizes, *, without_context: int) -> Stage:
     config, schema = s.config, s.schema
-    rows = float(s.load.utterances)
-    if config.official_quirks:  # everything is padded first
-        rows = s.load.dialogues * s.load.longest
+    rows = float(s.batch.utterances)
+    if config.official_quirks:  # inputs are padded first
+        rows = s.batch.dialogues * s.batch.longest
     weights = sum(linear(schema.widths[letter], s.d) for letter in config.modals)
     wide = rows * sum(schema.widths[letter] for letter in config.modals)
     mixed = views = 0.0
@@ -68,7 +69,7 @@ def _inputs(s: Sizes, *, without_context: int) -> Stage:
 
 
 def _recurrent(s: Sizes, networks: int, *, frames: int) -> Stage:
-    """`networks` side by side; `frames`: what they read with `official_quirks`, padding included."""
+    """`networks` side by side; `frames`: steps that they read with `official_quirks`, padding included."""
     config = s.config
     gru, quirks = config.base_model == "GRU", config.official_quirks
     half_width = s.d // 2
@@ -76,21 +77,21 @@ def _recurrent(s: Sizes, networks: int, *, frames: int) -> Stage:
     kind = CUDNN if s.cuda else PACKED_GRU if gru and not quirks else CELLS
     if quirks and not gru and not s.cuda:
         kind = ONEDNN_LSTM
-    rows = networks * s.d * (frames if quirks else s.load.utterances)
+    rows = networks * s.d * (frames if quirks else s.batch.utterances)
     stacked = weights if kind.stacked else 0
     saved = (kind.saved + s.mask(config.dropout)) * rows + stacked
     return Stage(
         saved=saved,
-        forward=saved + kind.beside * rows,
-        backward=saved + (kind.beside + 2) * rows + stacked / 2,
+        forward=saved + kind.temporary * rows,
+        backward=saved + (kind.temporary + 2) * rows + stacked / 2,
         inference=kind.inference * rows + stacked / 2,
         output=networks * s.utterance,
         weights=weights,
     )
 
 
-def _gates(s: Sizes, gates: int, *, read: int) -> Stage:
-    """A sigmoid for every gate, and the result, in place of the inputs and of what the networks `read`."""
+def _gates(s: Sizes, gates: int, *, networks: int) -> Stage:
+    """A sigmoid for every gate, and the result, which replaces the inputs and the results of the networks."""
     weights = s.modalities * gates * linear(s.d, s.d)
     saved = (gates + 1) * s.node + s.cast(weights)
     return Stage(
@@ -98,6 +99,6 @@ def _gates(s: Sizes, gates: int, *, read: int) -> Stage:
         forward=saved + 2 * s.node,
         backward=saved + 2 * s.node,
         inference=4 * s.node,
-        output=-read * s.utterance,
+        output=-networks * s.utterance,
         weights=weights,
     )

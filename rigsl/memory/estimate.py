@@ -1,4 +1,4 @@
-"""From the stages of a model to the most bytes that are alive at one time."""
+"""Peak memory: the maximum number of bytes alive at one time, from the stages of a model."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Schema
 from rigsl.errors import UserError
 from rigsl.memory.model import model_stages
-from rigsl.memory.shapes import Load, Shapes
+from rigsl.memory.shapes import BatchShape, Shapes
 from rigsl.memory.stage import Sizes, Stage
 from rigsl.training.evaluation import evaluation_batch
 
 #: Bytes of a number.
 WORD = 4
-#: cuBLAS takes one for the thread of the forward and one for that of the backward pass (32 MiB on Hopper).
+#: cuBLAS takes one for the thread of the forward pass and one for that of the backward pass (32 MiB each on
+#: Hopper).
 CUBLAS_WORKSPACES = 2 * 32 * 2**20
 
 
 def estimate_peak_bytes(config: RIGSLConfig, shapes: Shapes, *, device: str = "cpu") -> int:
-    """Most bytes of tensors alive at one time in a training of `config`, validation included.
+    """Maximum bytes of tensors alive at one time in a training of `config`, validation included.
 
-    Counted are the weights, their gradients, Adam's two numbers each, averaged and best weights, the batch
-    (on CUDA all features of the corpus, too), what is kept for the backward pass of the fullest batch, and
-    what comes and goes beside it. Not counted: the process with its libraries, CUDA's context, and what
-    the allocator loses.
+    It counts the weights, their gradients, Adam's two moments, averaged and best weights, the batch (on CUDA
+    also all features of the corpus), what is kept for the backward pass of the largest batch, and temporary
+    results. It does not count the process with its libraries, CUDA's context, and what the allocator wastes.
 
     Raises:
         UserError: the corpus lacks a modality of the configuration.
     """
     if missing := [letter for letter in config.modals if letter not in shapes.features]:
         raise UserError(
-            f"modals = '{config.modals}': the corpus has no modality '{missing[0]}', "
-            f"only '{''.join(shapes.features)}'"
+            f"modals = '{config.modals}': the corpus has no modality '{missing[0]}'; "
+            f"choose from '{''.join(shapes.features)}'"
         )
     cuda = device.startswith("cuda")
     weights, peak = 0, 0.0
-    for load in shapes.training_loads(config.batch_size):
-        stages = model_stages(Sizes(config, shapes.schema, load, cuda=cuda, training=True))
+    for batch in shapes.training_batches(config.batch_size):
+        stages = model_stages(Sizes(config, shapes.schema, batch, cuda=cuda, training=True))
         weights = sum(stage.weights * stage.layers for stage in stages)
-        peak = max(peak, _batch(config, shapes.schema, load) + _training_peak(stages, weights))
+        peak = max(peak, _batch_size(config, shapes.schema, batch) + _training_peak(stages, weights))
     by_length = not config.official_quirks
-    for load in shapes.validation_loads(evaluation_batch(config), by_length=by_length):
-        stages = model_stages(Sizes(config, shapes.schema, load, cuda=cuda, training=False))
-        peak = max(peak, weights + _batch(config, shapes.schema, load) + _inference_peak(stages))
-    peak = max(peak, 2 * weights)  # gradients, and new best weights while the old ones are still there
-    copies = 3 if config.ema else 2  # the weights, their running mean, the best ones
+    for batch in shapes.validation_batches(evaluation_batch(config), by_length=by_length):
+        stages = model_stages(Sizes(config, shapes.schema, batch, cuda=cuda, training=False))
+        peak = max(peak, weights + _batch_size(config, shapes.schema, batch) + _inference_peak(stages))
+    peak = max(peak, 2 * weights)  # gradients, and new best weights while the old ones still exist
+    copies = 3 if config.ema else 2  # the weights, the best weights, and the moving average
     projection = config.nb_features_dim * config.hidden_dim if config.use_igr else 0
     states = copies * (weights + projection) + 2 * weights
     resident = sum(shapes.features[letter] for letter in config.modals) + CUBLAS_WORKSPACES if cuda else 0
@@ -53,16 +53,16 @@ def estimate_peak_bytes(config: RIGSLConfig, shapes: Shapes, *, device: str = "c
 
 
 def _training_peak(stages: Sequence[Stage], weights: int) -> float:
-    """Most numbers alive in the forward and backward pass, beside weights, optimiser and batch."""
+    """Maximum numbers alive in the forward and backward pass, besides weights, optimiser and batch."""
     peak = before = 0.0
-    for stage in stages:  # the last step's gradients are still there in the forward pass
+    for stage in stages:  # in the forward pass, the gradients of the last step are still alive
         earlier = (stage.layers - 1) * stage.saved
         peak = max(peak, weights + before + earlier + stage.forward)
         before += stage.layers * stage.saved
     gradients = 0
     for stage in reversed(stages):
         before -= stage.layers * stage.saved
-        # What is kept shrinks and gradients grow from layer to layer: one of the two ends is the fullest.
+        # From layer to layer, kept results shrink and gradients grow: the peak is at one of the two ends.
         ends = (stage.layers - 1) * max(stage.saved, stage.weights)
         peak = max(peak, before + stage.backward + gradients + ends)
         gradients += stage.layers * stage.weights
@@ -70,7 +70,7 @@ def _training_peak(stages: Sequence[Stage], weights: int) -> float:
 
 
 def _inference_peak(stages: Sequence[Stage]) -> float:
-    """Most numbers alive in a forward pass without gradients, beside weights and batch."""
+    """Maximum numbers alive in a forward pass without gradients, besides weights and batch."""
     peak = before = 0.0
     for stage in stages:
         peak = max(peak, before + stage.inference)
@@ -78,9 +78,9 @@ def _inference_peak(stages: Sequence[Stage]) -> float:
     return peak
 
 
-def _batch(config: RIGSLConfig, schema: Schema, load: Load) -> float:
-    """Numbers in a batch and in the one before it, which lives until the new one is there."""
+def _batch_size(config: RIGSLConfig, schema: Schema, batch: BatchShape) -> float:
+    """Numbers in a batch and in the one before it, which is alive until the new one is made."""
     views = {"l": schema.text_views}
     width = sum(schema.widths[letter] * views.get(letter, 1) for letter in config.modals)
     indices = 2 * (3 + 2 * 5)  # of 64 bits: label, speaker, slot, and two packings
-    return (load.utterances + load.previous) * (width + indices)
+    return (batch.utterances + batch.previous) * (width + indices)

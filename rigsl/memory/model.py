@@ -2,40 +2,59 @@
 
 from __future__ import annotations
 
-from rigsl.memory.cgs import cgs_stages
+from collections.abc import Callable
+
+from rigsl import config as configuration
+from rigsl.memory.cgs import gat_stages, gcn_stages, m3net_stages
 from rigsl.memory.encoder import encoder_stages
 from rigsl.memory.mmgcn import mmgcn_stages
 from rigsl.memory.nodeformer import nodeformer_stages
 from rigsl.memory.stage import Sizes, Stage, linear
-from rigsl.model.backbones.mmgcn import MMGCN
+from rigsl.model.backbones import BACKBONES
+from rigsl.model.fusion import Concatenation, Fusion, GatedFusion
+from rigsl.registry import require_same_names
+
+#: `backbone` -> its stages.
+BACKBONE_STAGES: dict[str, Callable[[Sizes], list[Stage]]] = {
+    "GCN": gcn_stages,
+    "GAT": gat_stages,
+    "M3Net": m3net_stages,
+    "MMGCN": mmgcn_stages,
+}
+require_same_names(
+    "backbone",
+    {
+        "rigsl.config.BACKBONES": configuration.BACKBONES,
+        "rigsl.model.backbones.BACKBONES": BACKBONES,
+        "rigsl.memory.model.BACKBONE_STAGES": BACKBONE_STAGES,
+    },
+)
 
 
 def model_stages(s: Sizes) -> list[Stage]:
     """The stages in the order of the forward pass."""
     config = s.config
+    backbone = BACKBONES[config.backbone]
     stages = [_graph(s), *encoder_stages(s)]
     if config.use_cgs:
-        stages += mmgcn_stages(s) if config.backbone == "MMGCN" else cgs_stages(s)
+        stages += BACKBONE_STAGES[config.backbone](s)
     if config.use_igr:
         stages += nodeformer_stages(s)
-    if config.backbone == "MMGCN":
-        own = MMGCN.width if config.use_cgs else 0
-        width = (config.use_residue + config.use_igr) * s.d + own
-        return [*stages, _concatenation(s, width), _classifier(s, width)]
-    return [*stages, _gated_fusion(s), _classifier(s, s.d)]
+    width = backbone.fusion.width(config, backbone.width(config))
+    return [*stages, FUSION_STAGE[backbone.fusion](s, width), _classifier(s, width)]
 
 
 def _graph(s: Sizes) -> Stage:
-    """Masks of a byte a pair, counted in a copy of 64-bit integers."""
+    """Masks with one byte per pair, counted in a copy of 64-bit integers."""
     pairs = s.pair / s.modalities
     return Stage(saved=pairs / 2, forward=3 * pairs, inference=3 * pairs, output=pairs / 2)
 
 
-def _gated_fusion(s: Sizes) -> Stage:
-    """A gate's sigmoid for each part; the gated parts once by themselves and once stacked."""
+def _gated_fusion(s: Sizes, width: int) -> Stage:
+    """The sigmoid of each part's gate; the gated parts, each by itself and stacked."""
     config, node = s.config, s.node
     parts = config.use_residue + config.use_cgs + config.use_igr
-    weights = parts * linear(s.d, s.d)
+    weights = parts * linear(width, width)
     saved = (parts + config.use_cgs) * node + s.cast(weights)
     merging = (2 * parts + 1) * node
     return Stage(
@@ -49,16 +68,30 @@ def _gated_fusion(s: Sizes) -> Stage:
 
 
 def _concatenation(s: Sizes, width: int) -> Stage:
-    """The parts side by side."""
+    """The concatenated parts."""
     fused = s.node / s.d * width
     return Stage(forward=fused, inference=fused, output=fused)
 
 
+#: How a backbone's features are fused -> the stage of it.
+FUSION_STAGE: dict[type[Fusion], Callable[[Sizes, int], Stage]] = {
+    GatedFusion: _gated_fusion,
+    Concatenation: _concatenation,
+}
+require_same_names(
+    "fusion",
+    {
+        "rigsl.model.backbones": {backbone.fusion.__name__ for backbone in BACKBONES.values()},
+        "rigsl.memory.model.FUSION_STAGE": {fusion.__name__ for fusion in FUSION_STAGE},
+    },
+)
+
+
 def _classifier(s: Sizes, width: int) -> Stage:
-    """Dropout and ReLU over the fused modalities, which are still there themselves; logits and losses."""
+    """Dropout and ReLU of the fused modalities, which stay alive themselves; logits and losses."""
     config, classes = s.config, len(s.schema.classes)
     fused = s.node / s.d * width
-    logits = 4 * s.load.utterances * classes
+    logits = 4 * s.batch.utterances * classes
     saved = (1 + s.mask(config.dropout)) * s.half * fused + logits
     return Stage(
         saved=saved,

@@ -6,19 +6,19 @@ from rigsl.memory.stage import Sizes, Stage, linear
 
 
 def nodeformer_stages(s: Sizes) -> list[Stage]:
-    """Its input, its layers, and with `use_jk_nodeformer` the map of all their outputs."""
+    """Its input, its layers, and with `use_jk_nodeformer` the map of the outputs of all layers."""
     stages = [_input(s), _layers(s)]
     return [*stages, _jump(s)] if s.config.use_jk_nodeformer else stages
 
 
-def _kept_in(s: Sizes) -> float:
-    """How a node's result of a norm counts: CUDA's autocast normalises in full precision."""
+def _norm_size(s: Sizes) -> float:
+    """Size of a normalised number: CUDA's autocast normalises in full precision."""
     return 1.0 if s.cuda else s.half
 
 
 def _input(s: Sizes) -> Stage:
-    """What norm, ELU and dropout read, and the result."""
-    saved = _kept_in(s) * (3 + s.mask(s.config.nodeformer_dropout)) * s.node
+    """The inputs of norm, ELU and dropout, and the result."""
+    saved = _norm_size(s) * (3 + s.mask(s.config.nodeformer_dropout)) * s.node
     return Stage(
         saved=saved,
         forward=saved + 2 * s.node,
@@ -43,49 +43,49 @@ def _jump(s: Sizes) -> Stage:
 
 
 def _layers(s: Sizes) -> Stage:
-    """A layer by its fullest moments.
+    """A layer, by the moments at which the most numbers are alive.
 
     relation: [B, H, N, N]; feature: [B, H, N, M_f]; sample: [B, H, N, K], zero without Gumbel noise;
-    head: [M U, H d]; spread: [B, H, N, d], padding included.
+    head: [M U, H d]; padded: [B, H, N, d].
     """
     config, half, d = s.config, s.half, s.d
-    places = s.place / d * config.nodeformer_heads
-    relation, feature = places * s.modalities * s.load.longest, places * config.nb_features_dim
-    sample = places * config.gumbel_k if config.use_gumbel else 0.0
-    head, spread = s.node * config.nodeformer_heads, s.place * config.nodeformer_heads
-    link = relation / s.modalities  # the diagonal blocks, of which the link loss takes the logarithm
+    slots = s.padded / d * config.nodeformer_heads  # [B, H, N]
+    relation, feature = slots * s.modalities * s.batch.longest, slots * config.nb_features_dim
+    sample = slots * config.gumbel_k if config.use_gumbel else 0.0
+    head, padded = s.node * config.nodeformer_heads, s.padded * config.nodeformer_heads
+    link = relation / s.modalities  # the diagonal blocks, whose logarithm the link loss takes
 
     weights = 3 * linear(d, d * config.nodeformer_heads) + linear(d * config.nodeformer_heads, d) + 2 * d
     casts = s.cast(weights) + (3 * s.cast(s.node) if s.cuda else 0.0)
-    nodes = casts + _kept_in(s) * (2 + s.mask(config.nodeformer_dropout)) * s.node
+    nodes = casts + _norm_size(s) * (2 + s.mask(config.nodeformer_dropout)) * s.node
     # Queries and keys: rows before padding, scaled vectors, and three steps of the kernel.
-    kernel = nodes + 2 * half * head + 2 * spread + 6 * feature
-    # Similarity and attention; with noise also the weights' two factors' product, and it averaged.
+    kernel = nodes + 2 * half * head + 2 * padded + 6 * feature
+    # Similarity and attention; with noise also the product of the weights' two factors, and its average.
     kept = (3 if config.use_gumbel else 1) * relation + half * relation + link + 2 * sample
-    saved = kernel + kept + half * (2 * head + spread)
+    saved = kernel + kept + half * (2 * head + padded)
     drawing = 5 * relation + link + 5 * sample if config.use_gumbel else 2 * (relation + link)
     outputs = config.num_K * s.node
     return Stage(
         saved=saved,
         forward=max(
-            nodes + half * (2 * head + 2 * spread) + 3 * spread + 9 * feature,
-            kernel + half * 2 * spread + 2 * relation,
+            nodes + half * (2 * head + 2 * padded) + 3 * padded + 9 * feature,
+            kernel + half * 2 * padded + 2 * relation,
             kernel + drawing,
-            saved + half * (4 * spread + relation),
+            saved + half * (4 * padded + relation),
         ),
         backward=max(
-            saved + half * (2 * spread + relation),
+            saved + half * (2 * padded + relation),
             kernel + 6 * relation + link + 2 * sample,
             kernel + 3 * relation + link + 6 * sample,
             kernel + 2 * feature,
         ),
         inference=outputs
         + max(
-            3 * spread + 5 * feature,
-            4 * spread + 2 * feature,
-            2 * spread + 2 * feature + 2 * relation,
+            3 * padded + 5 * feature,
+            4 * padded + 2 * feature,
+            2 * padded + 2 * feature + 2 * relation,
             relation + 2 * link,
-            relation + 4 * spread + head,
+            relation + 4 * padded + head,
         ),
         output=outputs if config.use_jk_nodeformer else 0.0,
         weights=weights,

@@ -1,9 +1,10 @@
-"""How long an epoch of training takes, in comparison with those of other configurations.
+"""How long an epoch of training takes, in comparison with other configurations.
 
-On small models every layer of every step costs its calls, and every number that is kept for the backward
-pass its arithmetic, both ways. The two constants were measured on one core of an AMD EPYC; with them the
-estimate explains the seconds of 174 random configurations but for a factor of 1.09 (tests/rigsl/test_memory).
-Other machines are faster or slower altogether, which no comparison notices.
+In small models every layer of every step costs its kernel launches, and every number that is kept for the
+backward pass costs its arithmetic, forwards and backwards. The two constants were measured on one core of an
+AMD EPYC; with them the estimate explains the seconds of 174 random configurations up to a factor of 1.09
+(tests/rigsl/memory/test_estimate.py). Other machines are faster or slower as a whole, which does not change
+a comparison.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from rigsl.memory.model import model_stages
 from rigsl.memory.shapes import Shapes
 from rigsl.memory.stage import Sizes
 
-#: Seconds of a layer's calls in one step, and of a number that it keeps.
-LAYER, NUMBER = 2.1e-3, 3.5e-9
-#: A GPU computes so many numbers in the time of one on a core; its calls come from the CPU as well.
-PARALLEL = 50
+#: Seconds of the launches of a layer in one step, and of a number that it keeps.
+SECONDS_PER_LAYER, SECONDS_PER_NUMBER = 2.1e-3, 3.5e-9
+#: How many numbers a GPU computes in the time of one on a CPU core; its launches come from the CPU as well.
+GPU_SPEEDUP = 50
 
 
 def estimate_epoch_seconds(config: RIGSLConfig, shapes: Shapes, *, device: str = "cpu") -> float:
-    """The seconds of a training epoch on one core, or beside a GPU; the same in every process and run."""
+    """Seconds of a training epoch on one core, or with one GPU; the same in every process and run."""
     cuda = device.startswith("cuda")
     steps = math.ceil(len(shapes.lengths) / config.batch_size)
     batches = [
-        model_stages(Sizes(config, shapes.schema, load, cuda=cuda, training=True))
-        for load in shapes.training_loads(config.batch_size)
+        model_stages(Sizes(config, shapes.schema, batch, cuda=cuda, training=True))
+        for batch in shapes.training_batches(config.batch_size)
     ]
     layers = sum(stage.layers for stage in batches[0])
-    kept = mean(sum(stage.layers * stage.saved for stage in stages) for stages in batches)
-    return steps * (LAYER * layers + NUMBER * kept / (PARALLEL if cuda else 1))
+    saved = mean(sum(stage.layers * stage.saved for stage in stages) for stages in batches)
+    return steps * (SECONDS_PER_LAYER * layers + SECONDS_PER_NUMBER * saved / (GPU_SPEEDUP if cuda else 1))

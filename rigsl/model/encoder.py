@@ -1,4 +1,4 @@
-"""Utterance features -> node features: text mix, context network, speaker network (design section 2)."""
+"""Utterance features -> node features: text mix, context and speaker networks (docs/model.md, section 2)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch, Packing
 from rigsl.data.corpus import Schema
 from rigsl.model.linear import Linear
-from rigsl.model.precision import full
+from rigsl.model.precision import full_precision
 from rigsl.model.recurrent import bidirectional
 
 
 class TextMix(nn.Module):
     """The text vectors of an utterance, normalised and averaged into one.
 
-    `norm` (official ``model.py``, ``norm_strategy``): None -> the corpus's own way (first vector or
-    mean); mean; LN / BN -> one LayerNorm / BatchNorm1d a vector, then mean; LN2 -> parameter-free
-    LayerNorm over a dialogue's (utterance, feature) plane, then mean.
+    `norm` (official ``model.py``, ``norm_strategy``; docs/model.md, section 1): None -> the corpus's default
+    (the first vector, or the mean); mean; LN / BN -> a LayerNorm / BatchNorm1d for each vector, then the
+    mean; LN2 -> parameter-free LayerNorm over a dialogue's (utterance, feature) plane, then the mean.
 
     Shapes: [U, views, width] -> [U, width]
     """
@@ -44,7 +44,7 @@ class TextMix(nn.Module):
 
     @staticmethod
     def _plane_norm(views: Tensor, batch: Batch) -> Tensor:
-        """Zero mean and unit variance over each dialogue's own utterances and features, per vector."""
+        """Zero mean and unit variance over the utterances and features of each dialogue, per vector."""
         sizes = torch.tensor(batch.lengths, device=views.device, dtype=views.dtype)[:, None]
         mean = batch.pad(views.mean(dim=-1))[:, 0].sum(dim=1) / sizes  # [B, views]
         centred = views - mean[batch.dialogues.sequence][..., None]
@@ -52,7 +52,7 @@ class TextMix(nn.Module):
         return centred * (variance + 1e-5).rsqrt()[batch.dialogues.sequence][..., None]
 
     def over_padding(self, views: Tensor, batch: Batch) -> Tensor:
-        """As the official code mixes: padded frames are normalised too. -> [B, T, width]"""
+        """The mix of the official code, which normalises padded frames, too. -> [B, T, width]"""
         padded = batch.pad(views)[:, 0]  # [B, T, views, width]
         if self.norm == "None" and self.first:
             return padded[:, :, 0]
@@ -65,46 +65,50 @@ class TextMix(nn.Module):
         return padded.mean(dim=2)
 
 
+_CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"GRU": nn.GRU, "LSTM": nn.LSTM}
+
+
 class Recurrent(nn.Module):
     """A bidirectional two-layer GRU or LSTM over ragged sequences: [U, d] -> [U, d].
 
-    No frame of padding is read, so a sequence's result does not depend on the others.
+    Padding is never read, so the result of a sequence does not depend on the other sequences.
     """
 
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__()
-        kind = nn.GRU if config.base_model == "GRU" else nn.LSTM
         width = config.hidden_dim
-        self.rnn = kind(width, width // 2, num_layers=2, bidirectional=True, dropout=config.dropout)
+        self.rnn = _CELLS[config.base_model](
+            width, width // 2, num_layers=2, bidirectional=True, dropout=config.dropout
+        )
 
     def forward(self, rows: Tensor, packing: Packing) -> Tensor:
-        packed: Tensor = packing.unpack(self.rnn(packing.pack(rows))[0])
-        return packed
+        states: Tensor = packing.unpack(self.rnn(packing.pack(rows))[0])
+        return states
 
     def over_padding(self, padded: Tensor, packing: Packing) -> Tensor:
-        """As the official code reads: every frame of [sequence, frame, d], padding included. -> [U, d]"""
-        read: Tensor = self.rnn(padded.transpose(0, 1))[0][packing.position, packing.sequence]
-        return read
+        """As in the official code, which reads padded frames, too: [sequence, frame, d] -> [U, d]"""
+        states: Tensor = self.rnn(padded.transpose(0, 1))[0][packing.position, packing.sequence]
+        return states
 
 
-def read_all(networks: Sequence[Recurrent], rows: Sequence[Tensor], packing: Packing) -> list[Tensor]:
-    """What each network reads from its own rows. Shapes: each [U, d] -> each [U, d]
+def run_side_by_side(networks: Sequence[Recurrent], rows: Sequence[Tensor], packing: Packing) -> list[Tensor]:
+    """The states of each network on its own rows. Shapes: each [U, d] -> each [U, d]
 
-    In full precision: a recurrence adds up its rounding errors. GRUs on the CPU take their steps
-    together; on a GPU cuDNN's own loop is faster.
+    In full precision, because a recurrence accumulates rounding errors. GRUs on the CPU take their time
+    steps together; on a GPU cuDNN's own loop is faster.
     """
     if not networks:
         return []
     with torch.autocast(rows[0].device.type, enabled=False):
-        wide = [full(part) for part in rows]
+        inputs = [full_precision(part) for part in rows]
         grus = [network.rnn for network in networks if isinstance(network.rnn, nn.GRU)]
-        if len(grus) == len(networks) and wide[0].device.type == "cpu":
-            return bidirectional(grus, wide, packing)
-        return [network(part, packing) for network, part in zip(networks, wide, strict=True)]
+        if len(grus) == len(networks) and inputs[0].device.type == "cpu":
+            return bidirectional(grus, inputs, packing)
+        return [network(part, packing) for network, part in zip(networks, inputs, strict=True)]
 
 
 class ModalityEncoder(nn.Module):
-    """One modality's part of the encoder.
+    """The encoder of one modality.
 
     u = Linear(x); e = context network of u over the dialogue (text; others with `av_using_lstm`) or
     u; p = speaker network of u over each speaker's own turns; out = sigmoid(W1 e) e + sigmoid(W2 p) p.
@@ -123,8 +127,8 @@ class ModalityEncoder(nn.Module):
                 nn.init.xavier_uniform_(layer.weight)
 
     def over_padding(self, padded: Tensor, batch: Batch) -> Tensor:
-        """The official reading: [B, T, width] with its padded frames -> [U, d]."""
-        frames = self.linear(padded)  # [B, T, d], the bias in padded frames
+        """As in the official code: [B, T, width] with its padded frames -> [U, d]."""
+        frames = self.linear(padded)  # [B, T, d], in padded frames the bias
         u = frames[batch.dialogues.sequence, batch.dialogues.position]
         e = u if self.context is None else self.context.over_padding(frames, batch.dialogues)
         if self.speaker is None:
@@ -142,7 +146,7 @@ class ModalityEncoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """All modalities' node features, modality after modality: batch -> [modalities * U, d]."""
+    """Node features of all modalities, modality after modality: batch -> [modalities * U, d]."""
 
     def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
         super().__init__()
@@ -164,8 +168,8 @@ class Encoder(nn.Module):
                 [encoder.over_padding(self._padded(m, batch), batch) for m, encoder in encoders.items()]
             )
         inputs = [encoder.linear(self._rows(letter, batch)) for letter, encoder in encoders.items()]
-        contexts = _read(inputs, [encoder.context for encoder in encoders.values()], batch.dialogues)
-        turns = _read(inputs, [encoder.speaker for encoder in encoders.values()], batch.speakers)
+        contexts = _run_present(inputs, [encoder.context for encoder in encoders.values()], batch.dialogues)
+        turns = _run_present(inputs, [encoder.speaker for encoder in encoders.values()], batch.speakers)
         parts = [
             encoder.gated(u if e is None else e, p)
             for encoder, u, e, p in zip(encoders.values(), inputs, contexts, turns, strict=True)
@@ -189,10 +193,12 @@ class Encoder(nn.Module):
         return batch.pad(batch.features[letter])[:, 0]
 
 
-def _read(
+def _run_present(
     inputs: Sequence[Tensor], networks: Sequence[Recurrent | None], packing: Packing
 ) -> list[Tensor | None]:
-    """What the networks read, None where a modality has no network."""
+    """The states of the networks, None where a modality has no network."""
     present = [(network, rows) for network, rows in zip(networks, inputs, strict=True) if network is not None]
-    found = iter(read_all([network for network, _ in present], [rows for _, rows in present], packing))
-    return [None if network is None else next(found) for network in networks]
+    states = iter(
+        run_side_by_side([network for network, _ in present], [rows for _, rows in present], packing)
+    )
+    return [None if network is None else next(states) for network in networks]

@@ -1,4 +1,5 @@
-"""The predefined graph of a batch of dialogues, as masks instead of edge lists (design sections 3 and 7)."""
+"""The predefined graph of a batch of dialogues, as masks instead of edge lists
+(docs/model.md, sections 3 and 7)."""
 
 from __future__ import annotations
 
@@ -13,12 +14,13 @@ from rigsl.data.batches import Batch
 
 @dataclass(frozen=True)
 class DialogueGraph:
-    """Edges j -> i between the nodes (modality m, utterance t) of each dialogue, M modalities.
+    """Edges j -> i between the nodes (modality m, utterance t) of each dialogue, with M modalities.
 
-    real: [B, T] utterances that exist; intra: [B, T, T] edges [i, j] within a modality (the same for
-    every modality); same: [B, T, T] pairs of one speaker; cross: [M, M] edges between the modalities
-    of one utterance; lengths: [B]; edges: [B] edges of each dialogue, over all modalities; by_type: [3]
-    edges of the batch between different speakers, of one speaker, between modalities.
+    real: [B, T] true for utterances, false for padding; intra: [B, T, T] edges [i, j] within a modality (the
+    same for every modality); same: [B, T, T] pairs of utterances of the same speaker; cross: [M, M] edges
+    between the modalities of an utterance; lengths: [B] utterances of each dialogue; edges: [B] number of
+    edges of each dialogue; by_type: [3] number of edges of the batch between different speakers, of the same
+    speaker, and across modalities.
     """
 
     real: Tensor
@@ -35,19 +37,19 @@ class DialogueGraph:
         return self.cross.shape[0]
 
     def indegree(self) -> Tensor:
-        """Edges that end in a node: [B, T], the same for every modality."""
+        """Number of edges that end in a node: [B, T], the same for every modality."""
         return self.intra.sum(dim=2) + self.modalities - 1
 
 
 def dialogue_graph(batch: Batch, config: RIGSLConfig) -> DialogueGraph:
-    """The predefined graph: all pairs of different utterances of a modality (within the windows), and
-    all pairs of different modalities of an utterance."""
+    """The predefined graph: all ordered pairs of different utterances of a modality (within the windows),
+    and all ordered pairs of different modalities of an utterance."""
     modalities, longest = len(config.modals), batch.longest
     device = batch.label.device
     lengths = torch.tensor(batch.lengths, device=device)
     time = torch.arange(longest, device=device)
     real = time < lengths[:, None]
-    distance = time[None, :] - time[:, None]  # j - i: source minus target
+    distance = time[None, :] - time[:, None]  # j - i, source minus target
     near = distance != 0
     if config.windowp >= 0:
         near = near & (distance >= -config.windowp)
@@ -59,6 +61,6 @@ def dialogue_graph(batch: Batch, config: RIGSLConfig) -> DialogueGraph:
     same = speaker[:, :, None] == speaker[:, None, :]
     crossing = lengths * modalities * (modalities - 1)
     edges = modalities * intra.sum(dim=(1, 2)) + crossing
-    of_one = modalities * (intra & same).sum()
-    by_type = torch.stack([edges.sum() - crossing.sum() - of_one, of_one, crossing.sum()])
+    same_speaker = modalities * (intra & same).sum()
+    by_type = torch.stack([edges.sum() - crossing.sum() - same_speaker, same_speaker, crossing.sum()])
     return DialogueGraph(real, intra, same, cross, lengths, edges, by_type)

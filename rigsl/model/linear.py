@@ -1,7 +1,7 @@
-"""The linear map of every layer, by the faster of PyTorch's two matrix products.
+"""The linear map of every layer, by the faster of PyTorch's two matrix products on the CPU.
 
-In float32 PyTorch multiplies on the CPU with MKL, which leaves processors of other makers than its own at
-half their speed; oneDNN, which it brings for other purposes, does not (benchmarks/speed/step.py).
+PyTorch multiplies float32 matrices with MKL, which reaches only half the speed of processors that are not
+Intel's; oneDNN, which PyTorch ships for other operations, reaches all of it (benchmarks/speed/step.py).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-#: Smaller weights do not pay for the detour.
-#: The weight decides, not the rows: what a row gives must not depend on how many others there are.
-SMALLEST = 2**17
-#: oneDNN prepares itself for every new shape (half a millisecond) and remembers some thousand. Batches differ
-#: in their utterances, so rows are filled up to a multiple of this with zeros.
-ROUND = 32
+#: Weights with fewer numbers than this stay with MKL, since oneDNN's overhead would not pay.
+#: The size of the weight decides, not that of the input: the result of a row must not depend on the batch.
+MIN_WEIGHT_SIZE = 2**17
+#: oneDNN compiles a primitive for every new shape (half a millisecond) and caches some thousand of them.
+#: Batches differ in their number of utterances, so rows of zeros are added up to a multiple of this.
+ROW_MULTIPLE = 32
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")  # read at its first product
 
 
@@ -37,12 +37,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not _by_onednn(x, weight, kind):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
-    found: Tensor = _OneDNN.apply(rows, weight, bias, kind)  # type: ignore[no-untyped-call]
-    return found.reshape(*x.shape[:-1], -1)
+    product: Tensor = _OneDNN.apply(rows, weight, bias, kind)  # type: ignore[no-untyped-call]
+    return product.reshape(*x.shape[:-1], -1)
 
 
 def _by_onednn(x: Tensor, weight: Tensor, kind: torch.dtype) -> bool:
-    """Whether oneDNN can do this product in the arithmetic `kind`, and should."""
+    """Whether oneDNN can compute this product in the dtype `kind`, and is the faster way."""
     return bool(
         x.device.type == "cpu"
         and (
@@ -50,7 +50,7 @@ def _by_onednn(x: Tensor, weight: Tensor, kind: torch.dtype) -> bool:
         )
         and weight.dtype == torch.float32
         and x.dtype in (torch.float32, kind)
-        and weight.numel() >= SMALLEST
+        and weight.numel() >= MIN_WEIGHT_SIZE
         and x.numel() > 0
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and torch.backends.mkldnn.enabled
@@ -58,22 +58,22 @@ def _by_onednn(x: Tensor, weight: Tensor, kind: torch.dtype) -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b by oneDNN. Where rows have gaps between them it has no speed at all."""
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return found
+    """x W^T + b by oneDNN, which is slow where rows are not contiguous."""
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product
 
 
-def _rounded(rows: Tensor, kind: torch.dtype) -> Tensor:
-    """The rows as `kind`, without gaps, and rows of zeros up to a multiple of ROUND."""
-    more = -len(rows) % ROUND
+def _padded(rows: Tensor, kind: torch.dtype) -> Tensor:
+    """The rows in the dtype `kind`, contiguous, with rows of zeros up to a multiple of ROW_MULTIPLE."""
+    missing = -len(rows) % ROW_MULTIPLE
     rows = rows.to(kind)
-    return F.pad(rows, (0, 0, 0, more)) if more else rows.contiguous()
+    return F.pad(rows, (0, 0, 0, missing)) if missing else rows.contiguous()
 
 
 class _OneDNN(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, kind: torch.dtype) -> Tensor:
-        rows, weight = _rounded(x, kind), weight.to(kind)
+        rows, weight = _padded(x, kind), weight.to(kind)
         ctx.save_for_backward(rows, weight)
         ctx.biased, ctx.kinds = bias is not None, (x.dtype, kind)
         return _product(rows, weight, None if bias is None else bias.to(kind))[: len(x)]
@@ -81,13 +81,13 @@ class _OneDNN(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (rows, weight), (of_rows, kind) = ctx.saved_tensors, ctx.kinds
-        of_x = of_weight = of_bias = None
-        above = _rounded(gradient, kind)
+        (rows, weight), (input_kind, kind) = ctx.saved_tensors, ctx.kinds
+        d_x = d_weight = d_bias = None
+        padded = _padded(gradient, kind)
         if ctx.needs_input_grad[0]:
-            of_x = _product(above, weight.t())[: len(gradient)].to(of_rows)
+            d_x = _product(padded, weight.t())[: len(gradient)].to(input_kind)
         if ctx.needs_input_grad[1]:
-            of_weight = _product(above.t(), rows.t()).float()
+            d_weight = _product(padded.t(), rows.t()).float()
         if ctx.biased:
-            of_bias = gradient.sum(dim=0).float()
-        return of_x, of_weight, of_bias, None
+            d_bias = gradient.sum(dim=0).float()
+        return d_x, d_weight, d_bias, None

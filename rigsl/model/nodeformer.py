@@ -1,7 +1,7 @@
 """Implicit graph relation mining (IGR): NodeFormer over all nodes of each dialogue.
 
-Source: Wu et al., NodeFormer, NeurIPS 2022; RIGSL's ``nodeformer.py``. The exact dense form of
-design section 7: one [N, N] weight matrix a head, no [N, H, K, d] tensor.
+Source: Wu et al., NodeFormer, NeurIPS 2022; RIGSL's ``nodeformer.py``; docs/model.md, section 4. Computed in
+the exact dense form of section 7: one [N, N] weight matrix per head, no [N, H, K, d] tensor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.model.graph import DialogueGraph
 from rigsl.model.linear import Linear, linear
-from rigsl.model.precision import full
+from rigsl.model.precision import full_precision
 
 #: Added to every random feature, as the official kernel does.
 STABILISER = 1e-6
@@ -33,13 +33,13 @@ def orthogonal_projection(features: int, width: int, generator: torch.Generator 
 
 
 def projected(rows: Tensor, projection: Tensor, tau: float) -> Tensor:
-    """P x and |x|^2 / 2 side by side, x = tau^-1/2 d^-1/4 row: what the kernel needs of a row. In float32.
+    """P x and |x|^2 / 2 side by side with x = tau^-1/2 d^-1/4 row, the input of `softmax_kernel`. In float32.
 
     Shapes: rows [..., d], projection [M, d] -> [..., M + 1]
     """
     scale = tau**-0.5 * rows.shape[-1] ** -0.25
     with torch.autocast(rows.device.type, enabled=False):
-        rows = full(rows)
+        rows = full_precision(rows)
         squares = rows.square().sum(dim=-1, keepdim=True) * (scale**2 / 2)
         return torch.cat([linear(rows, projection) * scale, squares], dim=-1)
 
@@ -47,8 +47,8 @@ def projected(rows: Tensor, projection: Tensor, tau: float) -> Tensor:
 def softmax_kernel(data: Tensor, real: Tensor | None = None) -> Tensor:
     """Positive random features of the softmax kernel.
 
-    exp(P x - |x|^2 / 2 - max) + 1e-6, the max over the features, and over the nodes too if `real`
-    says which nodes there are (keys). Padded keys take no part in the max and become zero.
+    exp(P x - |x|^2 / 2 - max) + 1e-6. The max is over the features (queries), or over features and nodes if
+    `real` says which nodes exist (keys); padded keys are left out of the max and become zero.
 
     Shapes: data [B, H, N, M + 1] (see `projected`), real [B, 1, N, 1] -> [B, H, N, M]
     """
@@ -62,7 +62,7 @@ def softmax_kernel(data: Tensor, real: Tensor | None = None) -> Tensor:
 
 
 def relation_weights(query: Tensor, key: Tensor, real: Tensor) -> Tensor:
-    """Attention A_ij = S_ij / sum_j S_ij of node i over nodes j, S = q' k'^T. Float32 whatever the input.
+    """Attention A_ij = S_ij / sum_j S_ij of node i to nodes j, with S = q' k'^T; always in float32.
 
     Shapes: query, key [B, H, N, M + 1] (see `projected`), real [B, 1, N, 1] -> [B, H, N, N]
     """
@@ -74,8 +74,8 @@ def relation_weights(query: Tensor, key: Tensor, real: Tensor) -> Tensor:
 def gumbel_weights(weights: Tensor, exponential: Tensor, tau: float, real: Tensor) -> Tensor:
     """Mean over samples k of the weights A_ij G_jk / sum_j A_ij G_jk, G_jk = exp(gumbel_jk / tau).
 
-    The noise is given as exponential variates e (gumbel = -log e). Its maximum over the nodes is
-    subtracted before the exponential, which cancels in the ratio and cannot overflow for any tau.
+    The noise comes as exponential variates e (gumbel = -log e). The maximum over the nodes is subtracted
+    before exp; it cancels in the ratio, and no tau can overflow.
 
     Shapes: weights [B, H, N, N], exponential [B, H, N, K], real [B, 1, N, 1] -> [B, H, N, N]
     """
@@ -87,8 +87,8 @@ def gumbel_weights(weights: Tensor, exponential: Tensor, tau: float, real: Tenso
 
 
 def link_loss(weights: Tensor, graph: DialogueGraph) -> Tensor:
-    """Mean over a dialogue's predefined edges j -> i and heads of log(A_ij) / indegree(i), summed over
-    the dialogues; zero for a dialogue without edges.
+    """The mean of log(A_ij) / indegree(i) over a dialogue's predefined edges j -> i and the heads, summed
+    over the dialogues; a dialogue without edges adds zero.
 
     Shapes: weights [B, H, N, N] with N = M * T -> scalar
     """
@@ -107,7 +107,7 @@ def link_loss(weights: Tensor, graph: DialogueGraph) -> Tensor:
 
 
 class NodeFormerLayer(nn.Module):
-    """One layer of all-pair message passing with H heads of width d each.
+    """One layer of all-pairs message passing with H heads of width d each.
 
     Shapes: z [M * U, d] -> (z [M * U, d], link loss scalar)
     """
@@ -135,7 +135,7 @@ class NodeFormerLayer(nn.Module):
         return self.out(rows.flatten(1)), links
 
     def relations(self, z: Tensor, projection: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
-        """Attention of every node over all nodes of its dialogue. Shapes: z [M * U, d] -> [B, H, N, N]"""
+        """Attention of every node to all nodes of its dialogue. Shapes: z [M * U, d] -> [B, H, N, N]"""
         query, key = (
             batch.pad_heads(projected(self._heads(layer(z)), projection, self.tau), graph.modalities)
             for layer in (self.query, self.key)
@@ -148,16 +148,16 @@ class NodeFormerLayer(nn.Module):
 
 
 def _real_nodes(graph: DialogueGraph) -> Tensor:
-    """Nodes that exist: [B, 1, N, 1]"""
+    """True for nodes, false for padding: [B, 1, N, 1]"""
     return graph.real.repeat(1, graph.modalities)[:, None, :, None]
 
 
 class NodeFormer(nn.Module):
     """`num_K` layers: z0 = dropout(elu(LN(Linear(x)))); then layer, + z with the residual, LN, dropout.
 
-    The projection is drawn once, shared by all layers, and saved with the weights (the official
-    code draws it from a seed that saturates, so the same one every time). With `use_jk_nodeformer`
-    the result is a linear map of all layers' z, side by side.
+    The random projection is drawn once, shared by all layers, and saved with the weights. (The official code
+    draws it in every forward pass from a seed that saturates, so it is always the same one.) With
+    `use_jk_nodeformer` the result is a linear map of the concatenated z of all layers.
 
     Shapes: [M * U, d] -> (features [M * U, d], link loss: mean over the layers)
     """

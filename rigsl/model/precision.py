@@ -1,4 +1,4 @@
-"""What is computed in full precision whatever autocast says."""
+"""Float32 where autocast would compute in bfloat16."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import torch
 from torch import Tensor
 
 
-def full(x: Tensor) -> Tensor:
-    """`x` in float32, or as it is if it is wider: scores and sums that bfloat16 would spoil."""
+def full_precision(x: Tensor) -> Tensor:
+    """`x` in float32, or unchanged if it is wider: for scores and sums that bfloat16 would spoil."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,9 +1,8 @@
 """Bidirectional GRUs over ragged sequences, several networks side by side.
 
-PyTorch's packed GRU on the CPU launches some twenty small operations a time step, layer, direction
+PyTorch's packed GRU on the CPU launches some twenty small operations for each time step, layer, direction
 and network. Here all networks and both directions take a step together, and the backward pass is
-written out, with one product for all the weight gradients: the same numbers, a fraction of the
-launches.
+written out, with one product for all weight gradients: the same numbers with a fraction of the launches.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from rigsl.data.batches import Packing
 from rigsl.data.gather import permuted
 from rigsl.model.linear import linear
 
-#: How torch.nn.GRU names its directions and its parameters.
-_WAYS, _NAMES = ("", "_reverse"), ("weight", "bias")
+#: Parts of the parameter names of torch.nn.GRU.
+_DIRECTIONS, _NAMES = ("", "_reverse"), ("weight", "bias")
 
 
 class _Recurrence(torch.autograd.Function):
@@ -38,10 +37,10 @@ class _Recurrence(torch.autograd.Function):
         hidden, gates = torch.empty_like(inputs), torch.empty_like(inputs)  # c; r, z, n
         out = inputs.new_empty(*inputs.shape[:2], width)
         state = inputs.new_zeros(inputs.shape[0], sizes[0], width)
-        # All views at once: a slice in the loop costs as much as a small product.
+        # All views are made beforehand: a slice in the loop costs as much as a small product.
         views = zip(
-            *(_steps(part, sizes) for part in (hidden, *_parts(hidden, 2 * width))),
-            *(_steps(part, sizes) for part in _parts(inputs, 2 * width)),
+            *(_steps(part, sizes) for part in (hidden, *_split(hidden, 2 * width))),
+            *(_steps(part, sizes) for part in _split(inputs, 2 * width)),
             *(_steps(part, sizes) for part in (gates[..., : 2 * width], *gates.chunk(3, dim=2), out)),
             strict=True,
         )
@@ -62,7 +61,7 @@ class _Recurrence(torch.autograd.Function):
         sizes, width = ctx.sizes, out.shape[2]
         reset, update, new = gates.chunk(3, dim=2)
         previous = _previous(out, sizes)
-        # What does not depend on the gradient from later steps, for all steps at once.
+        # The factors that do not depend on the gradient of later steps, for all steps at once.
         by_new = (1 - update) * (1 - new * new)  # d h / d (argument of tanh)
         by_update = (previous - new) * update * (1 - update)
         by_reset = candidate * reset * (1 - reset)
@@ -72,10 +71,10 @@ class _Recurrence(torch.autograd.Function):
             *(_steps(part, sizes) for part in (d_new, d_hidden, *d_hidden.chunk(3, dim=2))),
             strict=True,
         )
-        carried = gradient.new_zeros(out.shape[0], sizes[0], width)
+        d_state = gradient.new_zeros(out.shape[0], sizes[0], width)  # d h, from the later steps
         for size, step in zip(reversed(sizes), reversed(list(views)), strict=True):
             above, to_n, to_z, to_r, r, z, d_n, d_c, d_c_r, d_c_z, d_c_n = step
-            total = carried if carried.shape[1] == size else carried[:, :size]
+            total = d_state if d_state.shape[1] == size else d_state[:, :size]
             total.add_(above)
             torch.mul(total, to_n, out=d_n)
             torch.mul(total, to_z, out=d_c_z)
@@ -87,11 +86,11 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _steps(x: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
-    """What belongs to each time step of packed sequences. Shapes: [G, U, ...] -> each [G, size, ...]"""
+    """The rows of each time step of packed sequences. Shapes: [G, U, ...] -> each [G, size, ...]"""
     return torch.split(x, sizes, dim=1)
 
 
-def _parts(x: Tensor, at: int) -> tuple[Tensor, Tensor]:
+def _split(x: Tensor, at: int) -> tuple[Tensor, Tensor]:
     """The last dimension up to `at`, and from there on."""
     return x[..., :at], x[..., at:]
 
@@ -107,14 +106,14 @@ def _previous(out: Tensor, sizes: list[int]) -> Tensor:
 
 def _stacked(networks: Sequence[nn.GRU], name: str, layer: int) -> Tensor:
     """A parameter of a layer of all networks, forward directions first. [2 * networks, ...]"""
-    both = [f"{name}_l{layer}{way}" for way in _WAYS]
-    return torch.stack([network.get_parameter(part) for part in both for network in networks])
+    full_names = [f"{name}_l{layer}{direction}" for direction in _DIRECTIONS]
+    return torch.stack([network.get_parameter(each) for each in full_names for network in networks])
 
 
 def bidirectional(networks: Sequence[nn.GRU], rows: Sequence[Tensor], packing: Packing) -> list[Tensor]:
-    """What each network reads from its own rows, all over the same sequences.
+    """The states of each network on its own rows; the sequences are the same for all networks.
 
-    Equal to running each ``nn.GRU`` (bidirectional, equal sizes) on the packed sequences.
+    Equal to running each ``nn.GRU`` (bidirectional, of equal size) on the packed sequences.
 
     Shapes: each [U, d] -> each [U, 2 h]
     """
@@ -126,11 +125,13 @@ def bidirectional(networks: Sequence[nn.GRU], rows: Sequence[Tensor], packing: P
         forward, backward = (
             torch.stack(
                 [
-                    linear(part, *(network.get_parameter(f"{name}_ih_l{layer}{way}") for name in _NAMES))
+                    linear(
+                        part, *(network.get_parameter(f"{name}_ih_l{layer}{direction}") for name in _NAMES)
+                    )
                     for part, network in zip(x.unbind(), networks, strict=True)
                 ]
             )
-            for way in _WAYS
+            for direction in _DIRECTIONS
         )
         inputs = torch.cat([forward, permuted(backward, packing.reverse, packing.reverse)])
         weight, bias = _stacked(networks, "weight_hh", layer), _stacked(networks, "bias_hh", layer)

@@ -1,4 +1,4 @@
-"""The whole RIGSL model (Xiong et al., ICME 2025)."""
+"""The whole RIGSL model (Xiong et al., ICME 2025; docs/model.md)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
 from rigsl.model.backbones import BACKBONES
 from rigsl.model.encoder import Encoder
-from rigsl.model.fusion import Concatenation, GatedFusion
 from rigsl.model.graph import dialogue_graph
 from rigsl.model.linear import Linear
 from rigsl.model.nodeformer import NodeFormer
-from rigsl.model.precision import full
+from rigsl.model.precision import full_precision
 from rigsl.model.sparsify import HardConcreteGate
 
 
 @dataclass(frozen=True)
 class RIGSLOutput:
-    """log_prob: [U, classes]; penalty, link_loss: scalars; kept: share of predefined edges left between
-    different speakers, of one speaker, across modalities [3]."""
+    """log_prob: [U, classes]; penalty, link_loss: scalars; kept: [3] the share of the predefined edges with a
+    gate above zero, between different speakers, of the same speaker, and across modalities."""
 
     log_prob: Tensor
     penalty: Tensor
@@ -33,35 +32,29 @@ class RIGSLOutput:
 
 
 class RIGSL(nn.Module):
-    """Encoder, context-aware graph sparsification, implicit relations, gated fusion, classifier.
+    """Encoder, context-aware graph sparsification (CGS), implicit relation mining (IGR), fusion, classifier.
 
-    Without CGS (`use_cgs`) the penalty is 0 and all edges count as left; without IGR (`use_igr`) the
-    link loss is 0.
-
-    Raises:
-        UserError: the corpus lacks a modality of the configuration.
+    Without CGS (`use_cgs`) the penalty is 0 and all edges count as kept; without IGR (`use_igr`) the link
+    loss is 0.
     """
 
     def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
         super().__init__()
         self.config, self.schema = config, schema
         self.encoder = Encoder(config, schema)
-        self.backbone = BACKBONES[config.backbone](config, schema) if config.use_cgs else None
+        backbone = BACKBONES[config.backbone]
+        self.backbone = backbone(config, schema) if config.use_cgs else None
         self.nodeformer = NodeFormer(config) if config.use_igr else None
-        d = width = config.hidden_dim
-        self.fusion: nn.Module = GatedFusion(config)
-        if config.backbone == "MMGCN":
-            self.fusion = Concatenation(config)
-            cgs = self.backbone.width if self.backbone is not None else 0
-            width = d * (config.use_residue + config.use_igr) + cgs
+        self.fusion = backbone.fusion(config)
+        width = backbone.fusion.width(config, backbone.width(config))
         self.classifier = Linear(len(config.modals) * width, len(schema.classes))
         nn.init.xavier_uniform_(self.classifier.weight)
 
     def start_epoch(self, epoch: int) -> None:
-        """Tell the parts that change over the training which epoch (0-based) it is."""
-        for part in self.modules():
-            if isinstance(part, HardConcreteGate):
-                part.anneal(epoch)
+        """Set what depends on the epoch (0-based): the temperature of the gates."""
+        for module in self.modules():
+            if isinstance(module, HardConcreteGate):
+                module.anneal(epoch)
 
     def forward(self, batch: Batch) -> RIGSLOutput:
         graph = dialogue_graph(batch, self.config)
@@ -73,7 +66,7 @@ class RIGSL(nn.Module):
         fused = self.fusion(x, None if sparse is None else sparse.features, implicit)
         nodes = torch.cat(fused.chunk(len(self.config.modals)), dim=-1)  # [U, M * width]
         logits = self.classifier(F.relu(F.dropout(nodes, self.config.dropout, self.training)))
-        log_prob = F.log_softmax(full(logits), dim=-1)
+        log_prob = F.log_softmax(full_precision(logits), dim=-1)
         if sparse is None:
             return RIGSLOutput(log_prob, x.new_zeros(()), link, x.new_ones(3))
         return RIGSLOutput(log_prob, sparse.penalty, link, sparse.kept)

@@ -1,6 +1,7 @@
 """Context-aware graph sparsification (CGS): hard-concrete gates on the edges of a dialogue graph.
 
-Source: RIGSL section 3; hard concrete distribution: Louizos et al., ICLR 2018.
+Source: RIGSL, section 3; hard concrete distribution: Louizos et al., ICLR 2018. Formulas: docs/model.md,
+section 3.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rigsl.config import RIGSLConfig
+from rigsl.config import SPARSIFIERS, RIGSLConfig
 from rigsl.model.graph import DialogueGraph
 from rigsl.model.linear import Linear
+from rigsl.registry import require_same_names
 
-#: Largest degree normaliser; an isolated node, whose degree^-0.5 is infinite, gets it.
-LARGEST_NORM = 1.5
+#: Upper limit of the degree normaliser; an isolated node, whose degree^-0.5 is infinite, gets this value.
+MAX_NORM = 1.5
 _NO_EDGE = -1e9
 
 
 @dataclass(frozen=True)
 class EdgeValues:
     """One value per edge j -> i. intra: [B, M, T, T] as [target i, source j]; cross: [B, M, M, T] as
-    [target modality, source modality, utterance]. What is no edge holds an arbitrary value."""
+    [target modality, source modality, utterance]. Pairs that are not edges hold arbitrary values."""
 
     intra: Tensor
     cross: Tensor
@@ -52,14 +54,14 @@ def l0_penalty(logit: Tensor, *, temperature: float, gamma: float, zeta: float) 
 
 
 def degree_norm(degree: Tensor) -> Tensor:
-    """clamp(degree^-0.5, 0, 1.5) of the number of outgoing edges that are left."""
-    return degree.clamp_min(1e-30).rsqrt().clamp_max(LARGEST_NORM)
+    """clamp(degree^-0.5, 0, 1.5), where the degree is the number of outgoing edges that are kept."""
+    return degree.clamp_min(1e-30).rsqrt().clamp_max(MAX_NORM)
 
 
 @dataclass(frozen=True)
 class SparseGraph:
-    """The gates (zero where there is no edge), the degree normaliser [B, M, T] of every node, the penalty
-    (scalar), and the share of predefined edges that are left, by type [3]."""
+    """gates: zero where there is no edge; norm: [B, M, T] the degree normaliser of every node; penalty:
+    scalar; kept: [3] the share of the predefined edges whose gate is not zero, by type."""
 
     gates: EdgeValues
     norm: Tensor
@@ -76,14 +78,14 @@ class SparseGraph:
 
 
 def sparse_graph(gates: EdgeValues, graph: DialogueGraph, penalty: Tensor | None = None) -> SparseGraph:
-    """Set to zero what is no edge, and count the outgoing edges that are left; without a `penalty` it is
-    the share of all edges that are left."""
+    """The graph of these gates, which are set to zero where there is no edge. The penalty is the share of
+    all edges that are kept, unless one is given."""
     intra = gates.intra * graph.intra[:, None]
     cross = gates.cross * cross_mask(graph)
-    left, left_cross = intra != 0, cross != 0
-    degree = left.sum(dim=2) + left_cross.sum(dim=1)  # over targets -> [B, M, T]
-    same = (left & graph.same[:, None]).sum()
-    counts = torch.stack([left.sum() - same, same, left_cross.sum()])
+    kept_intra, kept_cross = intra != 0, cross != 0
+    degree = kept_intra.sum(dim=2) + kept_cross.sum(dim=1)  # over targets -> [B, M, T]
+    same = (kept_intra & graph.same[:, None]).sum()
+    counts = torch.stack([kept_intra.sum() - same, same, kept_cross.sum()])
     if penalty is None:
         penalty = counts.sum() / graph.edges.sum().clamp_min(1)
     kept = counts / graph.by_type.clamp_min(1)
@@ -91,11 +93,11 @@ def sparse_graph(gates: EdgeValues, graph: DialogueGraph, penalty: Tensor | None
 
 
 class EdgeScores(nn.Module):
-    """What every gate starts from: a logit for each edge, of which a subclass makes a `SparseGraph`.
+    """The logit of every edge; a subclass turns the logits into a `SparseGraph`.
 
-    logit(j -> i) = w_type . [h_j ; h_i] + b_type with h = Transform(x'), linear in both ends: two
-    scores a node and type, then a broadcast sum. Transform is folded into the score weights, so
-    no node is ever transformed. Types: 0 different speakers, 1 same speaker, 2 other modality.
+    logit(j -> i) = w_type . [h_j ; h_i] + b_type with h = Transform(x') is linear in both ends, so that two
+    scores per node and type and a broadcast sum are enough. Transform is folded into the score weights and
+    never applied to a node. Types: 0 different speakers, 1 same speaker, 2 different modalities.
 
     Shapes: x' [..., d] -> scores [..., 6]; scores [B, M, T, 6] -> EdgeValues
     """
@@ -107,8 +109,8 @@ class EdgeScores(nn.Module):
         self.score = nn.ModuleList(Linear(2 * d, 1) for _ in range(3))
 
     def weights(self) -> tuple[Tensor, Tensor]:
-        """Weight [6, d] and bias [6] that give a node's scores: as source of each type, then as target
-        (the type's bias counted once, with the target)."""
+        """Weight [6, d] and bias [6] of a node's scores: as source of each type, then as target of each type
+        (which includes the type's bias)."""
         pairs = torch.cat([score.get_parameter("weight") for score in self.score])  # [3, 2 d]
         bias = torch.cat([score.get_parameter("bias") for score in self.score])
         ends = torch.cat(pairs.chunk(2, dim=1))  # [6, d]: sources, then targets
@@ -124,34 +126,33 @@ class EdgeScores(nn.Module):
 
     @abstractmethod
     def forward(self, logits: EdgeValues, graph: DialogueGraph) -> SparseGraph:
-        """The gate of every edge, and the penalty on them."""
+        """The gates and the penalty."""
 
 
 class HardConcreteGate(EdgeScores):
-    """Hard-concrete gates, whose temperature may be annealed over the epochs.
+    """Hard-concrete gates, whose temperature can be annealed over the epochs.
 
-    The official M3Net gate is built with default values and never told that it is training (design
-    table, row 2); `official_quirks` restores that.
+    Args:
+        fixed: never noisy, with the official default values instead of those of the configuration.
     """
 
-    def __init__(self, config: RIGSLConfig) -> None:
+    def __init__(self, config: RIGSLConfig, *, fixed: bool = False) -> None:
         super().__init__(config)
-        official = config.official_quirks and config.backbone == "M3Net"
-        self.noisy = not official
-        self.temperature = 2.0 if official else config.temperature
+        self.noisy = not fixed
+        self.temperature = 2.0 if fixed else config.temperature
         self.anneal_to, self.anneal_epoch = config.anneal_to, config.anneal_epoch
-        gamma, zeta = (-0.95, 1.05) if official else (config.gamma, config.zeta)
+        gamma, zeta = (-0.95, 1.05) if fixed else (config.gamma, config.zeta)
         self.shape = {"temperature": self.temperature, "gamma": gamma, "zeta": zeta}
 
     def forward(self, logits: EdgeValues, graph: DialogueGraph) -> SparseGraph:
-        """The gates (noisy in training), and the penalty on them."""
+        """The gates, with noise in training, and the penalty."""
         gates = EdgeValues(self._gate(logits.intra), self._gate(logits.cross))
         return sparse_graph(gates, graph, penalty=self._penalty(logits, graph))
 
     def anneal(self, epoch: int) -> None:
         """Set the temperature of epoch `epoch` (0-based)."""
-        done = min(epoch / self.anneal_epoch, 1.0)
-        self.shape["temperature"] = self.temperature * self.anneal_to**done
+        progress = min(epoch / self.anneal_epoch, 1.0)
+        self.shape["temperature"] = self.temperature * self.anneal_to**progress
 
     def _gate(self, logit: Tensor) -> Tensor:
         noise = None
@@ -160,26 +161,26 @@ class HardConcreteGate(EdgeScores):
         return hard_concrete(logit, uniform=noise, **self.shape)
 
     def _penalty(self, logits: EdgeValues, graph: DialogueGraph) -> Tensor:
-        """Mean over the batch's edges of the probability that the edge survives."""
+        """Mean over the batch's edges of the probability that the gate is not zero."""
         intra = l0_penalty(logits.intra, **self.shape) * graph.intra[:, None]
         cross = l0_penalty(logits.cross, **self.shape) * cross_mask(graph)
         return (intra.sum() + cross.sum()) / graph.edges.sum().clamp_min(1)
 
 
 class SparsemaxGate(EdgeScores):
-    """Gates of a node's incoming edges: the sparsemax of their logits, which sum to one (Martins and
-    Astudillo, ICML 2016). The degree normaliser is one; the penalty is the share of edges left, which
-    has no gradient."""
+    """The gates of a node's incoming edges are the sparsemax of their logits, so they sum to one (Martins and
+    Astudillo, ICML 2016). The degree normaliser is one; the penalty is the share of edges kept, which has no
+    gradient."""
 
-    def __init__(self, config: RIGSLConfig) -> None:
-        super().__init__(config)
-        from sparsemax import Sparsemax  # only where it is used: a worker starts fast
+    def __init__(self, config: RIGSLConfig, *, fixed: bool = False) -> None:
+        super().__init__(config)  # nothing to fix: this gate has neither noise nor a temperature
+        from sparsemax import Sparsemax  # imported only if it is used, so that a worker starts fast
 
         self.sparsemax = Sparsemax(dim=-1)
 
     def forward(self, logits: EdgeValues, graph: DialogueGraph) -> SparseGraph:
-        """The gates, the same in training and evaluation."""
-        # Finite, since the library subtracts: a non-edge is far below the threshold all the same.
+        """The gates, the same in training and in evaluation."""
+        # Finite, because the library subtracts logits; still far below the threshold of any edge.
         intra = logits.intra.masked_fill(~graph.intra[:, None], _NO_EDGE)
         cross = logits.cross.masked_fill(~cross_mask(graph), _NO_EDGE).permute(0, 1, 3, 2)  # [B, M, T, M]
         incoming = self.sparsemax(torch.cat([intra, cross], dim=-1))
@@ -188,9 +189,19 @@ class SparsemaxGate(EdgeScores):
         return dataclasses.replace(sparse, norm=torch.ones_like(sparse.norm))
 
 
-def make_gate(config: RIGSLConfig) -> EdgeScores:
-    """The gate that `sparsifier` names."""
-    return SparsemaxGate(config) if config.sparsifier == "sparsemax" else HardConcreteGate(config)
+#: `sparsifier` -> its gate.
+GATES: dict[str, type[HardConcreteGate] | type[SparsemaxGate]] = {
+    "hard_concrete": HardConcreteGate,
+    "sparsemax": SparsemaxGate,
+}
+require_same_names(
+    "sparsifier", {"rigsl.config.SPARSIFIERS": SPARSIFIERS, "rigsl.model.sparsify.GATES": GATES}
+)
+
+
+def make_gate(config: RIGSLConfig, *, fixed: bool = False) -> EdgeScores:
+    """The gate that `sparsifier` names; `fixed`: see `HardConcreteGate`."""
+    return GATES[config.sparsifier](config, fixed=fixed)
 
 
 def propagate(x: Tensor, values: EdgeValues) -> Tensor:
@@ -202,5 +213,5 @@ def propagate(x: Tensor, values: EdgeValues) -> Tensor:
 
 
 def cross_mask(graph: DialogueGraph) -> Tensor:
-    """[B, M, M, T]: the edges between modalities of utterances that exist."""
+    """[B, M, M, T]: the edges between the modalities of an utterance, false for padding."""
     return graph.cross[:, :, None] & graph.real[:, None, None, :]

@@ -1,6 +1,6 @@
-"""The official command line (github.com/FarisXiong/RIGSL, ``train.py`` and ``test.py``) and `RIGSLConfig`.
+"""The official command line (``train.py``, ``test.py`` of github.com/FarisXiong/RIGSL) <-> `RIGSLConfig`.
 
-Most flags have the name of a hyperparameter and its meaning. The exceptions are in `UNREAD` and `LOGGING`.
+Most flags have the name and the meaning of a hyperparameter. The exceptions are in `UNREAD` and `_OTHER`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from rigsl.config import FIELDS, RIGSLConfig, from_mapping
 from rigsl.errors import UserError
-from rigsl.official.names import FOCAL_GAMMA
+from rigsl.official.names import FOCAL_GAMMA, OFFICIAL_BACKBONES, official_dataset
 
 _TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 #: Flag -> official default.
@@ -58,7 +58,7 @@ FLAGS: dict[str, Any] = {
     "windowp": 10,
     "zeta": 1.05,
 }
-#: Flag that the official code never reads -> what it does whatever the flag says, as values here.
+#: Flag that the official code ignores -> what the code always does, as a value of `RIGSLConfig`.
 UNREAD = {
     "base_model": "GRU",
     "class_weight": "inverse",
@@ -66,18 +66,16 @@ UNREAD = {
     "windowf": -1,
     "windowp": -1,
 }
-#: Flags that the official M3Net is never told.
-UNREAD_BY_M3NET = ("denoise_dropout", "gamma", "temperature", "use_residue_denoise", "zeta")
-#: Flags that are no hyperparameters.
+#: Flags that are not hyperparameters.
 _OTHER = ("Dataset", "random_seed", "testing", "use_wandb")
-#: Flags that only the official command line has: one of them marks it.
-MARKS = ("Dataset", "model_path", "random_seed", "testing", "use_wandb")
-_NEUTRAL = ("deterministic", "patience", "official_quirks")  # hyperparameters that do not make another model
+#: Flags that only the official command line has; they identify it.
+OFFICIAL_ONLY = ("Dataset", "model_path", "random_seed", "testing", "use_wandb")
+_NEUTRAL = ("deterministic", "patience", "official_quirks")  # hyperparameters that do not change the model
 
 
 @dataclass(frozen=True)
 class OfficialRun:
-    """An official command line as this project understands it; notes: one sentence a line, to be printed."""
+    """The dataset and configuration of an official command line; notes: lines for the user."""
 
     dataset: str
     config: RIGSLConfig
@@ -85,7 +83,7 @@ class OfficialRun:
 
 
 def official_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a parser take the official flags; only those that were given are in its result."""
+    """Add the official flags to a parser; its result has only those that were given."""
     group = parser.add_argument_group("official flags")
     for name, default in FLAGS.items():
         kind: Any = boolean if isinstance(default, bool) else type(default)
@@ -95,22 +93,22 @@ def official_arguments(parser: argparse.ArgumentParser) -> None:
 
 def is_official(arguments: list[str]) -> bool:
     """Whether a command line has a flag that only the official one has."""
-    return any(text.split("=")[0] in [f"--{name}" for name in MARKS] for text in arguments)
+    return any(text.split("=")[0] in [f"--{name}" for name in OFFICIAL_ONLY] for text in arguments)
 
 
 def from_official_flags(given: Mapping[str, Any], base: Mapping[str, Any] = FLAGS) -> OfficialRun:
-    """Flags that were given (name -> value) over those of `base`.
+    """The configuration of given flags (name -> value), with the values of `base` for all others.
 
-    Windows are all utterances, class weights 1/frequency, the networks GRUs, speakers known: so it is in
-    the official code whatever the flags say. The focal loss belongs to the dataset.
+    As in the official code, and whatever the flags say, windows cover all utterances, class weights are
+    1/frequency, the networks are GRUs, and speakers are used. The dataset decides on the focal loss.
 
     Raises:
         UserError: an unknown dataset, or a value that `RIGSLConfig` refuses.
     """
     flags = {**base, **{name: value for name, value in given.items() if name in FLAGS}}
-    dataset = str(flags["Dataset"])
-    if dataset not in FOCAL_GAMMA:
-        raise UserError(f"--Dataset {dataset}: is not {' or '.join(FOCAL_GAMMA)}")
+    dataset = official_dataset(str(flags["Dataset"]))
+    if dataset is None:
+        raise UserError(f"--Dataset {flags['Dataset']}: is not {' or '.join(FOCAL_GAMMA)}")
     notes = _notes({name for name in given if name in FLAGS}, flags)
     if flags["random_seed"]:
         flags["seed"] = random.SystemRandom().randint(0, 100_000)
@@ -134,52 +132,81 @@ def _notes(given: set[str], flags: Mapping[str, Any]) -> list[str]:
 
 
 def to_official_flags(config: RIGSLConfig, dataset: str) -> str:
-    """The flags of the official ``train.py`` for a configuration, as the published commands write them.
+    """The flags of the official ``train.py`` for a configuration, written like the published commands.
 
-    What has no official form is left out; `without_official_form` lists it.
+    What the official code cannot do is left out; `without_official_form` lists it.
+
+    Raises:
+        UserError: the official code does not have the dataset.
     """
+    name_there = official_dataset(dataset)
+    if name_there is None:
+        raise UserError(f"the official code has no dataset '{dataset}'; it has {' and '.join(FOCAL_GAMMA)}")
     ours = config.to_dict()
     values = {name: ours.get(name, default) for name, default in FLAGS.items() if name != "random_seed"}
-    values |= {name: FLAGS[name] for name in UNREAD} | {"Dataset": dataset}
+    values |= {name: FLAGS[name] for name in UNREAD} | {"Dataset": name_there}
     values["base_model"] = "GRU"
     values["modals"] = "".join(letter for letter in "avl" if letter in config.modals)
     return " ".join(f"--{name}={_text(value)}" for name, value in values.items())
 
 
 def without_official_form(config: RIGSLConfig, dataset: str) -> tuple[str, ...]:
-    """What the official code does not do as the configuration says; empty: it is the same model."""
-    found = []
+    """What the official code does not do as the configuration says; empty: it has the same model.
+
+    Raises:
+        UserError: the official code does not have the dataset or the backbone.
+    """
+    name_there, backbone = official_dataset(dataset), OFFICIAL_BACKBONES[config.backbone]
+    if name_there is None or backbone is None:
+        raise UserError(f"the official code has no {_missing(config, dataset)}; it has no form of this model")
+    differences = []
     for name, value in config.to_dict().items():
         if name in _NEUTRAL or name in FLAGS.keys() - UNREAD.keys():
             continue
-        official = FOCAL_GAMMA[dataset] if name == "focal_gamma" else UNREAD.get(name, FIELDS[name].default)
+        official = UNREAD.get(name, FIELDS[name].default)
+        if name == "focal_gamma":
+            official = FOCAL_GAMMA[name_there]
         if value != official:
-            found.append(f"{name} = {_text(value)} (always {_text(official)} in the official code)")
+            differences.append(f"{name} = {_text(value)} (always {_text(official)} in the official code)")
     if set(config.modals) != set("avl"):
-        found.append(f"modals = {config.modals} (the official code needs a, v and l)")
+        differences.append(f"modals = {config.modals} (the official code needs a, v and l)")
     if config.use_jk_nodeformer:
-        found.append("use_jk_nodeformer = True (the official code stops with an error)")
-    if config.backbone == "MMGCN" and dataset == "MELD":
-        found.append("backbone = MMGCN (the official code has it for IEMOCAP only)")
-    if config.backbone == "M3Net" and not config.official_quirks:
-        values = ", ".join(f"{name} = {_text(getattr(config, name))}" for name in UNREAD_BY_M3NET)
-        found.append(f"{values} (the official M3Net never reads them)")
-    return tuple(found)
+        differences.append("use_jk_nodeformer = True (the official code stops with an error)")
+    if name_there not in backbone.datasets:
+        only = " and ".join(backbone.datasets)
+        differences.append(f"backbone = {config.backbone} (the official code has it for {only} only)")
+    if backbone.unread and not config.official_quirks:
+        values = ", ".join(f"{name} = {_text(getattr(config, name))}" for name in backbone.unread)
+        differences.append(f"{values} (the official {config.backbone} never reads them)")
+    return tuple(differences)
 
 
 def official_command(config: RIGSLConfig, dataset: str) -> str:
-    """The official training command of a configuration, after a comment line for each difference."""
+    """The official training command of a configuration, after a comment line for each difference.
+
+    If the official code does not have the dataset or the backbone, a comment line says so, and there is no
+    command. The dataset's name may be in any case.
+    """
+    if missing := _missing(config, dataset):
+        return f"# the official code has no {missing}"
     notes = [f"# not in the official code: {note}" for note in without_official_form(config, dataset)]
     return "\n".join([*notes, f"python train.py {to_official_flags(config, dataset)}"])
 
 
+def _missing(config: RIGSLConfig, dataset: str) -> str:
+    """The dataset or the backbone if the official code does not have it, else nothing."""
+    if official_dataset(dataset) is None:
+        return f"dataset '{dataset}'"
+    return f"backbone '{config.backbone}'" if OFFICIAL_BACKBONES[config.backbone] is None else ""
+
+
 def _text(value: Any) -> str:
-    """As the published commands write a value: 1 for 1.0, 3e-05, True."""
+    """A value as the published commands write it: 1 for 1.0, 3e-05, True."""
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def boolean(text: str) -> bool:
-    """True or False, as the official command line writes them."""
+    """True or False, in the forms of the official command line."""
     if text.lower() in _TRUE + _FALSE:
         return text.lower() in _TRUE
     raise argparse.ArgumentTypeError(f"'{text}' is not True or False")

@@ -1,21 +1,67 @@
-"""Names and numbers of the official implementation (github.com/FarisXiong/RIGSL)."""
+"""What the official implementation (github.com/FarisXiong/RIGSL) has, and its names of parameters."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # torch is slow to import, and the command line only needs the numbers
+from rigsl.config import BACKBONES
+from rigsl.registry import require_same_names
+
+if TYPE_CHECKING:  # torch is slow to import, and the command line does not need it
     from torch import Tensor
 
-#: 1 / weight of each class in the official losses (frequencies in train + dev).
+#: Dataset -> 1 / weight of each class in the official losses (frequencies in train + dev).
 CLASS_FREQUENCY = {
     "IEMOCAP": (0.086747, 0.144406, 0.227883, 0.160585, 0.127711, 0.252668),
     "MELD": (0.466750766, 0.122094071, 0.027752748, 0.071544422, 0.171742656, 0.026401153, 0.113714183),
 }
-#: Exponent of the official focal loss; zero is the weighted negative log-likelihood.
+#: Dataset -> exponent of the official focal loss; zero is the weighted negative log-likelihood.
 FOCAL_GAMMA = {"IEMOCAP": 0.0, "MELD": 0.5}
+require_same_names(
+    "dataset of the official code",
+    {
+        "rigsl.official.names.CLASS_FREQUENCY": CLASS_FREQUENCY,
+        "rigsl.official.names.FOCAL_GAMMA": FOCAL_GAMMA,
+    },
+)
+
+
+@dataclass(frozen=True)
+class OfficialBackbone:
+    """A backbone of the official code.
+
+    parameter: a name in its state dict that the backbones before it in the table do not have; datasets: where
+    the official code can use it; unread: flags that it ignores.
+    """
+
+    parameter: str
+    datasets: tuple[str, ...] = tuple(FOCAL_GAMMA)
+    unread: tuple[str, ...] = ()
+
+
+#: Backbone -> its official form; None: the official code does not have it.
+OFFICIAL_BACKBONES: dict[str, OfficialBackbone | None] = {
+    "M3Net": OfficialBackbone(
+        "hypergraph.fc1.weight",
+        unread=("denoise_dropout", "gamma", "temperature", "use_residue_denoise", "zeta"),
+    ),
+    "MMGCN": OfficialBackbone("conv.l_fc.weight", datasets=("IEMOCAP",)),
+    "GAT": OfficialBackbone("conv0.att.weight"),
+    "GCN": OfficialBackbone("conv0.lin.weight"),
+}
+require_same_names(
+    "backbone",
+    {"rigsl.config.BACKBONES": BACKBONES, "rigsl.official.names.OFFICIAL_BACKBONES": OFFICIAL_BACKBONES},
+)
+
+
+def official_dataset(name: str) -> str | None:
+    """The official name of a dataset, from a name in any case; None if the official code does not have it."""
+    return next((known for known in FOCAL_GAMMA if known.lower() == name.lower()), None)
+
 
 _EDGE_GATE = (
     (r"transform_before\.", r"edge_gate.transform."),
@@ -51,7 +97,7 @@ _RENAMES = (
 
 
 def parameter_name(official: str) -> str:
-    """The name that a parameter of the official model has here."""
+    """The name in this project of a parameter of the official model."""
     for pattern, target in _RENAMES:
         if re.search(pattern, official):
             return re.sub(pattern, target, official)
@@ -76,5 +122,5 @@ def _layer_name(name: str) -> str:
 
 
 def renamed_state(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """An official state dict under the names used here."""
+    """An official state dict with the parameter names of this project."""
     return {parameter_name(name): value for name, value in official.items()}

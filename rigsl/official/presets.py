@@ -14,7 +14,7 @@ _COMMON = {
     "use_residue_denoise": True,
     "use_residue_nodeformer": True,
 }
-#: Preset -> its values of the official flags, where they are not the official defaults.
+#: Preset -> its official flags, without those that have their default value.
 PUBLISHED = {
     "official/iemocap": _COMMON
     | {
@@ -58,10 +58,10 @@ PUBLISHED = {
 
 
 def preset(name: str, given: dict[str, object] | None = None) -> OfficialRun:
-    """The dataset and configuration of a preset, with some official flags changed.
+    """The dataset and configuration of a preset; `given` replaces some of its official flags.
 
     Raises:
-        UserError: there is no such preset, or a changed value is bad.
+        UserError: there is no such preset, or a given value is invalid.
     """
     if name not in PUBLISHED:
         raise UserError(f"'{name}' is not a preset; the presets are {', '.join(PUBLISHED)}")

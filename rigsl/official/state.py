@@ -1,4 +1,4 @@
-"""An official state dict becomes a model that computes what the official evaluation computes."""
+"""An official state dict -> a model that computes what the official evaluation computes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from rigsl.data.corpus import Schema
 from rigsl.data.official.files import LAYOUTS, VIEWS
 from rigsl.errors import UserError
 from rigsl.model.rigsl import RIGSL
-from rigsl.official.names import parameter_name, renamed_state
+from rigsl.official.names import FOCAL_GAMMA, OFFICIAL_BACKBONES, parameter_name, renamed_state
+from rigsl.registry import require_same_names
+from rigsl.wording import counted
 
-#: Entries that the official code makes and never uses.
+require_same_names(
+    "dataset of the official code",
+    {"rigsl.official.names.FOCAL_GAMMA": FOCAL_GAMMA, "rigsl.data.official.files.LAYOUTS": LAYOUTS},
+)
+#: Entries that the official code creates and never uses.
 _UNUSED = re.compile(
     r"(.*\.)?transform_after\..*"
     r"|nodeformer\.convs\.\d+\.b"
@@ -26,15 +32,15 @@ _UNUSED = re.compile(
     r"|conv\.([avl]_spk_embs|modal_embeddings|feature_fc|final_fc)\..*"
     r"|conv\.graph_net\.convs\.\d+\.(transform_before|attention_\w+)\..*"
 )
-#: What the seed of the random projection saturates to: int32(|sum of the queries| * 1e8).
+#: The value at which the seed of the random projection saturates: int32(|sum of the queries| * 1e8).
 SEED = 2**31 - 1
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a .pkl or .pth file, on the CPU; only tensors are loaded, nothing in the file runs.
+    """The state dict in a .pkl or .pth file, on the CPU; only tensors are loaded, nothing in it runs.
 
     Raises:
-        UserError: the file cannot be read, or holds no state dict.
+        UserError: the file cannot be read, or does not hold a state dict.
     """
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -42,35 +48,34 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception:  # a damaged file can fail in any way
         raise UserError(
-            f"{path}: is no state dict saved by torch.save, is cut short, or holds more than tensors"
+            f"{path}: is not a state dict saved by torch.save, is truncated, or holds more than tensors"
         ) from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
-        raise UserError(f"{path}: holds a {type(content).__name__} and not a state dict")
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a state dict")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise UserError(f"{path}: its entry {name!r} is a {type(value).__name__} and not a tensor")
+            raise UserError(f"{path}: its entry {name!r} is a {type(value).__name__}, not a tensor")
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise UserError(f"{path}: its entry {name} is NaN or infinite")
     return {name.removeprefix("module."): value for name, value in content.items()}
 
 
 def inferred_flags(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    """The official flags that the shapes of a state dict tell.
+    """The official flags that can be inferred from the shapes of a state dict.
 
     Raises:
-        UserError: it is no state dict of an official RIGSL.
+        UserError: it is not a state dict of an official RIGSL.
     """
     shape = {name: tuple(value.shape) for name, value in state.items()}
     for name in ("linear_l.weight", "smax_fc.bias", "nodeformer.convs.0.Wq.weight"):
         if name not in shape:
-            raise UserError(f"{path}: has no {name}; it is no checkpoint of the official RIGSL")
+            raise UserError(f"{path}: has no {name}; it is not a checkpoint of the official RIGSL")
     width = shape["linear_l.weight"][0]
-    marks = {"hypergraph.fc1.weight": "M3Net", "conv.l_fc.weight": "MMGCN", "conv0.att.weight": "GAT"}
-    backbone = next((kind for mark, kind in marks.items() if mark in shape), "GCN")
+    backbone = _backbone(shape, path)
     flags: dict[str, Any] = {
-        "Dataset": "MELD" if shape["smax_fc.bias"] == (len(LAYOUTS["MELD"].classes),) else "IEMOCAP",
+        "Dataset": _dataset(state["smax_fc.bias"].numel(), path),
         "backbone": backbone,
         "hidden_dim": width,
         "num_K": _count(shape, r"nodeformer\.convs\.(\d+)\."),
@@ -87,18 +92,36 @@ def inferred_flags(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     return flags
 
 
+def _backbone(names: Mapping[str, Any], path: Path) -> str:
+    """The backbone whose parameters are in a state dict."""
+    for name, backbone in OFFICIAL_BACKBONES.items():
+        if backbone is not None and backbone.parameter in names:
+            return name
+    raise UserError(f"{path}: has no parameters of a backbone; it is not a checkpoint of the official RIGSL")
+
+
+def _dataset(classes: int, path: Path) -> str:
+    """The dataset with this number of classes."""
+    for name, layout in LAYOUTS.items():
+        if len(layout.classes) == classes:
+            return name
+    outputs = counted(classes, "class", "classes")
+    raise UserError(f"{path}: predicts {outputs}, as no dataset of the official code has")
+
+
 def _count(names: Mapping[str, Any], pattern: str) -> int:
-    return len({found[1] for name in names if (found := re.match(pattern, name))})
+    """How many different numbers the names have where the pattern has its group."""
+    return len({match[1] for name in names if (match := re.match(pattern, name))})
 
 
 def official_projection(features: int, width: int, device: str = "cpu") -> Tensor:
-    """The random projection [features, width] that the official code draws in every forward.
+    """The random projection [features, width] that the official code draws in every forward pass.
 
-    It is not in a state dict: its seed saturates, so it is always the same (design table, row 3; but for
-    a dialogue whose queries add up to less than 22). Rows of Q of a QR of [width, width] Gaussians, in
-    blocks, times the norms of Gaussian rows; the seed counts the draws and wraps. A GPU's generator
-    gives other numbers than the CPU's (and one type of GPU others than another, above some size):
-    `device` says which. The official code runs on a GPU only.
+    It is not in the state dict. Its seed saturates, so it is always the same one (docs/model.md, section 6,
+    row 3), except for a dialogue whose queries sum to less than 22. Its rows are those of Q of QR
+    decompositions of [width, width] Gaussians, block after block, times the norms of Gaussian rows; the seed
+    increases with every draw and wraps around. `device` says whose generator draws: a GPU's gives other
+    numbers than the CPU's (and above some size, GPUs differ by type). The official code runs on GPUs only.
     """
     kinds = [torch.device(device)] if torch.device(device).type == "cuda" else []
     whole, blocks = features // width, []
@@ -113,7 +136,7 @@ def official_projection(features: int, width: int, device: str = "cpu") -> Tenso
 
 
 def _wrapped(seed: int) -> int:
-    """The seed in 32 bits with a sign, in which the official code counts."""
+    """The seed as a signed 32-bit integer, as in the official code."""
     return (seed + 2**31) % 2**32 - 2**31
 
 
@@ -126,30 +149,30 @@ def official_model(
         device: whose generator draws the projection, see `official_projection`.
 
     Raises:
-        UserError: entries are unknown, missing or of another shape; the sentence names them.
+        UserError: entries are unknown, missing or of the wrong shape; the sentence names them.
     """
     config = config.replace(official_quirks=True)
     model = RIGSL(config, _schema(path, state, dataset))
-    wanted = model.state_dict()
+    expected = model.state_dict()
     projection = official_projection(config.nb_features_dim, config.hidden_dim, device)
     used = {name: value for name, value in state.items() if not _unused(name, config)}
-    unknown = [name for name in used if parameter_name(name) not in wanted]
-    found = renamed_state(used) | {"nodeformer.projection": projection}
-    missing = [name for name in wanted if name not in found]
+    unknown = [name for name in used if parameter_name(name) not in expected]
+    renamed = renamed_state(used) | {"nodeformer.projection": projection}
+    missing = [name for name in expected if name not in renamed]
     misshapen = [
-        f"{name} {list(value.shape)} for {list(wanted[ours].shape)}"
+        f"{name} {list(value.shape)} for {list(expected[ours].shape)}"
         for name, value in used.items()
-        if (ours := parameter_name(name)) in wanted and value.shape != wanted[ours].shape
+        if (ours := parameter_name(name)) in expected and value.shape != expected[ours].shape
     ]
     for problem, names in {
-        "has entries that are not known": unknown,
-        "has entries of another shape than the flags say": misshapen,
+        "has unknown entries": unknown,
+        "has entries whose shapes do not match the flags": misshapen,
         "lacks the entries of": missing,
     }.items():
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UserError(f"{path}: {problem}: {', '.join(names[:3])}{more}")
-    model.load_state_dict(found)
+    model.load_state_dict(renamed)
     return model.eval()
 
 
@@ -160,13 +183,14 @@ def _unused(name: str, config: RIGSLConfig) -> bool:
 
 
 def _schema(path: Path, state: Mapping[str, Tensor], dataset: str) -> Schema:
-    """What the weights say of the data they were trained on."""
+    """The schema of the corpus that the weights were trained on."""
     for name in ("linear_l.weight", "linear_a.weight", "linear_v.weight", "smax_fc.bias"):
         if name not in state:
-            raise UserError(f"{path}: has no {name}; it is no checkpoint of the official RIGSL")
+            raise UserError(f"{path}: has no {name}; it is not a checkpoint of the official RIGSL")
     layout = LAYOUTS[dataset]
     if (classes := len(state["smax_fc.bias"])) != len(layout.classes):
-        raise UserError(f"{path}: tells {classes} classes apart, but {dataset} has {len(layout.classes)}")
+        outputs = counted(classes, "class", "classes")
+        raise UserError(f"{path}: predicts {outputs}, but {dataset} has {len(layout.classes)}")
     tables = [value for name, value in state.items() if name.endswith(".speaker_embeddings.weight")]
     return Schema(
         widths={letter: state[f"linear_{letter}.weight"].shape[1] for letter in "lav"},

@@ -21,18 +21,17 @@ from rigsl.model.rigsl import RIGSL
 WEIGHTS, CONFIG = "model.safetensors", "config.toml"
 
 
-def save_checkpoint(folder: Path, model: RIGSL) -> None:
-    """Write a model's weights and configuration."""
+def save_checkpoint(folder: str | Path, model: RIGSL) -> None:
+    """Write a model's weights and configuration into a folder, which `load_checkpoint` reads."""
     write_checkpoint(folder, model.state_dict(), model.config, model.schema)
 
 
 def write_checkpoint(
-    folder: Path, weights: Mapping[str, Tensor], config: RIGSLConfig, schema: Schema
+    folder: str | Path, weights: Mapping[str, Tensor], config: RIGSLConfig, schema: Schema
 ) -> None:
-    """Write weights and configuration; a reader never sees the one without the other's new version.
+    """Write weights and configuration, such that a reader never sees the new version of only one of them.
 
-    The two files are written into a new folder that takes the old one's place; other files in
-    `folder` are kept.
+    The two files are written into a new folder that replaces the old one; other files in `folder` are kept.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -73,11 +72,11 @@ def read_schema(folder: Path) -> Schema:
     table = read_toml(path).get("data")
     names = {field.name for field in dataclasses.fields(Schema)}
     if not isinstance(table, dict) or set(table) != names:
-        raise UserError(f"{path}: the table [data] is missing or incomplete; this is no RIGSL checkpoint")
+        raise UserError(f"{path}: the table [data] is missing or incomplete; this is not a RIGSL checkpoint")
     return Schema(**table | {"classes": tuple(table["classes"])})
 
 
-def load_checkpoint(folder: Path, *, device: str = "cpu") -> RIGSL:
+def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> RIGSL:
     """The model in a checkpoint folder, in evaluation mode.
 
     Raises:
@@ -85,7 +84,7 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> RIGSL:
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder}: is no checkpoint (there is no {CONFIG} in it)")
+        raise UserError(f"{folder}: is not a checkpoint (it has no {CONFIG})")
     values = read_toml(folder / CONFIG)
     schema = read_schema(folder)
     values.pop("data")

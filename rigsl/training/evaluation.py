@@ -17,14 +17,18 @@ from rigsl.errors import UserError
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.losses import task_loss
 from rigsl.training.scores import Scores, scores
+from rigsl.wording import counted
 
-#: Dialogues per batch where no gradient is needed.
+#: Dialogues per batch in evaluations.
 EVALUATION_BATCH = 64
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions on a split. log_prob: [U, classes]; labels, rows: [U], rows of the corpus, ascending."""
+    """Predictions on a split, and their scores.
+
+    log_prob: [U, classes]; labels: [U]; rows: [U] the utterances' rows in the corpus, ascending.
+    """
 
     scores: Scores
     log_prob: NDArray[np.float32]
@@ -35,26 +39,29 @@ class Evaluation:
 def evaluate(
     model: RIGSL, corpus: Corpus, split: str, *, batch_size: int | None = None, device: str = "cpu"
 ) -> Evaluation:
-    """Predictions and scores on a split. The loss is the plain negative log-likelihood.
+    """Predictions of a model on a split of a corpus, and their scores.
+
+    The loss is the negative log-likelihood without class weights.
 
     Args:
-        batch_size: dialogues in a batch; None: `evaluation_batch`.
+        split: "train", "dev" or "test".
+        batch_size: dialogues in a batch; None: as many as `evaluation_batch` says.
 
     Raises:
-        UserError: the model and the corpus do not fit together, the split is empty or its labels hidden.
+        UserError: the model and the corpus do not fit together, or the split is empty or its labels hidden.
     """
     check_schema(model, corpus)
     source = BatchSource(corpus, model.config.modals, device)
     weights = torch.ones(len(corpus.classes), device=device)
     size = evaluation_batch(model.config) if batch_size is None else batch_size
-    found = evaluate_dialogues(model.to(device), source, corpus.dialogues(split), weights, size)
-    if (found.labels == HIDDEN).any():
+    result = evaluate_dialogues(model.to(device), source, corpus.dialogues(split), weights, size)
+    if (result.labels == HIDDEN).any():
         raise UserError(f"corpus {corpus.name}: the labels of the {split} split are hidden")
-    return found
+    return result
 
 
 def evaluation_batch(config: RIGSLConfig) -> int:
-    """Dialogues per batch of an evaluation; predictions with quirks depend on it, so they keep theirs."""
+    """Dialogues per batch of an evaluation; with quirks, predictions depend on it, and it is `batch_size`."""
     return config.batch_size if config.official_quirks else EVALUATION_BATCH
 
 
@@ -68,22 +75,26 @@ def check_schema(model: RIGSL, corpus: Corpus) -> None:
     for letter in model.config.modals:
         if ours.widths[letter] != theirs.widths.get(letter):
             raise UserError(
-                f"the model reads modality '{letter}' of width {ours.widths[letter]}, but the corpus "
-                f"{corpus.name} has {theirs.widths.get(letter, 'none')}; take the features it was trained on"
+                f"the model reads modality '{letter}' with width {ours.widths[letter]}, but the corpus "
+                f"{corpus.name} has {theirs.widths.get(letter, 'none')}; use the features it was trained on"
             )
     if ours.classes != theirs.classes:
-        raise UserError(f"the model's classes are not those of the corpus {corpus.name}")
+        raise UserError(
+            f"the classes of the model are not those of the corpus {corpus.name}; use the corpus that it was "
+            "trained on"
+        )
     if theirs.n_speakers > ours.n_speakers:
         raise UserError(
-            f"the corpus {corpus.name} has dialogues of {theirs.n_speakers} speakers, the model knows "
-            f"{ours.n_speakers}"
+            f"the corpus {corpus.name} has dialogues with {counted(theirs.n_speakers, 'speaker')}, but the "
+            f"model knows only {ours.n_speakers}; train a model on this corpus"
         )
 
 
 def predict(model: RIGSL, corpus: Corpus, *, device: str = "cpu") -> NDArray[np.float32]:
-    """Log-probabilities of every utterance of a corpus, in its order, [U, classes]; labels are not read.
+    """Log-probabilities of the classes for every utterance of a corpus, in its order. -> [U, classes]
 
-    No dialogue's numbers depend on another one: with `official_quirks` every dialogue is a batch.
+    Labels are not read, so they may be hidden. The predictions of a dialogue never depend on other dialogues:
+    with `official_quirks` every dialogue is a batch of its own.
 
     Raises:
         UserError: the model and the corpus do not fit together.
@@ -99,11 +110,14 @@ def predict(model: RIGSL, corpus: Corpus, *, device: str = "cpu") -> NDArray[np.
 def evaluate_dialogues(
     model: RIGSL, source: BatchSource, dialogues: NDArray[np.int64], weights: Tensor, batch_size: int
 ) -> Evaluation:
-    """Predictions on dialogues; the loss is weighted by class. Shapes: dialogues [n], weights [classes]"""
+    """Predictions on these dialogues; `weights` are class weights of the loss.
+
+    Shapes: dialogues [n], weights [classes]
+    """
     corpus = source.corpus
     if not len(dialogues):
-        raise UserError(f"corpus {corpus.name}: the split to evaluate is empty")
-    if not model.config.official_quirks:  # where batches matter, the corpus's order is the official one
+        raise UserError(f"corpus {corpus.name}: the split to evaluate is empty; choose another one")
+    if not model.config.official_quirks:  # with quirks, keep the official order
         dialogues = dialogues[np.argsort(corpus.lengths[dialogues], kind="stable")]
     log_prob, rows = _forward(model, source, dialogues, batch_size)
     labels = corpus.labels[rows]
@@ -119,7 +133,7 @@ def evaluate_dialogues(
 def _forward(
     model: RIGSL, source: BatchSource, dialogues: NDArray[np.int64], batch_size: int
 ) -> tuple[Tensor, NDArray[np.int64]]:
-    """Log-probabilities [U, classes] and their rows of the corpus [U], batch after batch."""
+    """Log-probabilities [U, classes] and their rows in the corpus [U], batch after batch."""
     model.eval()
     parts, rows = [], []
     for start in range(0, len(dialogues), batch_size):

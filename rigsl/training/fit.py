@@ -1,4 +1,4 @@
-"""Train a configuration to its last epoch and keep the best one."""
+"""Train a configuration to its last epoch and keep the best epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from rigsl.training.trainer import EpochReport, Training
 
 @dataclass(frozen=True)
 class FitResult:
-    """A finished training: the model of the best epoch, that epoch's report, all reports."""
+    """A finished training.
+
+    model: with the weights of the best epoch; best: the report of that epoch; history: the reports of all
+    epochs.
+    """
 
     model: RIGSL
     best: EpochReport
@@ -30,20 +34,24 @@ def fit(
     on_epoch: Callable[[EpochReport], None] | None = None,
     lineage: Sequence[tuple[RIGSLConfig, int]] = (),
 ) -> FitResult:
-    """Train to the end; validation weighted F1 picks the epoch whose weights are returned.
+    """Train a configuration to its last epoch; the weights of the epoch with the best weighted F1 are kept.
 
     Args:
-        lineage: configurations under which the training begins, each with the epoch after which the next
-            one takes over; after the last of them, `config`.
+        train, validation: the splits to train on and to choose the epoch on.
+        on_epoch: called with the report of every epoch.
+        lineage: configurations with which the training begins, each with the epoch after which the next one
+            takes over; `config` comes after the last of them.
 
     Raises:
-        UserError, TrainingDiverged, torch.OutOfMemoryError: as `Training` and its `step` and `under`.
+        UserError: the corpus lacks a modality or a split, or hides labels that training needs.
+        TrainingDiverged: the loss became NaN or infinite.
+        torch.OutOfMemoryError: the memory of the device is full.
     """
     stages = [*lineage, (config, config.epochs)]
     training = Training(stages[0][0], corpus, device=device, train=train, validation=validation)
     history: list[EpochReport] = []
     for stage, until in stages:
-        training = training if stage == training.config else training.under(stage)
+        training = training if stage == training.config else training.with_config(stage)
         while not training.done and training.epoch < until:
             history.append(training.step())
             if on_epoch is not None:

@@ -1,4 +1,4 @@
-"""The task loss and the total loss of RIGSL (design section 5)."""
+"""The task loss and the total loss of RIGSL (docs/model.md, section 5)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _EXPONENT = {"none": 0.0, "sqrt": 0.5, "inverse": 1.0}
 
 
 def class_weights(labels: NDArray[np.int64], classes: int, kind: str) -> Tensor:
-    """1 / frequency^(0, 1/2 or 1) of each class among `labels`; a class that never occurs counts as if
-    it had occurred once. Shapes: [U] -> [classes]"""
+    """1 / frequency^(0, 1/2 or 1) of each class among `labels`, for kind "none", "sqrt" or "inverse".
+
+    A class that never occurs counts as if it occurred once. Shapes: [U] -> [classes]
+    """
     counts = np.bincount(labels, minlength=classes)
     frequency = np.maximum(counts, 1) / max(len(labels), 1)
     return torch.tensor(frequency ** -_EXPONENT[kind], dtype=torch.float32)
@@ -23,8 +25,8 @@ def class_weights(labels: NDArray[np.int64], classes: int, kind: str) -> Tensor:
 def task_loss(log_prob: Tensor, label: Tensor, weight: Tensor, focal_gamma: float) -> Tensor:
     """Loss of the predicted log-probabilities.
 
-    focal_gamma = 0: weighted negative log-likelihood, sum w_y nll / sum w_y (official IEMOCAP);
-    else the focal loss, mean of -(1 - p)^focal_gamma w_y log p with p detached (official MELD).
+    focal_gamma = 0: weighted negative log-likelihood, sum w_y nll / sum w_y (official for IEMOCAP); otherwise
+    the focal loss, mean of -(1 - p)^focal_gamma w_y log p with p detached (official for MELD).
 
     Shapes: log_prob [U, classes], label [U], weight [classes] -> scalar
     """
@@ -37,7 +39,7 @@ def task_loss(log_prob: Tensor, label: Tensor, weight: Tensor, focal_gamma: floa
 
 
 def link_factor(config: RIGSLConfig, epoch: int) -> float:
-    """Weight of the link loss in epoch `epoch` (0-based): fades out linearly over link_loss_epoch."""
+    """Weight of the link loss in epoch `epoch` (0-based), which decays linearly to 0 over link_loss_epoch."""
     if epoch >= config.link_loss_epoch:
         return 0.0
     return config.link_loss_coff * (config.link_loss_epoch - epoch) / config.link_loss_epoch

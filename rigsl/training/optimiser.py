@@ -1,7 +1,7 @@
-"""Adam, by PyTorch's fused kernel without the classes around it.
+"""Adam with PyTorch's fused kernel, without the classes around it.
 
-``torch.optim`` imports its compiler with the first optimiser (a second in every worker) and sorts the
-parameters before every step (a millisecond, where a step of a small model takes twenty).
+``torch.optim`` imports the compiler with the first optimiser (a second in every worker) and groups the
+parameters before every step (one millisecond, where a step of a small model takes twenty).
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
 class Adam:
-    """Adam with weight decay added to the gradient (Kingma and Ba, ICLR 2015), as ``torch.optim.Adam``.
+    """Adam with weight decay added to the gradient (Kingma and Ba, ICLR 2015), like ``torch.optim.Adam``.
 
-    A parameter without a gradient is left out of a step.
+    A step skips parameters without a gradient.
     """
 
     def __init__(self, parameters: Iterable[Tensor], *, lr: float, weight_decay: float) -> None:
         self.parameters, self.lr, self.weight_decay = list(parameters), lr, weight_decay
-        #: Of each parameter, once it has had a gradient: number of steps, first and second moment.
+        #: Parameter -> number of steps, first and second moment, from its first gradient on.
         self._moments: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Drop the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the parameters by their gradients."""
-        chosen = [index for index, one in enumerate(self.parameters) if one.grad is not None]
-        if not chosen:
+        """Update the parameters with their gradients."""
+        indices = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        if not indices:
             return
-        for index in chosen:
+        for index in indices:
             if index not in self._moments:
-                one = self.parameters[index]
-                count = torch.zeros((), device=one.device)
-                self._moments[index] = (count, torch.zeros_like(one), torch.zeros_like(one))
-        counts, first, second = zip(*(self._moments[index] for index in chosen), strict=True)
+                parameter = self.parameters[index]
+                count = torch.zeros((), device=parameter.device)
+                self._moments[index] = (count, torch.zeros_like(parameter), torch.zeros_like(parameter))
+        counts, first, second = zip(*(self._moments[index] for index in indices), strict=True)
         torch._foreach_add_(counts, 1)
         torch._fused_adam_(
-            [self.parameters[index] for index in chosen],
-            [grad for index in chosen if (grad := self.parameters[index].grad) is not None],
+            [self.parameters[index] for index in indices],
+            [grad for index in indices if (grad := self.parameters[index].grad) is not None],
             list(first),
             list(second),
             [],
@@ -61,14 +61,14 @@ class Adam:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The moments; its tensors are the optimiser's own."""
+        """The moments; the tensors are not copied."""
         return {"moments": {index: list(tensors) for index, tensors in self._moments.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave.
+        """Restore what `state_dict` returned.
 
         Raises:
-            ValueError: it is of other parameters.
+            ValueError: the state belongs to other parameters.
         """
         moments = {int(index): tuple(tensors) for index, tensors in state["moments"].items()}
         for index, (_, first, _) in moments.items():

@@ -1,6 +1,7 @@
-"""What a model is judged by: weighted F1 first, as in the literature on MELD and IEMOCAP.
+"""The scores of predictions: weighted F1 first, as in the literature on MELD and IEMOCAP.
 
-From the table of what was taken for what, as in scikit-learn; a worker starts a second sooner without it.
+Computed from the confusion matrix, with the results of scikit-learn; without importing it a worker starts a
+second sooner.
 """
 
 from __future__ import annotations
@@ -30,27 +31,27 @@ def scores(log_prob: NDArray[np.float32], labels: Integers, loss: float) -> Scor
     """Scores of predictions; NaN where a label is hidden. Shapes: log_prob [U, classes], labels [U]"""
     if (labels < 0).any():
         return Scores(math.nan, math.nan, math.nan, loss)
-    counts = confusion(labels, log_prob.argmax(axis=1), log_prob.shape[1])
+    counts = confusion_matrix(labels, log_prob.argmax(axis=1), log_prob.shape[1])
     return Scores(float(weighted_f1(counts)), macro_f1(counts), accuracy(counts), loss)
 
 
-def confusion(labels: Integers, predicted: Integers, classes: int) -> Integers:
-    """Utterances by [true class, predicted class]. Shapes: [U], [U] -> [classes, classes]"""
+def confusion_matrix(labels: Integers, predicted: Integers, classes: int) -> Integers:
+    """Number of utterances by [true class, predicted class]. Shapes: [U], [U] -> [classes, classes]"""
     flat = np.bincount(labels * classes + predicted, minlength=classes**2)
     return flat.reshape(classes, classes)
 
 
 def f1(counts: NDArray[Any]) -> Floats:
-    """F1 of each class, NaN for one that neither occurs nor is predicted. [..., k, k] -> [..., k]"""
+    """F1 of each class, NaN if it neither occurs nor is predicted. Shapes: [..., k, k] -> [..., k]"""
     total = counts.sum(axis=-2) + counts.sum(axis=-1)
     return 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.where(total > 0, total, np.nan)
 
 
 def weighted_f1(counts: NDArray[Any]) -> Floats:
-    """Mean F1 of the classes, each as often as it occurs: of one table or of many. [..., k, k] -> [...]"""
-    occurs = counts.sum(axis=-1)
-    single = np.nan_to_num(f1(counts))
-    return np.asarray((single * occurs).sum(axis=-1) / occurs.sum(axis=-1), dtype=np.float64)
+    """Mean F1 of the classes, weighted by their support. Shapes: confusion matrices [..., k, k] -> [...]"""
+    support = counts.sum(axis=-1)
+    per_class = np.nan_to_num(f1(counts))
+    return np.asarray((per_class * support).sum(axis=-1) / support.sum(axis=-1), dtype=np.float64)
 
 
 def macro_f1(counts: Integers) -> float:
@@ -59,5 +60,5 @@ def macro_f1(counts: Integers) -> float:
 
 
 def accuracy(counts: Integers) -> float:
-    """Share of the utterances whose class was found."""
+    """Share of the utterances whose class is predicted correctly."""
     return float(np.trace(counts) / counts.sum())

@@ -1,4 +1,4 @@
-"""Training of one configuration."""
+"""Training of one configuration, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from rigsl.training.losses import class_weights, link_factor, task_loss
 from rigsl.training.optimiser import Adam
 from rigsl.training.scores import Scores
 
-#: What an epoch reports as a mean over its batches.
+#: The numbers that an epoch reports as means over its batches.
 MEANS = (
     "train_loss", "task_loss", "penalty", "link_loss",
     "kept_other_speaker", "kept_same_speaker", "kept_cross_modal",
 )  # fmt: skip
 
-#: What may change in the course of a training: it leaves the weights' shapes, what they mean and what they
-#: read as they are.
+#: Hyperparameters that may change in the course of a training: they change neither the shapes of the weights,
+#: nor their meaning, nor their inputs.
 CONTINUABLE = frozenset({
     "dropout", "denoise_dropout", "nodeformer_dropout", "temperature", "anneal_to", "anneal_epoch", "tau",
     "use_gumbel", "gumbel_k", "class_weight", "focal_gamma", "penalty_weight_coff", "link_loss_coff",
@@ -51,11 +51,11 @@ class TrainingDiverged(RuntimeError):
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One epoch: losses are means over its batches, seconds are its wall time, validation included.
+    """The numbers of one epoch: losses are means over its batches, seconds its wall time with validation.
 
-    improved: this epoch's validation weighted F1 is the best so far; kept_...: share of the predefined
-    edges between different speakers, of one speaker, across modalities whose gate is not zero, in
-    training; done: no further epoch follows.
+    improved: this epoch's validation weighted F1 is the best so far; kept_...: share of the predefined edges
+    between different speakers, of the same speaker, and across modalities whose gate is not zero in training;
+    done: no further epoch follows.
     """
 
     epoch: int
@@ -74,7 +74,7 @@ class EpochReport:
     done: bool
 
     def metrics(self) -> dict[str, float]:
-        """The numbers of this epoch under flat names, for a tracker."""
+        """The numbers of this epoch under flat names, for experiment tracking."""
         flat = {name: float(getattr(self, name)) for name in (*MEANS, "best_weighted_f1")}
         flat |= {f"val_{name}": value for name, value in dataclasses.asdict(self.validation).items()}
         return flat | {"best_epoch": float(self.best_epoch), "epoch_seconds": self.seconds}
@@ -83,10 +83,10 @@ class EpochReport:
 class Training:
     """One training run, epoch by epoch.
 
-    Every epoch draws its noise and its order from (seed, epoch) alone and leaves the global random
-    state as it found it: a run that is saved and loaded goes on bit for bit, and runs in one
-    process do not touch each other (CPU, same number of threads; CUDA adds up in no fixed order
-    unless the configuration is `deterministic`).
+    Every epoch draws its noise and its order from (seed, epoch) alone and restores the global random state: a
+    run that is saved and loaded continues bit for bit, and runs in one process do not affect each other. (On
+    the CPU, with the same number of threads; CUDA sums in no fixed order unless the configuration is
+    `deterministic`.)
 
     Raises:
         UserError: the corpus lacks a modality or a split, or hides labels that training needs.
@@ -112,14 +112,14 @@ class Training:
             self.model = RIGSL(config, corpus.schema).to(device)
         self._weights = class_weights(labels, len(corpus.classes), config.class_weight).to(device)
         self._optimiser = Adam(self.model.parameters(), lr=config.lr, weight_decay=config.l2)
-        self._mean = _running_mean(self.model, config.ema) if config.ema else None
+        self._average = _averaged_model(self.model, config.ema) if config.ema else None
         self.last_report: EpochReport | None = None
         self._best: dict[str, Tensor] = {}
-        self._best_config = config  # under which the best epoch was trained and validated
+        self._best_config = config  # of the best epoch
 
     @property
     def epoch(self) -> int:
-        """Epochs finished."""
+        """Number of finished epochs."""
         return self.last_report.epoch if self.last_report else 0
 
     @property
@@ -131,8 +131,8 @@ class Training:
         """Train one epoch and validate.
 
         Raises:
-            TrainingDiverged: the loss is not finite; the model is as the last batch left it.
-            torch.OutOfMemoryError: the device's memory is full.
+            TrainingDiverged: the loss is NaN or infinite; the model stays as the last batch left it.
+            torch.OutOfMemoryError: the memory of the device is full.
         """
         start = time.perf_counter()
         with _seeded(self.config.seed, self.epoch + 1, self.device), _determinism(self.config):
@@ -143,7 +143,7 @@ class Training:
         epoch = self.epoch + 1
         best_epoch = epoch if improved or self.last_report is None else self.last_report.best_epoch
         if improved:
-            self._best = self._kept_weights()
+            self._best = self._evaluated_weights()
             self._best_config = self.config
         self.last_report = EpochReport(
             epoch=epoch,
@@ -160,10 +160,10 @@ class Training:
     def best_model(self) -> RIGSL:
         """A model with the weights of the best epoch, in evaluation mode, on the training's device.
 
-        Its configuration is the one under which they were scored.
+        Its configuration is that of the best epoch.
         """
         if self._best_config == self.config:
-            model = copy.deepcopy(self._kept())
+            model = copy.deepcopy(self._evaluated_model())
         else:
             with _seeded(self.config.seed, 0, self.device):
                 model = RIGSL(self._best_config, self.corpus.schema).to(self.device)
@@ -172,32 +172,32 @@ class Training:
         return model.eval()
 
     def best_weights(self) -> tuple[Mapping[str, Tensor], RIGSLConfig]:
-        """The weights of the best epoch, which no later one changes, and the configuration that they had."""
+        """The weights of the best epoch, which later epochs do not change, and the epoch's configuration."""
         if not self._best:
-            return self._kept_weights(), self.config
+            return self._evaluated_weights(), self.config
         return self._best, self._best_config
 
-    def under(self, config: RIGSLConfig) -> Training:
-        """A training that goes on from here with another `config`: the same weights, optimiser and seed.
+    def with_config(self, config: RIGSLConfig) -> Training:
+        """A training that continues this one, weights and optimiser included, with another configuration.
 
         Raises:
-            UserError: the two differ by more than `CONTINUABLE`.
+            UserError: the configurations differ in more than `CONTINUABLE`.
         """
         return self._from_state(self.snapshot(), self.corpus, self.device, config)
 
     def save(self, path: Path) -> None:
-        """Write everything needed to go on, atomically."""
+        """Write everything that is needed to continue, atomically."""
         write_state(self._state(), path)
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything needed to go on, as it is now, for `write_state` to write later."""
+        """A copy of everything that is needed to continue, which `write_state` can write later."""
         return {name: _cloned(part) for name, part in self._state().items()}
 
     @classmethod
     def load(
         cls, path: Path, corpus: Corpus, *, device: str = "cpu", config: RIGSLConfig | None = None
     ) -> Training:
-        """A training that goes on where `save` left it, with another `config` where one is given.
+        """A training that continues a saved one, with another configuration if `config` is given.
 
         Raises:
             UserError: the file is missing or damaged, or belongs to another corpus or another model.
@@ -211,12 +211,12 @@ class Training:
             raise UserError(f"{path}: the training state cannot be loaded ({first_line(error)})") from None
 
     def _state(self) -> dict[str, Any]:
-        """Everything needed to go on; its tensors are this training's own, which the next step changes."""
+        """Everything that is needed to continue, without copies: the next step changes the tensors."""
         return {
             "config": self.config.to_dict(),
             "splits": self.splits,
             "model": self.model.state_dict(),
-            "mean": {} if self._mean is None else self._mean.state_dict(),
+            "mean": {} if self._average is None else self._average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "best": self._best,
             "best_config": self._best_config.to_dict(),
@@ -234,8 +234,8 @@ class Training:
         training = cls(config, corpus, device=device, train=train, validation=validation)
         training.model.load_state_dict(state["model"])
         training._optimiser.load_state_dict(state["optimiser"])
-        if training._mean is not None:
-            training._mean.load_state_dict(state["mean"])
+        if training._average is not None:
+            training._average.load_state_dict(state["mean"])
         training._best = state["best"]
         training._best_config = from_mapping(state["best_config"], "its best configuration")
         if state["report"] is not None:
@@ -245,28 +245,31 @@ class Training:
         return training
 
     def _is_last(self, epoch: int, best_epoch: int) -> bool:
-        """Whether no epoch follows `epoch`."""
+        """Whether `epoch` is the last one: of the configuration, or by early stopping."""
         patience = self.config.patience
         return epoch >= self.config.epochs or (patience > 0 and epoch - best_epoch >= patience)
 
-    def _kept(self) -> RIGSL:
-        """The weights that are validated and kept: the running mean, or the weights as they are."""
-        if self._mean is None:
+    def _evaluated_model(self) -> RIGSL:
+        """The model that is validated and kept: the one of averaged weights if there is an average."""
+        if self._average is None:
             return self.model
-        mean = self._mean.module
-        assert isinstance(mean, RIGSL)
-        for kept, buffer in zip(mean.buffers(), self.model.buffers(), strict=True):
-            kept.copy_(buffer)  # what batch normalisation counted is not averaged twice
-        return mean
+        averaged = self._average.module
+        assert isinstance(averaged, RIGSL)
+        for target, buffer in zip(averaged.buffers(), self.model.buffers(), strict=True):
+            target.copy_(buffer)  # statistics of batch normalisation are averages already
+        return averaged
 
-    def _kept_weights(self) -> dict[str, Tensor]:
-        """Copies of them."""
-        return {name: value.detach().clone() for name, value in self._kept().state_dict().items()}
+    def _evaluated_weights(self) -> dict[str, Tensor]:
+        """A copy of the weights of `_evaluated_model`."""
+        return {name: value.detach().clone() for name, value in self._evaluated_model().state_dict().items()}
 
     def _labels(self, dialogues: NDArray[np.int64], role: str) -> NDArray[np.int64]:
         labels: NDArray[np.int64] = self.corpus.labels[self.corpus.rows(dialogues)]
         if not len(labels) or (labels == HIDDEN).any():
-            raise UserError(f"corpus {self.corpus.name}: the {role} split is empty or its labels are hidden")
+            raise UserError(
+                f"corpus {self.corpus.name}: the {role} split is empty or its labels are hidden; use a split "
+                "with labels"
+            )
         return labels
 
     def _train_epoch(self) -> dict[str, float]:
@@ -288,13 +291,13 @@ class Training:
         return dict(zip(MEANS, means, strict=True))
 
     def train_on(self, dialogues: NDArray[np.int64], factor: float) -> Tensor:
-        """One step of the optimiser on a batch of dialogues; an epoch is many of them.
+        """One step of the optimiser on a batch of dialogues.
 
         Args:
             factor: weight of the link loss.
 
         Returns:
-            What MEANS names, left on the device. [7]
+            The numbers that MEANS names, on the device. [7]
         """
         config = self.config
         batch = self._source.batch(dialogues)
@@ -302,23 +305,23 @@ class Training:
             out = self.model(batch)
         task = task_loss(out.log_prob, batch.label, self._weights, config.focal_gamma)
         loss = task + config.penalty_weight_coff * out.penalty
-        if factor:  # without it, no gradient goes through the link loss
+        if factor:  # at 0 the link loss needs no backward pass
             loss = loss - factor * out.link_loss
         self._optimiser.zero_grad()
         loss.backward()
         self._optimiser.step()
-        if self._mean is not None:
-            self._mean.update_parameters(self.model)
-        # Kept on the device: reading a number would wait for the device after every batch.
+        if self._average is not None:
+            self._average.update_parameters(self.model)
+        # They stay on the device: reading a number would wait for the device after every batch.
         return torch.stack([loss, task, out.penalty, out.link_loss, *out.kept]).detach()
 
     def _evaluate(self, dialogues: NDArray[np.int64]) -> Evaluation:
         size = evaluation_batch(self.config)
-        return evaluate_dialogues(self._kept(), self._source, dialogues, self._weights, size)
+        return evaluate_dialogues(self._evaluated_model(), self._source, dialogues, self._weights, size)
 
 
 def write_state(state: dict[str, Any], path: Path) -> None:
-    """Write what `Training.snapshot` gave, for `Training.load`, atomically."""
+    """Write what `Training.snapshot` returned, for `Training.load`, atomically."""
     with replacing(Path(path)) as temporary:
         torch.save(state, temporary)
 
@@ -328,8 +331,8 @@ def _cloned(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, Mapping):
-        return {key: _cloned(one) for key, one in value.items()}
-    return [_cloned(one) for one in value] if isinstance(value, list) else value
+        return {key: _cloned(item) for key, item in value.items()}
+    return [_cloned(item) for item in value] if isinstance(value, list) else value
 
 
 def _check_continuable(before: RIGSLConfig, after: RIGSLConfig) -> None:
@@ -338,11 +341,12 @@ def _check_continuable(before: RIGSLConfig, after: RIGSLConfig) -> None:
         if old[name] != new[name] and name not in CONTINUABLE:
             raise UserError(
                 f"{name} cannot change from {old[name]!r} to {new[name]!r} in the course of a training; "
-                "train such a configuration from its start"
+                "start a new training with this configuration"
             )
 
 
-def _running_mean(model: RIGSL, decay: float) -> AveragedModel:
+def _averaged_model(model: RIGSL, decay: float) -> AveragedModel:
+    """The exponential moving average of the weights."""
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=average)
 
@@ -354,7 +358,7 @@ def _seed(seed: int, epoch: int) -> int:
 
 @contextmanager
 def _seeded(seed: int, epoch: int, device: str) -> Iterator[None]:
-    """The global random state of (seed, epoch), and afterwards the one from before."""
+    """Set the global random state to that of (seed, epoch) inside the block, and restore it afterwards."""
     devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(_seed(seed, epoch))
@@ -363,7 +367,7 @@ def _seeded(seed: int, epoch: int, device: str) -> Iterator[None]:
 
 @contextmanager
 def _determinism(config: RIGSLConfig) -> Iterator[None]:
-    """Operations that add up in a fixed order, where the configuration asks for them."""
+    """Use deterministic operations inside the block if the configuration asks for them."""
     if not config.deterministic:
         yield
         return

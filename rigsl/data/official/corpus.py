@@ -1,4 +1,4 @@
-"""The official RIGSL features of IEMOCAP and MELD as a `Corpus`, checked item by item, converted once."""
+"""The official RIGSL features of IEMOCAP and MELD as a `Corpus`: checked item by item, converted once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from rigsl.data.corpus import SPLITS, Corpus
 from rigsl.data.official.files import (
-    HOME,
+    DOWNLOAD,
     LAYOUTS,
     VIEWS,
     Items,
-    no_files,
+    missing_files,
     official_paths,
     read_items,
 )
@@ -25,36 +25,36 @@ from rigsl.errors import UserError
 from rigsl.files import sha256
 
 CACHE = ".corpus"  #: folder of the converted files, beside the official ones
-_FORM = "1"  #: of the conversion; another number makes converted files again
+_VERSION = "1"  #: of the conversion; with another one, files are converted again
 
 
 def load_official(dataset: str, folder: Path) -> Corpus:
-    """The official corpus of `dataset`, from its converted file if these very sources were converted before.
+    """The official corpus of `dataset`, from its converted file if the same sources were converted before.
 
-    Dialogues keep the order of the official training and test lists, in which the official evaluation
-    cuts its batches. Test: the official test list; dev: `validIds` of the RoBERTa file; train: the others
-    (design, "Protocols").
+    Dialogues keep the order of the official training and test lists, because the official evaluation cuts
+    its batches in this order. Test: the official test list; dev: `validIds` of the RoBERTa file; train: the
+    rest of the official training list.
 
     Raises:
-        UserError: the files are not there, or an item is not what it should be; the sentence names both.
+        UserError: the files are missing, or an item is wrong; the sentence names file and item.
     """
     paths = official_paths(dataset, folder)
     if paths is None:
-        raise UserError(no_files(dataset, folder))
+        raise UserError(missing_files(dataset, folder))
     hashes = {path.name: _sha256(path) for path in paths}
-    key = hashlib.sha256("".join([_FORM, *hashes.values()]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("".join([_VERSION, *hashes.values()]).encode()).hexdigest()[:16]
     converted = folder / CACHE / f"{dataset.lower()}-{key}.safetensors"
     if converted.is_file():
         try:
             return Corpus.load(converted)
-        except UserError:  # a damaged copy is made again
+        except UserError:  # a damaged copy is converted again
             pass
     corpus = _corpus(dataset, *read_items(dataset, paths), hashes)
-    return _kept(corpus, converted)
+    return _cached(corpus, converted)
 
 
-def _kept(corpus: Corpus, path: Path) -> Corpus:
-    """The corpus, saved and mapped; in memory only where the folder cannot be written."""
+def _cached(corpus: Corpus, path: Path) -> Corpus:
+    """The corpus, saved and memory-mapped; in memory only if the folder cannot be written."""
     try:
         path.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
@@ -73,7 +73,7 @@ def _corpus(dataset: str, features: Items, roberta: Items, hashes: dict[str, str
     _check_ids(features, roberta)
     train, test = _labelled(features, "trainVid"), _labelled(features, "testVid")
     for key in _sorted({*train} & {*test})[:1]:
-        raise features.problem("testVid", f"names dialogue {key!r}, which is in trainVid, too")
+        raise features.problem("testVid", f"names dialogue {key!r}, which is also in trainVid")
     dev = _dev(roberta, train, test)
     order = [*train, *test]
     labels = [labels_of(features, key, len(layout.classes)) for key in order]
@@ -103,59 +103,59 @@ def _corpus(dataset: str, features: Items, roberta: Items, hashes: dict[str, str
         text_default=layout.text_default,
         text=np.frombuffer(b"".join(raw), dtype=np.uint8),
         text_offsets=np.cumsum([0, *map(len, raw)], dtype=np.int64),
-        provenance={"source": HOME, "files_sha256": hashes},
+        provenance={"source": DOWNLOAD, "files_sha256": hashes},
         n_speakers=layout.n_speakers,
     )
 
 
 def _check_ids(features: Items, roberta: Items) -> None:
-    """Every item that is read has the same dialogues."""
-    wanted = features.dialogues("labels").keys()
+    """Check that every item that is read has the same dialogues."""
+    labelled = features.dialogues("labels").keys()
     used = [(features, name) for name in ("ids", "speakers", "audio", "visual", "sentences")]
     for items, name in [*used, *((roberta, view) for view in VIEWS)]:
-        found = items.dialogues(name).keys()
-        for key in _sorted(wanted - found)[:1]:
-            raise items.problem(name, f"lacks dialogue {key!r}, which {features.path.name} has labels of")
-        for key in _sorted(found - wanted)[:1]:
-            raise items.problem(name, f"has dialogue {key!r}, of which {features.path.name} has no labels")
+        dialogues = items.dialogues(name).keys()
+        for key in _sorted(labelled - dialogues)[:1]:
+            raise items.problem(name, f"lacks dialogue {key!r}, for which {features.path.name} has labels")
+        for key in _sorted(dialogues - labelled)[:1]:
+            raise items.problem(name, f"has dialogue {key!r}, for which {features.path.name} has no labels")
 
 
 def _ids(items: Items, name: str) -> list[Any]:
-    """A list of dialogues in its own order; a set has none and is sorted."""
+    """A list of dialogues in its own order; a set has no order and is sorted."""
     value = items[name]
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, list | tuple | set | frozenset) or not value:
         kind = "is empty" if hasattr(value, "__len__") and not len(value) else f"is a {type(value).__name__}"
-        raise items.problem(name, f"{kind} and not a list of dialogues; download the file again")
+        raise items.problem(name, f"{kind}, not a list of dialogues; download the file again")
     order = [key.item() if isinstance(key, np.generic) else key for key in value]
     if isinstance(value, set | frozenset):
         order = _sorted(order)
     if not all(isinstance(key, str | int) for key in order) or len(set(order)) != len(order):
-        raise items.problem(name, "names a dialogue twice, or holds something that is no name")
+        raise items.problem(name, "names a dialogue twice, or holds something that is not a name")
     return order
 
 
 def _labelled(features: Items, name: str) -> list[Any]:
-    """As `_ids`, and each of them has labels."""
+    """Like `_ids`, checked that each dialogue has labels."""
     order = _ids(features, name)
     for key in order:
         if key not in features["labels"]:
-            raise features.problem(name, f"names dialogue {key!r}, of which there are no labels")
+            raise features.problem(name, f"names dialogue {key!r}, which has no labels")
     return order
 
 
 def _dev(roberta: Items, train: Sequence[Any], test: Sequence[Any]) -> set[Any]:
     """The validation dialogues; the last three items of the file are train, TEST, validation."""
     dev = _ids(roberta, "validIds")
-    rest, tested = set(train), set(test)
+    train_ids, test_ids = set(train), set(test)
     for key in dev:
-        if key in tested:
+        if key in test_ids:
             raise roberta.problem("validIds", f"names dialogue {key!r}, which is a test dialogue")
-        if key not in rest:
+        if key not in train_ids:
             raise roberta.problem("validIds", f"names dialogue {key!r}, which is not in trainVid")
     if len(dev) == len(train):
-        raise roberta.problem("validIds", "names every dialogue of trainVid: none is left to train on")
+        raise roberta.problem("validIds", "names every dialogue of trainVid, which leaves none to train on")
     return set(dev)
 
 

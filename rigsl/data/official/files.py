@@ -13,19 +13,20 @@ from typing import Any
 from rigsl.data.official.pickles import load_pickle
 from rigsl.data.open.meld import CLASSES
 from rigsl.errors import UserError
+from rigsl.wording import counted
 
-HOME = "the link 'multimodal-features' in the README of github.com/FarisXiong/RIGSL"
+DOWNLOAD = "the link 'multimodal-features' in the README of github.com/FarisXiong/RIGSL"
 VIEWS = ("roberta1", "roberta2", "roberta3", "roberta4")
 _FEATURE_ITEMS = ("ids", "speakers", "labels", "text", "audio", "visual", "sentences", "trainVid", "testVid")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One dataset's two files."""
+    """The two files of a dataset."""
 
-    files: tuple[str, str]  #: features, RoBERTa vectors
-    items: tuple[tuple[str, ...], tuple[str, ...]]  #: of the one and of the other file, in order
-    widths: Mapping[str, int]  #: item -> numbers in a row
+    files: tuple[str, str]  #: names of the files: features, RoBERTa vectors
+    items: tuple[tuple[str, ...], tuple[str, ...]]  #: items of each file, in order
+    widths: Mapping[str, int]  #: item -> width of a row
     classes: tuple[str, ...]  #: in the order of the labels
     n_speakers: int
     text_default: str
@@ -73,49 +74,48 @@ class Items:
         return UserError(f"{self.path}: item {self.names.index(name) + 1} ({name}) {complaint}")
 
     def dialogues(self, name: str) -> dict[Any, Any]:
-        """An item that is a dict of dialogues.
+        """An item that is a dict: dialogue -> value.
 
         Raises:
-            UserError: it is something else.
+            UserError: it is not a dict.
         """
         value = self[name]
         if not isinstance(value, dict):
-            raise self.problem(name, f"is a {type(value).__name__} and not a dict of dialogues")
+            raise self.problem(name, f"is a {type(value).__name__}, not a dict of dialogues")
         return value
 
 
 def official_paths(dataset: str, folder: Path) -> tuple[Path, Path] | None:
-    """The dataset's two files in `folder` or its subfolder ``iemocap`` / ``meld``; None: neither is there.
+    """The dataset's two files in `folder` or its subfolder ``iemocap`` / ``meld``; None if both are missing.
 
     Raises:
-        UserError: one of them is there and the other is not.
+        UserError: only one of them is missing.
     """
     names = LAYOUTS[dataset].files
-    places = [(folder / name, folder / dataset.lower() / name) for name in names]
-    found = [next((path for path in paths if path.is_file()), None) for paths in places]
-    first, second = found
+    candidates = [(folder / name, folder / dataset.lower() / name) for name in names]
+    first, second = (next((path for path in paths if path.is_file()), None) for paths in candidates)
     if first is None and second is None:
         return None
     if first is None or second is None:
-        there, absent = (second, names[0]) if first is None else (first, names[1])
-        raise UserError(f"{there} is there, but {absent} is not beside it; get both from {HOME}")
+        present, missing = (second, names[0]) if first is None else (first, names[1])
+        raise UserError(f"{present} is there, but {missing} is not beside it; get both from {DOWNLOAD}")
     return first, second
 
 
-def no_files(dataset: str, folder: Path) -> str:
-    """What to download and where to put it."""
+def missing_files(dataset: str, folder: Path) -> str:
+    """A sentence on the missing files: what to download, and where to put it."""
     first, second = LAYOUTS[dataset].files
     return (
         f"the official features of {dataset} are not in {folder}; put {first} and {second} there or into "
-        f"{folder / dataset.lower()} (download: {HOME})"
+        f"{folder / dataset.lower()} (download: {DOWNLOAD})"
     )
 
 
 def read_items(dataset: str, paths: tuple[Path, Path]) -> tuple[Items, Items]:
-    """Both files.
+    """The items of both files.
 
     Raises:
-        UserError: a file is no pickle of the right number of items; see `load_pickle`, too.
+        UserError: a file is not a pickle of the right number of items; see also `load_pickle`.
     """
     first, second = (_read(path, names) for path, names in zip(paths, LAYOUTS[dataset].items, strict=True))
     return first, second
@@ -124,7 +124,7 @@ def read_items(dataset: str, paths: tuple[Path, Path]) -> tuple[Items, Items]:
 def _read(path: Path, names: tuple[str, ...]) -> Items:
     content = load_pickle(path)
     if not isinstance(content, list | tuple):
-        raise UserError(f"{path}: holds a {type(content).__name__} and not the {len(names)} items of a tuple")
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a tuple of {len(names)} items")
     if len(content) != len(names):
-        raise UserError(f"{path}: has {len(content)} items and not {len(names)} ({', '.join(names)})")
+        raise UserError(f"{path}: has {counted(len(content), 'item')}, not {len(names)} ({', '.join(names)})")
     return Items(path, names, tuple(content))

@@ -1,7 +1,7 @@
-"""Pickle files without the danger: numpy arrays and builtin containers, and nothing else.
+"""A safe reader of pickle files: numpy arrays and builtin containers, and nothing else.
 
-A pickle names functions, and reading it calls them. Here a name is looked up in a fixed table, never
-imported, and the numpy entries are functions of this file that can make a plain array and nothing more.
+A pickle names functions, and reading it calls them. Here a name is looked up in a fixed table and never
+imported; the numpy entries of the table are functions of this file that can only make a plain array.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def load_pickle(path: Path) -> Any:
     """The content of a pickle of Python 2 or 3 and numpy 1 or 2; its byte strings are read as latin1.
 
     Raises:
-        UserError: the file cannot be read, is cut short or no pickle, or names anything but numpy arrays
-            and builtin containers; the sentence names the file, and nothing in it has run.
+        UserError: the file cannot be read, is truncated or not a pickle, or names anything but numpy arrays
+            and builtin containers; the sentence names the file, and nothing in the file has run.
     """
     try:
         with path.open("rb") as file:
@@ -35,12 +35,12 @@ def load_pickle(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:  # a damaged pickle can fail in any way
         raise UserError(
-            f"{path}: is cut short or not a pickle ({type(error).__name__}); download it again"
+            f"{path}: is truncated or not a pickle ({type(error).__name__}); download it again"
         ) from None
 
 
 class _Reader(pickle.Unpickler):
-    """An unpickler that knows the names of `_ALLOWED` only."""
+    """An unpickler that knows only the names in `_ALLOWED`."""
 
     def __init__(self, path: Path, file: Any) -> None:
         super().__init__(file, encoding="latin1")
@@ -49,14 +49,14 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise UserError(
-                f"{self._path}: names {module}.{name}, which a file of features has no use for; it was "
+                f"{self._path}: names {module}.{name}, which a feature file does not need; the file was "
                 "refused before anything in it ran"
             )
         return _ALLOWED[module, name]
 
 
 def _dtype(text: Any, *_: Any) -> np.dtype[Any]:
-    """A dtype of its own by its short name; its state, with the byte order, follows in the pickle."""
+    """A new dtype from its short name; its state, with the byte order, follows in the pickle."""
     if not isinstance(text, str) or not _PLAIN.fullmatch(text):
         raise ValueError(f"{text!r} is not a plain dtype")
     return np.dtype(text, align=False, copy=True)
@@ -68,7 +68,7 @@ def _array(*_: Any) -> np.ndarray:
 
 
 def _buffer_array(data: Any, dtype: Any, shape: Any, order: str, axes: Any = None) -> np.ndarray:
-    """An array of pickle protocol 5; `axes` is how numpy 2.3 and later keep other orders than C and F."""
+    """An array of pickle protocol 5; numpy 2.3 and later describe orders other than C and F by `axes`."""
     flat = np.frombuffer(data, dtype=dtype)
     if axes is not None:
         return flat.reshape(shape).transpose(axes)
@@ -76,15 +76,15 @@ def _buffer_array(data: Any, dtype: Any, shape: Any, order: str, axes: Any = Non
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
-    """A numpy number; Python 2 wrote its bytes as a str."""
+    """A numpy scalar; Python 2 wrote its bytes as a str."""
     raw = data.encode("latin1") if isinstance(data, str) else data
     return np.frombuffer(raw, dtype=dtype)[0]
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """The bytes that protocol 2 keeps as text."""
+    """Bytes, which protocol 2 stores as text."""
     if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"{encoding!r} is not how pickles keep bytes")
+        raise ValueError(f"{encoding!r} is not the encoding in which pickles store bytes")
     return text.encode("latin1")
 
 

@@ -1,7 +1,7 @@
-"""Modality "d": what a transcript's times and typography tell about how an utterance was delivered.
+"""Modality "d", delivery: features of how an utterance was spoken, from a transcript's times and typography.
 
-No label is read. The numbers of an utterance may depend on all of its dialogue (RIGSL reads both ways), on no
-other dialogue but through mean and standard deviation, which are those of the training split.
+No label is read. The features of an utterance may depend on its whole dialogue (RIGSL is bidirectional), and
+on other dialogues only through the mean and standard deviation of the training split.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 from rigsl.data.corpus import SPLITS
 from rigsl.data.open.meld import Transcript
 
-LIMIT = 5.0  #: a standardised number is clipped to [-LIMIT, LIMIT]
-LONG_GAP = 30.0  #: seconds; a longer gap or duration is a wrong time or a cut between scenes
+LIMIT = 5.0  #: standardised features are clipped to [-LIMIT, LIMIT]
+LONG_GAP = 30.0  #: seconds; a longer gap or duration means a wrong time or a cut between scenes
 
-_STRAIGHT = {0x2018: "'", 0x2019: "'"}  # single quotation marks, which MELD uses as apostrophes
+_APOSTROPHES = {0x2018: "'", 0x2019: "'"}  # single quotation marks, which MELD uses as apostrophes
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
-#: Counts of matches in the utterance as written, as log(1 + count).
-_SIGNS = {
+#: Patterns in the text as written; the feature is log(1 + number of matches).
+_MARKS = {
     "exclamation_marks": r"!",
     "question_marks": r"\?",
     "repeated_marks": r"[!?]{2,}",
@@ -34,7 +34,7 @@ _SIGNS = {
     "broken_words": r"\b\w{1,3}-(?=\w)",  # "w-what", "no-no"
     "shouted_words": r"\b[A-Z]{2,}\b",
 }
-#: Words in lower case, as share of all words of the utterance.
+#: Patterns of lower-case words; the feature is their share of the words of the utterance.
 _WORDS = {
     "interjections": r"a+h+|a+w+|o+h+|o+|w+o+w+|he+y+|yay|woo+|who+a+|u+gh|e+w+|ouch|ow|(?:ha)+h?|"
     r"god|gosh|damn|jeez",
@@ -50,31 +50,31 @@ _WORDS = {
 
 
 def delivery_features(transcript: Transcript) -> tuple[np.ndarray, dict[str, list[float]]]:
-    """Standardised delivery features [U, D], float32, and name -> [mean, std] of the training split.
+    """Standardised delivery features [U, D], float32, and name -> [mean, std] in the training split.
 
-    The order of the names is the order of the columns.
+    The names are in the order of the columns.
     """
     columns = delivery_columns(transcript)
     table = np.stack(list(columns.values()), axis=1)
     lengths = np.diff(transcript.offsets)
     train = table[np.repeat(transcript.splits == SPLITS.index("train"), lengths)]
     mean, std = train.mean(axis=0), train.std(axis=0)
-    std[std < 1e-8] = 1.0  # a column that never changes in training stays 0 there
+    std[std < 1e-8] = 1.0  # a column that is constant in training is 0 there
     scaling = {name: [float(m), float(s)] for name, m, s in zip(columns, mean, std, strict=True)}
     return standardised(columns, scaling), scaling
 
 
 def delivery_columns(transcript: Transcript) -> dict[str, np.ndarray]:
-    """The numbers as they are, name -> [U]; NaN where a number needs a time that is not known."""
-    return _timing(transcript) | _place(transcript) | _typography(transcript)
+    """The features before standardisation, name -> [U]; NaN where a time that they need is not known."""
+    return _timing(transcript) | _position(transcript) | _typography(transcript)
 
 
 def standardised(columns: Mapping[str, np.ndarray], scaling: Mapping[str, Sequence[float]]) -> np.ndarray:
-    """Columns less their mean over their std, clipped, [U, D], float32; what is not known is 0, the mean."""
+    """(column - mean) / std, clipped, [U, D], float32; an unknown value becomes 0, the mean."""
     mean, std = np.array([scaling[name] for name in columns], dtype=np.float64).T
     table = (np.stack(list(columns.values()), axis=1) - mean) / std
-    known: np.ndarray = np.nan_to_num(np.clip(table, -LIMIT, LIMIT), nan=0.0)
-    return known.astype(np.float32)
+    clipped: np.ndarray = np.nan_to_num(np.clip(table, -LIMIT, LIMIT), nan=0.0)
+    return clipped.astype(np.float32)
 
 
 def _signed_log(values: np.ndarray) -> np.ndarray:
@@ -83,16 +83,16 @@ def _signed_log(values: np.ndarray) -> np.ndarray:
 
 
 def _timing(transcript: Transcript) -> dict[str, np.ndarray]:
-    """Durations, rates and gaps, all in logarithms: the times hold outliers of minutes and wrong order.
+    """Durations, rates and gaps, all on log scales: some times are minutes off or in the wrong order.
 
-    Where a time is NaN, so are the numbers that need it.
+    Where a time is NaN, so are the features that need it.
     """
     start, end, offsets = transcript.start, transcript.end, transcript.offsets
     first, last = _edges(offsets)
     duration = np.clip(end - start, 0.05, LONG_GAP)
     before = np.where(first, 0.0, start - np.roll(end, 1))
     after = np.where(last, 0.0, np.roll(start, -1) - end)
-    believable = np.abs(before) <= LONG_GAP
+    plausible = np.abs(before) <= LONG_GAP
     words = np.array([len(_words(text)) for text in transcript.utterances], dtype=np.float64)
     chars = np.array([len(text) for text in transcript.utterances], dtype=np.float64)
     rate = np.log((words + 0.5) / duration)
@@ -103,21 +103,21 @@ def _timing(transcript: Transcript) -> dict[str, np.ndarray]:
         "log_words_per_second": rate,
         "duration_in_dialogue": _less_dialogue_mean(np.log(duration), offsets),
         "rate_in_dialogue": _less_dialogue_mean(rate, offsets),
-        "pause_before": _where_known(before, _signed_log(np.where(believable, before, 0.0))),
+        "pause_before": _where_known(before, _signed_log(np.where(plausible, before, 0.0))),
         "pause_after": _where_known(after, _signed_log(np.where(np.abs(after) <= LONG_GAP, after, 0.0))),
-        "overlap_before": _where_known(before, (before < 0.0) & believable),
+        "overlap_before": _where_known(before, (before < 0.0) & plausible),
         "no_gap_before": _where_known(before, (np.abs(before) < 0.01) & ~first),
-        "gap_unbelievable": _where_known(before, ~believable),
+        "gap_unbelievable": _where_known(before, ~plausible),
     }
 
 
-def _where_known(needed: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """`values` as float64, NaN where `needed` is NaN."""
-    return np.where(np.isnan(needed), np.nan, values)
+def _where_known(gap: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`values` as float64, NaN where `gap` is NaN."""
+    return np.where(np.isnan(gap), np.nan, values)
 
 
-def _place(transcript: Transcript) -> dict[str, np.ndarray]:
-    """Where the utterance stands in its dialogue, and who spoke around it."""
+def _position(transcript: Transcript) -> dict[str, np.ndarray]:
+    """The position of the utterance in its dialogue, and who speaks before and after it."""
     offsets, speakers = transcript.offsets, transcript.speakers
     lengths = np.diff(offsets)
     first, last = _edges(offsets)
@@ -125,12 +125,12 @@ def _place(transcript: Transcript) -> dict[str, np.ndarray]:
     position = np.arange(len(size)) - np.repeat(offsets[:-1], lengths)
     since, so_far, turns = (np.empty(len(size)) for _ in range(3))
     for begin, stop in pairwise(offsets):
-        spoke: dict[int, int] = {}
+        last_turn: dict[int, int] = {}
         for row in range(begin, stop):
             speaker = int(speakers[row])
-            since[row] = row - spoke[speaker] if speaker in spoke else 0
-            spoke[speaker] = row
-            so_far[row] = len(spoke)
+            since[row] = row - last_turn[speaker] if speaker in last_turn else 0
+            last_turn[speaker] = row
+            so_far[row] = len(last_turn)
         turns[begin:stop] = np.bincount(speakers[begin:stop])[speakers[begin:stop]]
     return {
         "log_position": np.log1p(position),
@@ -148,24 +148,24 @@ def _place(transcript: Transcript) -> dict[str, np.ndarray]:
 
 
 def _typography(transcript: Transcript) -> dict[str, np.ndarray]:
-    """Punctuation, capitals and the small words that carry tone."""
-    texts = [text.translate(_STRAIGHT) for text in transcript.utterances]
+    """Punctuation, capitals, and function words that carry tone."""
+    texts = [text.translate(_APOSTROPHES) for text in transcript.utterances]
     words = [_words(text) for text in texts]
-    signs = {name: [np.log1p(len(re.findall(p, t))) for t in texts] for name, p in _SIGNS.items()}
+    marks = {name: [np.log1p(len(re.findall(p, t))) for t in texts] for name, p in _MARKS.items()}
     shares = {name: [_share(re.compile(pattern), w) for w in words] for name, pattern in _WORDS.items()}
-    capitals = [sum(sign.isupper() for sign in t) / max(sum(sign.isalpha() for sign in t), 1) for t in texts]
+    capitals = [sum(char.isupper() for char in t) / max(sum(char.isalpha() for char in t), 1) for t in texts]
     others = {
         "share_of_capitals": capitals,
         "log_word_length": [np.log1p(np.mean([len(word) for word in w]) if w else 0.0) for w in words],
         "repeated_words": [np.log1p(sum(a == b for a, b in pairwise(w))) for w in words],
     }
-    columns: Mapping[str, list[float]] = signs | shares | others
+    columns: Mapping[str, list[float]] = marks | shares | others
     return {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
 
 
 def _words(text: str) -> list[str]:
     """The words of `text` in lower case, with straight apostrophes."""
-    return _WORD.findall(text.lower().translate(_STRAIGHT))
+    return _WORD.findall(text.lower().translate(_APOSTROPHES))
 
 
 def _share(pattern: re.Pattern[str], words: list[str]) -> float:
@@ -173,7 +173,7 @@ def _share(pattern: re.Pattern[str], words: list[str]) -> float:
 
 
 def _edges(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether an utterance is the first, and whether it is the last of its dialogue; bool [U] each."""
+    """Whether an utterance is the first of its dialogue, and whether it is the last one; bool [U] each."""
     first, last = (np.zeros(int(offsets[-1]), dtype=bool) for _ in range(2))
     first[offsets[:-1]] = True
     last[offsets[1:] - 1] = True
@@ -181,7 +181,7 @@ def _edges(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _less_dialogue_mean(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """`values` less the mean of those in the dialogue that are known."""
+    """`values` minus the mean of the known values in the dialogue."""
     sums = np.add.reduceat(np.nan_to_num(values), offsets[:-1])
     counts = np.add.reduceat(~np.isnan(values), offsets[:-1], dtype=np.int64)
     return values - np.repeat(sums / np.maximum(counts, 1), np.diff(offsets))

@@ -1,4 +1,4 @@
-"""The MELD transcripts: three CSV files -> one ordered, checked `Transcript`.
+"""The MELD transcripts: three CSV files -> one checked `Transcript`.
 
 Files: ``{train,dev,test}_sent_emo.csv`` of github.com/declare-lab/MELD, folder data/MELD
 (Poria et al., ACL 2019; GPL-3.0).
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CLASSES = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
 
-HOME = "github.com/declare-lab/MELD (folder data/MELD)"
+SOURCE = "github.com/declare-lab/MELD (folder data/MELD)"  #: of the CSV files
 
 _TIME = re.compile(r"(\d+):(\d\d):(\d\d)[,.](\d{1,3})")
 _UTF8_AS_CP1252 = re.compile(r"[ÂÃ].|â€.")
@@ -32,13 +32,13 @@ _CONTROLS = {code: bytes([code]).decode("cp1252", "ignore") for code in range(0x
 
 @dataclass(frozen=True)
 class Transcript:
-    """U utterances of n dialogues; MELD's: train first, by (Dialogue_ID, Utterance_ID) within a split."""
+    """U utterances of n dialogues. MELD's are in the order of split, Dialogue_ID and Utterance_ID."""
 
     utterances: tuple[str, ...]
-    labels: np.ndarray  #: int64 [U], index into CLASSES; HIDDEN where nobody annotated
+    labels: np.ndarray  #: int64 [U], index into CLASSES; HIDDEN if not annotated
     speakers: np.ndarray  #: int64 [U], by order of appearance in the dialogue
-    start: np.ndarray  #: float64 [U], seconds from the start of the episode; NaN: not known
-    end: np.ndarray  #: float64 [U], seconds; NaN: not known; the files hold outliers
+    start: np.ndarray  #: float64 [U], seconds from the start of the episode; NaN if not known
+    end: np.ndarray  #: float64 [U], seconds, NaN if not known; the files hold outliers
     offsets: np.ndarray  #: int64 [n + 1]
     splits: np.ndarray  #: uint8 [n]
     dialogue_ids: tuple[str, ...]  #: "train_0", ...
@@ -53,7 +53,7 @@ def read_meld(folder: Path) -> Transcript:
     """Read the three CSV files of `folder`.
 
     Raises:
-        UserError: a file or column is missing, or a row is not readable; the sentence names file and line.
+        UserError: a file or a column is missing, or a row is invalid; the sentence names file and row.
     """
     import pandas as pd
 
@@ -62,9 +62,10 @@ def read_meld(folder: Path) -> Transcript:
 
 
 def transcript_of(rows: pd.DataFrame) -> Transcript:
-    """The transcript in a table, a row an utterance, with each dialogue's rows together and in order.
+    """The transcript in a table with one row for each utterance; a dialogue's rows are adjacent and in order.
 
-    Columns: dialogue, split, label, start, end; Utterance and Speaker as MELD's files call text and name.
+    Columns: dialogue, split, label, start, end; Utterance (the text) and Speaker (the name), as in MELD's
+    files.
     """
     import pandas as pd
 
@@ -84,20 +85,20 @@ def transcript_of(rows: pd.DataFrame) -> Transcript:
 
 
 def repaired(text: str) -> str:
-    """`text` without the traces of a wrong decoding.
+    """`text` with decoding errors repaired.
 
-    UTF-8 once read as cp1252 ("â€™") is read again; cp1252 bytes once read as Latin-1 (U+0092) become the
-    characters they stood for; white space is made single.
+    UTF-8 that was decoded as cp1252 ("â€™") is decoded again; cp1252 bytes that were decoded as Latin-1
+    (U+0092) become the right characters; runs of white space become one space.
     """
     text = _UTF8_AS_CP1252.sub(_decoded_again, text)
     return " ".join(text.translate(_CONTROLS).replace("\ufffd", "'").split())
 
 
 def _decoded_again(match: re.Match[str]) -> str:
-    """The character behind UTF-8 bytes that were read as cp1252; what is none stays as it is."""
-    try:  # cp1252 leaves a few bytes undefined, and readers pass them through
+    """The character whose UTF-8 bytes were decoded as cp1252; anything else stays as it is."""
+    try:  # cp1252 leaves a few bytes undefined; decoders pass them through
         data = b"".join(
-            bytes([ord(sign)]) if ord(sign) < 256 else sign.encode("cp1252") for sign in match.group()
+            bytes([ord(char)]) if ord(char) < 256 else char.encode("cp1252") for char in match.group()
         )
         return data.decode("utf-8")
     except UnicodeError:
@@ -107,11 +108,11 @@ def _decoded_again(match: re.Match[str]) -> str:
 def _read_split(split: str, path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    try:  # every cell as text: "None" and "NA" are utterances, too
+    try:  # every cell as text: "None" and "NA" are utterances
         rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="replace")
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{path}: cannot be read ({reason}); MELD's files come with {HOME}") from None
+        raise UserError(f"{path}: cannot be read ({reason}); MELD's files are at {SOURCE}") from None
     except ValueError as error:  # pandas' parser errors are ValueErrors
         raise UserError(f"{path}: is not a CSV file ({' '.join(str(error).split())})") from None
     if missing := [name for name in COLUMNS if name not in rows.columns]:
@@ -119,16 +120,16 @@ def _read_split(split: str, path: Path) -> pd.DataFrame:
     if rows.empty:
         raise UserError(f"{path}: has no rows; download it again")
     for name in ("Dialogue_ID", "Utterance_ID"):
-        demand(rows[name].str.fullmatch(r"\d{1,9}"), rows, path, name, "is not a whole number")
+        check_rows(rows[name].str.fullmatch(r"\d{1,9}"), rows, path, name, "is not a whole number")
         rows[name] = rows[name].astype(np.int64)
-    again = rows.duplicated(["Dialogue_ID", "Utterance_ID"])
-    demand(~again, rows, path, "Utterance_ID", "comes twice in its dialogue")
+    repeated = rows.duplicated(["Dialogue_ID", "Utterance_ID"])
+    check_rows(~repeated, rows, path, "Utterance_ID", "comes twice in its dialogue")
     emotion = rows["Emotion"].str.strip().str.lower()
-    demand(emotion.isin(CLASSES), rows, path, "Emotion", f"is not one of {', '.join(CLASSES)}")
+    check_rows(emotion.isin(CLASSES), rows, path, "Emotion", f"is not one of {', '.join(CLASSES)}")
     rows["label"] = emotion.map({name: index for index, name in enumerate(CLASSES)})
     for name, column in (("start", "StartTime"), ("end", "EndTime")):
         rows[name] = rows[column].map(seconds)
-        demand(rows[name].notna(), rows, path, column, "is not a time like 00:20:57,256")
+        check_rows(rows[name].notna(), rows, path, column, "is not a time like 00:20:57,256")
     rows["Utterance"] = rows["Utterance"].map(repaired)
     rows["Speaker"] = rows["Speaker"].map(repaired)
     rows["split"] = SPLITS.index(split)
@@ -136,16 +137,20 @@ def _read_split(split: str, path: Path) -> pd.DataFrame:
     return rows.sort_values(["Dialogue_ID", "Utterance_ID"], kind="stable")
 
 
-def demand(good: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str, complaint: str) -> None:
-    """UserError for the first row that is not good; row 1 is the first below the header."""
-    bad = np.flatnonzero(~good.to_numpy(dtype=bool))
+def check_rows(valid: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str, complaint: str) -> None:
+    """Check a column: `valid` says for each row whether its cell is. Row 1 is the first below the header.
+
+    Raises:
+        UserError: a cell is not valid; the sentence names the first one.
+    """
+    bad = np.flatnonzero(~valid.to_numpy(dtype=bool))
     if bad.size:
         value = rows[column].iloc[bad[0]]
         raise UserError(f"{path}, row {bad[0] + 1}: {column} {str(value)!r} {complaint}")
 
 
 def seconds(time: str) -> float:
-    """Seconds of ``H:MM:SS,mmm``; NaN where it is no time."""
+    """Seconds of ``H:MM:SS,mmm``; NaN if it is not such a time."""
     match = _TIME.fullmatch(time.strip())
     if match is None:
         return float("nan")

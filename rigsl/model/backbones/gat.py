@@ -15,7 +15,7 @@ from rigsl.model.sparsify import EdgeValues, SparseGraph, cross_mask
 
 class GATLayer(CGSLayer):
     """Value of an edge: g_ji softmax(leaky_relu_0.2(att . [x'_i ; x'_j])), the softmax over all edges
-    that leave j, gated or not."""
+    that leave j, whatever their gates."""
 
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__(config)
@@ -29,10 +29,10 @@ class GATLayer(CGSLayer):
 
 
 def softmax_over_targets(logits: EdgeValues, graph: DialogueGraph) -> EdgeValues:
-    """Softmax over the edges that share a source, within and across modalities; zero where no edge is."""
+    """Softmax over the edges that share a source, within and across modalities; zero for other pairs."""
     intra = logits.intra.masked_fill(~graph.intra[:, None], -torch.inf)
     cross = logits.cross.masked_fill(~cross_mask(graph), -torch.inf)
-    largest = torch.maximum(intra.amax(dim=2), cross.amax(dim=1))  # [B, M, T] of each source
+    largest = torch.maximum(intra.amax(dim=2), cross.amax(dim=1))  # [B, M, T], of each source
     largest = torch.where(largest.isfinite(), largest, 0.0).detach()
     intra = torch.exp(intra - largest[:, :, None])
     cross = torch.exp(cross - largest[:, None])

@@ -1,9 +1,10 @@
-"""A layer of message passing over gated edges, and a stack of such layers (CGS, RIGSL section 3)."""
+"""A layer of message passing over gated edges, and a stack of such layers (docs/model.md, section 3)."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,48 +14,52 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
 from rigsl.model.backbones.base import Backbone, BackboneOutput
+from rigsl.model.fusion import GatedFusion
 from rigsl.model.graph import DialogueGraph
 from rigsl.model.linear import Linear, linear
-from rigsl.model.precision import full
+from rigsl.model.precision import full_precision
 from rigsl.model.sparsify import EdgeValues, SparseGraph, make_gate, propagate
 
 
 class CGSLayer(nn.Module):
-    """out_i = sum over edges j -> i of value_ji x'_j with x' = Lin(x); a subclass says what the value is.
+    """out_i = sum over edges j -> i of value_ji x'_j with x' = Lin(x); a subclass defines the value.
 
-    `pair`, where a subclass has it, is a linear map of [x'_i ; x'_j] (target first) to one number an
-    edge; like the gate's logits it is a score of either end and a broadcast sum.
+    `pair`, if a subclass has it, is a linear map of [x'_i ; x'_j] (target first) to one number per edge; like
+    the logits of the gate it is computed as two scores per node and a broadcast sum.
 
     Shapes: [M * U, d] -> [M * U, d]
     """
 
     pair: Linear | None
+    #: Whether the official code builds the gates of this layer with default values and never tells them that
+    #: they are training (docs/model.md, section 6, row 2); `official_quirks` restores that.
+    official_gate_is_fixed: ClassVar[bool] = False
 
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__()
         d = config.hidden_dim
         self.lin = Linear(d, d, bias=False)
         nn.init.xavier_uniform_(self.lin.weight)
-        self.edge_gate = make_gate(config)
+        self.edge_gate = make_gate(config, fixed=config.official_quirks and self.official_gate_is_fixed)
         self.pair = None
 
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         x = self.lin(x)
         weight, bias = self._score_weights()
-        scores = batch.pad(full(linear(x, weight, bias)), graph.modalities)  # [B, M, T, 6 or 8]
+        scores = batch.pad(full_precision(linear(x, weight, bias)), graph.modalities)  # [B, M, T, 6 or 8]
         sparse: SparseGraph = self.edge_gate(self.edge_gate.logits(scores[..., :6], graph), graph)
         values = self.values(sparse, _pair_logits(scores[..., 6:]), graph)
         out = batch.unpad(propagate(batch.pad(x, graph.modalities), values))
         return BackboneOutput(out, sparse.penalty, sparse.kept)
 
     def _score_weights(self) -> tuple[Tensor, Tensor]:
-        """All scores of a node as one linear map: [6, d] of the gate, then [2, d] of the pair."""
+        """All scores of a node as one linear map: [6, d] for the gate, then [2, d] for the pair."""
         weight, bias = self.edge_gate.weights()
         if self.pair is None:
             return weight, bias
         ends = torch.cat(self.pair.weight.chunk(2, dim=1))  # [2, d]: as target, as source
-        own = bias.new_zeros(1) if self.pair.bias is None else self.pair.bias
-        return torch.cat([weight, ends]), torch.cat([bias, own, bias.new_zeros(1)])
+        pair_bias = bias.new_zeros(1) if self.pair.bias is None else self.pair.bias
+        return torch.cat([weight, ends]), torch.cat([bias, pair_bias, bias.new_zeros(1)])
 
     @abstractmethod
     def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
@@ -62,10 +67,10 @@ class CGSLayer(nn.Module):
 
 
 def _pair_logits(scores: Tensor) -> EdgeValues:
-    """[B, M, T, 2] (as target, as source) -> their sum for every edge; without scores, nothing."""
+    """[B, M, T, 2] (as target, as source) -> their sum for every edge; a scalar zero if there are none."""
     if not scores.shape[-1]:
-        nothing = scores.new_zeros(())
-        return EdgeValues(nothing, nothing)
+        zero = scores.new_zeros(())
+        return EdgeValues(zero, zero)
     target, source = scores.unbind(dim=-1)
     return EdgeValues(target[..., :, None] + source[..., None, :], target[:, :, None] + source[:, None])
 
@@ -79,7 +84,7 @@ def run_layers(
     dropout: float,
     residual: bool,
 ) -> tuple[Tensor, list[BackboneOutput]]:
-    """Layer after layer: dropout before each; with `residual` its undropped input is added to its output."""
+    """Layer after layer, with dropout before each; `residual` adds a layer's input before the dropout."""
     steps = []
     for layer in layers:
         step: BackboneOutput = layer(F.dropout(x, dropout, layer.training), batch, graph)
@@ -89,15 +94,19 @@ def run_layers(
 
 
 class CGSStack(Backbone):
-    """`num_L` layers of one kind; their penalties add up. Shapes: [M * U, d] -> [M * U, d]"""
+    """`num_L` layers of one kind, whose penalties are summed. Shapes: [M * U, d] -> [M * U, d]"""
 
     layer: type[CGSLayer]
+    fusion = GatedFusion
 
     def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
         super().__init__(config, schema)
-        self.width = config.hidden_dim
         self.layers = nn.ModuleList(self.layer(config) for _ in range(config.num_L))
         self.dropout, self.residual = config.denoise_dropout, config.use_residue_denoise
+
+    @staticmethod
+    def width(config: RIGSLConfig) -> int:
+        return config.hidden_dim
 
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         x, steps = run_layers(self.layers, x, batch, graph, dropout=self.dropout, residual=self.residual)

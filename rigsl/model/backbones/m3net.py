@@ -13,18 +13,22 @@ from rigsl.errors import UserError
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.layers import CGSLayer, run_layers
 from rigsl.model.backbones.speakers import TextSpeakers
+from rigsl.model.fusion import GatedFusion
 from rigsl.model.graph import DialogueGraph
 from rigsl.model.linear import Linear
-from rigsl.model.precision import full
+from rigsl.model.precision import full_precision
 from rigsl.model.sparsify import EdgeValues, SparseGraph
+from rigsl.wording import counted
 
 HYPERGRAPH_LAYERS = 3
-#: Sizes of the official weight tables, which are indexed by position in the batch.
+#: Sizes of the official weight tables, which are indexed by the position in the batch.
 OFFICIAL_NODES, OFFICIAL_HYPEREDGES = 5200, 1000
 
 
 class FrequencyLayer(CGSLayer):
     """Value of an edge: s_i s_j g_ji tanh(gate . [x'_i ; x'_j])."""
+
+    official_gate_is_fixed = True
 
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__(config)
@@ -32,18 +36,20 @@ class FrequencyLayer(CGSLayer):
         nn.init.xavier_uniform_(self.pair.weight)
 
     def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
-        even = sparse.normalised()
-        return EdgeValues(even.intra * torch.tanh(pair.intra), even.cross * torch.tanh(pair.cross))
+        normalised = sparse.normalised()
+        return EdgeValues(
+            normalised.intra * torch.tanh(pair.intra), normalised.cross * torch.tanh(pair.cross)
+        )
 
 
 class HypergraphBranch(nn.Module):
     """Three layers over the hyperedges "all utterances of a modality" and "all modalities of an utterance".
 
-    Hyperedge value = sum of members / sum of the members' node weights; node value = sum of its two
-    hyperedges' values / sum of their weights, + bias, leaky ReLU. The weights belong to modalities
-    and to the kind of hyperedge; the official tables, indexed by a node's position in the batch,
-    make a prediction depend on its neighbours in the batch (design table, row 5) and serve only
-    `official_quirks`.
+    Hyperedge value = sum of its members / sum of the members' node weights; node value = sum of the values of
+    its two hyperedges / sum of the hyperedges' weights, + bias, leaky ReLU. There is one node weight for each
+    modality, and one hyperedge weight for each modality and one for utterances. The official tables are
+    indexed by the position in the batch, which makes a prediction depend on the other dialogues of the batch
+    (docs/model.md, section 6, row 5); `official_quirks` restores them.
 
     Shapes: [M * U, d] -> [M * U, d]
     """
@@ -60,7 +66,7 @@ class HypergraphBranch(nn.Module):
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
         node, of_modality, of_utterance = self._weights(batch, graph)
         real = graph.real[:, None, :, None]
-        x = batch.pad(full(x), graph.modalities)  # [B, M, T, d]
+        x = batch.pad(full_precision(x), graph.modalities)  # [B, M, T, d]
         per_modality = node.sum(dim=2)[..., None, None]  # [B, M, 1, 1]
         per_utterance = torch.where(graph.real, node.sum(dim=1), 1.0)[:, None, :, None]  # [B, 1, T, 1]
         per_node = (of_modality[:, :, None] + of_utterance[:, None, :])[..., None]  # [B, M, T, 1]
@@ -70,8 +76,8 @@ class HypergraphBranch(nn.Module):
         return batch.unpad(x)
 
     def _weights(self, batch: Batch, graph: DialogueGraph) -> tuple[Tensor, Tensor, Tensor]:
-        """Node weights [B, M, T], zero on padding, and weights of modality [B, M] and utterance [B, T]
-        hyperedges."""
+        """Node weights [B, M, T], zero in padding, and weights of the hyperedges of modalities [B, M] and of
+        utterances [B, T]."""
         size, longest, modalities = len(batch.lengths), batch.longest, graph.modalities
         real = graph.real[:, None, :]
         if not self.quirks:
@@ -84,9 +90,10 @@ class HypergraphBranch(nn.Module):
         first_edge = before + modalities * torch.arange(size, device=real.device)
         utterances = sum(batch.lengths)
         if modalities * utterances > OFFICIAL_NODES or utterances + modalities * size > OFFICIAL_HYPEREDGES:
+            contents = f"{counted(utterances, 'utterance')} in {counted(size, 'dialogue')}"
             raise UserError(
-                f"official_quirks: a batch of {utterances} utterances in {size} dialogues is larger than the "
-                "official weight tables; use a smaller batch_size"
+                f"official_quirks: a batch of {contents} is larger than the official weight tables; "
+                "use a smaller batch_size"
             )
         node_index = modalities * before[:, None, None] + modality[:, None] * lengths[:, None, None] + time
         utterance_edge = first_edge[:, None] + modalities + time
@@ -96,18 +103,21 @@ class HypergraphBranch(nn.Module):
 
 
 class M3Net(Backbone):
-    """Sum of the hypergraph branch and `num_L` frequency layers, both on fc1(x).
+    """Sum of the hypergraph branch and of `num_L` frequency layers, both on fc1(x).
 
-    By default the layers honour `denoise_dropout`, `use_residue_denoise` and the gate's noise and
-    temperature, and their penalties add up; with `official_quirks` none of this happens and the
-    penalty is the last layer's (design table, row 2).
+    By default the layers obey `denoise_dropout`, `use_residue_denoise` and the noise and temperature of the
+    gate, and their penalties are summed. With `official_quirks` they do not: there is no dropout and no
+    noise, the input of a layer is always added, and the penalty is that of the last layer (docs/model.md,
+    section 6, row 2).
 
     Shapes: [M * U, d] -> [M * U, d]
     """
 
+    fusion = GatedFusion
+
     def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
         super().__init__(config, schema)
-        d = self.width = config.hidden_dim
+        d = config.hidden_dim
         self.speakers = TextSpeakers(config, schema, d)
         self.fc1 = Linear(d, d)
         self.hypergraph = HypergraphBranch(config)
@@ -115,6 +125,10 @@ class M3Net(Backbone):
         self.quirks = config.official_quirks
         self.residual = config.use_residue_denoise or self.quirks
         self.dropout = 0.0 if self.quirks else config.denoise_dropout
+
+    @staticmethod
+    def width(config: RIGSLConfig) -> int:
+        return config.hidden_dim
 
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         x = self.fc1(self.speakers(x, batch))

@@ -13,12 +13,13 @@ from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.speakers import TextSpeakers
+from rigsl.model.fusion import Concatenation
 from rigsl.model.graph import DialogueGraph
 from rigsl.model.linear import Linear
-from rigsl.model.precision import full
+from rigsl.model.precision import full_precision
 from rigsl.model.sparsify import EdgeValues, propagate
 
-#: The official sizes; they are no hyperparameters there, nor here.
+#: The official sizes; they are hyperparameters neither there nor here.
 NODE_WIDTH, HIDDEN_WIDTH, LAYERS = 200, 100, 64
 LAMBDA, ALPHA, DROPOUT = 0.5, 0.1, 0.4
 #: Keeps arccos and its gradient finite for equal vectors.
@@ -38,18 +39,18 @@ class GCNIILayer(nn.Module):
         self.weight = nn.Parameter(torch.empty(2 * HIDDEN_WIDTH, HIDDEN_WIDTH).uniform_(-bound, bound))
 
     def forward(self, h: Tensor, h0: Tensor, batch: Batch, adjacency: EdgeValues) -> Tensor:
-        spread = batch.unpad(propagate(batch.pad(h, adjacency.intra.shape[1]), adjacency))
-        mixed = (1 - ALPHA) * spread + ALPHA * h0
-        return self.theta * (torch.cat([spread, h0], dim=1) @ self.weight) + (1 - self.theta) * mixed
+        messages = batch.unpad(propagate(batch.pad(h, adjacency.intra.shape[1]), adjacency))
+        mixed = (1 - ALPHA) * messages + ALPHA * h0
+        return self.theta * (torch.cat([messages, h0], dim=1) @ self.weight) + (1 - self.theta) * mixed
 
 
 def similarity_graph(x: Tensor, graph: DialogueGraph) -> EdgeValues:
-    """D^-1/2 A D^-1/2 with A = 1 - arccos(0.99999 cos) / pi between all utterances of a modality (each
-    with itself, too) and between the modalities of an utterance.
+    """D^-1/2 A D^-1/2 with A = 1 - arccos(0.99999 cos) / pi between all utterances of a modality
+    (including each with itself) and between the modalities of an utterance.
 
     Shapes: x [B, M, T, 200] -> EdgeValues
     """
-    unit = F.normalize(full(x), dim=-1, eps=1e-12)
+    unit = F.normalize(full_precision(x), dim=-1, eps=1e-12)
     real = graph.real[:, None, :, None] & graph.real[:, None, None, :]
     intra = _similarity(unit @ unit.transpose(-1, -2)) * real
     across = torch.einsum("bmtd,bntd->bmnt", unit, unit)
@@ -66,15 +67,15 @@ def _similarity(cosine: Tensor) -> Tensor:
 
 
 class MMGCN(Backbone):
-    """Nodes projected to 200 (+ speaker embedding on text), 64 GCNII layers of 100; [200 ; 100] a node.
+    """Nodes projected to 200 (+ speaker embedding on text), 64 GCNII layers of 100; result [200 ; 100].
 
-    There are no edge gates: the penalty is the constant 1, all edges stay, and the CGS
-    hyperparameters have no effect. The official code has this backbone for IEMOCAP only.
+    There are no edge gates: the penalty is the constant 1, all edges are kept, and the CGS hyperparameters
+    have no effect. The official code has this backbone for IEMOCAP only.
 
     Shapes: [M * U, d] -> [M * U, 300]
     """
 
-    width = NODE_WIDTH + HIDDEN_WIDTH
+    fusion = Concatenation
 
     def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
         super().__init__(config, schema)
@@ -84,6 +85,10 @@ class MMGCN(Backbone):
         self.speakers = TextSpeakers(config, schema, NODE_WIDTH)
         self.input = Linear(NODE_WIDTH, HIDDEN_WIDTH)
         self.layers = nn.ModuleList(GCNIILayer(depth + 1) for depth in range(LAYERS))
+
+    @staticmethod
+    def width(config: RIGSLConfig) -> int:
+        return NODE_WIDTH + HIDDEN_WIDTH
 
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         parts = x.chunk(len(self.project))

@@ -11,7 +11,7 @@ from rigsl.data.corpus import Schema
 
 
 class TextSpeakers(nn.Module):
-    """Adds a speaker's vector to the text nodes; nothing without text or without `use_speaker`.
+    """Adds the speaker's embedding to the text nodes; does nothing without text or without `use_speaker`.
 
     Shapes: [M * U, width] -> [M * U, width]
     """

@@ -56,7 +56,7 @@ def test_train_test_predict(tmp_path, capsys):
         (["train", "--out", "x", "--device", "cuda:99"], "no such GPU"),
         (["train", "--out", "x", "--threads", "0"], "--threads 0"),
         (["train", "--out", "x", "--config", "missing.toml"], "missing.toml: cannot be read"),
-        (["test", "--checkpoint", "nowhere"], "nowhere: is no checkpoint"),
+        (["test", "--checkpoint", "nowhere"], "nowhere: is not a checkpoint"),
         (["build-features", "--csv", "nowhere", "--out", "x.safetensors"], "nowhere"),
         (["build-features", "--csv", ".", "--out", "x.safetensors", "--device", "tpu9"], "--device tpu9"),
         (["fly"], "invalid choice: 'fly'"),

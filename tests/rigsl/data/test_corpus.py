@@ -68,16 +68,16 @@ def origin(array):
 
 
 def test_the_hash_is_that_of_the_content(corpus, file):
-    known = corpus.content_hash()
-    assert Corpus.load(file).content_hash() == known
-    assert dataclasses.replace(corpus, provenance={}).content_hash() == known
-    assert dataclasses.replace(corpus, text_default="first").content_hash() != known
+    original = corpus.content_hash()
+    assert Corpus.load(file).content_hash() == original
+    assert dataclasses.replace(corpus, provenance={}).content_hash() == original
+    assert dataclasses.replace(corpus, text_default="first").content_hash() != original
     halves = {letter: array.astype(np.float16) for letter, array in corpus.features.items()}
-    assert dataclasses.replace(corpus, features=halves).content_hash() != known
-    assert corpus.without_test_labels().content_hash() != known
+    assert dataclasses.replace(corpus, features=halves).content_hash() != original
+    assert corpus.without_test_labels().content_hash() != original
 
 
-def test_pickle_leaves_the_arrays_outside(corpus, file):
+def test_pickle_takes_the_arrays_out_of_band(corpus, file):
     buffers = []
     data = pickle.dumps(Corpus.load(file), protocol=5, buffer_callback=buffers.append)
     assert len(buffers) >= len(arrays(corpus))
@@ -101,7 +101,7 @@ def test_splits_hold_every_dialogue_once(corpus):
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
-def test_a_file_cut_short_is_refused_by_name(file, keep):
+def test_a_truncated_file_is_refused_by_name(file, keep):
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(UserError, match=r"toy\.safetensors: "):
         Corpus.load(file)
@@ -147,12 +147,12 @@ def changed(array, place, value):
 @pytest.mark.parametrize(
     ("name", "place", "value", "complaint"),
     [
-        ("labels", 2, 4, "label 4 of utterance 2"),
+        ("labels", 2, 4, "label 4 of utterance 2 is not 0 to 3"),
         ("labels", 0, -1, "label -1 of utterance 0"),  # only test labels may be hidden
         ("offsets", 1, 0, "offsets do not cut"),
         ("offsets", -1, 9, "offsets do not cut"),
         ("text_offsets", 1, 99, "text_offsets do not cut"),
-        ("splits", 0, 3, "splits go up to 3"),
+        ("splits", 0, 3, "split 3 of a dialogue is not 0 to 2"),
         ("speakers", 0, -1, "speaker"),
     ],
 )

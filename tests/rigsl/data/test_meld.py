@@ -38,7 +38,7 @@ def test_labels_are_in_the_official_order():
         ("façade “ok”", "façade “ok”"),
     ],
 )
-def test_wrong_decodings_are_repaired(text, meant):
+def test_decoding_errors_are_repaired(text, meant):
     assert repaired(text) == meant
 
 
@@ -73,7 +73,7 @@ def test_a_bad_file_is_named(tmp_path, content, complaint):
         read_meld(tmp_path)
 
 
-def test_a_missing_file_is_named_with_its_home(tmp_path):
+def test_a_missing_file_is_named_with_its_source(tmp_path):
     with pytest.raises(UserError, match=r"train_sent_emo\.csv: cannot be read .*declare-lab/MELD"):
         read_meld(tmp_path)
 

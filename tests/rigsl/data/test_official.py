@@ -34,9 +34,9 @@ def test_the_numbers_of_the_files(tmp_path, dataset, dump):
     write_official(tmp_path, dataset, items, dump)
     corpus = load_corpus(dataset, "official", tmp_path)
     corpus.check()
-    for split, wanted in zip(SPLITS, (TRAIN, DEV, TEST), strict=True):
-        found = [corpus.dialogue_ids[i] for i in corpus.dialogues(split)]
-        assert found == [str(key) for key in wanted[dataset]]  # in the order of the lists
+    for split, expected in zip(SPLITS, (TRAIN, DEV, TEST), strict=True):
+        dialogues = [corpus.dialogue_ids[i] for i in corpus.dialogues(split)]
+        assert dialogues == [str(key) for key in expected[dataset]]  # in the order of the lists
     first_view = {"IEMOCAP": 2, "MELD": 3}[dataset]
     for index, name in enumerate(corpus.dialogue_ids):
         key = name if dataset == "IEMOCAP" else int(name)
@@ -47,12 +47,12 @@ def test_the_numbers_of_the_files(tmp_path, dataset, dump):
         np.testing.assert_array_equal(corpus.features["v"][rows], features[5][key])
         assert corpus.labels[rows].tolist() == features[2][key]
         assert corpus.utterance(rows.start) == features[6][key][0]
-        given = features[1][key]
-        speakers = [0 if s == "M" else 1 for s in given] if dataset == "IEMOCAP" else np.argmax(given, axis=1)
+        raw = features[1][key]
+        speakers = [0 if s == "M" else 1 for s in raw] if dataset == "IEMOCAP" else np.argmax(raw, axis=1)
         assert corpus.speakers[rows].tolist() == list(speakers)
 
 
-def test_what_a_model_is_told(tmp_path):
+def test_the_schema_of_the_files(tmp_path):
     for dataset, first, speakers, audio in (("IEMOCAP", "first", 2, 1582), ("MELD", "mean", 9, 300)):
         schema = load_corpus(dataset, "official", write_official(tmp_path, dataset)).schema
         assert schema.widths == {"l": 1024, "a": audio, "v": 342}
@@ -73,9 +73,9 @@ def test_lists_may_be_sets_and_files_may_lie_in_a_subfolder(tmp_path, dataset):
 
 
 @BOTH
-def test_arrays_serve_where_lists_do(tmp_path, dataset):
+def test_arrays_may_stand_for_lists(tmp_path, dataset):
     features, roberta = official_items(dataset)
-    wanted = load_corpus(dataset, "official", write_official(tmp_path / "lists", dataset)).content_hash()
+    expected = load_corpus(dataset, "official", write_official(tmp_path / "lists", dataset)).content_hash()
     features[1] = {key: np.array(value) for key, value in features[1].items()}
     if dataset == "IEMOCAP":
         features[1] = {key: value.astype("S1") for key, value in features[1].items()}
@@ -85,33 +85,33 @@ def test_arrays_serve_where_lists_do(tmp_path, dataset):
         features[4][key][:] = rows
     features[7], features[8], roberta[-1] = (np.array(ids) for ids in (features[7], features[8], roberta[-1]))
     write_official(tmp_path / "arrays", dataset, (features, roberta), dump_python2)
-    assert load_corpus(dataset, "official", tmp_path / "arrays").content_hash() == wanted
+    assert load_corpus(dataset, "official", tmp_path / "arrays").content_hash() == expected
 
 
 def test_files_are_converted_once(tmp_path, monkeypatch):
     write_official(tmp_path, "IEMOCAP")
-    made = load_corpus("IEMOCAP", "official", tmp_path)
+    converted = load_corpus("IEMOCAP", "official", tmp_path)
     with monkeypatch.context() as blind:
         blind.setattr(official, "read_items", None)
         again = load_corpus("IEMOCAP", "official", tmp_path)
-    assert again.content_hash() == made.content_hash()
-    assert again.schema == made.schema
-    assert again.provenance == made.provenance
+    assert again.content_hash() == converted.content_hash()
+    assert again.schema == converted.schema
+    assert again.provenance == converted.provenance
     changed = official_items("IEMOCAP", seed=1)
     write_official(tmp_path, "IEMOCAP", changed)
-    assert load_corpus("IEMOCAP", "official", tmp_path).content_hash() != made.content_hash()
+    assert load_corpus("IEMOCAP", "official", tmp_path).content_hash() != converted.content_hash()
 
 
-def test_a_damaged_converted_file_is_made_again(tmp_path):
+def test_a_damaged_converted_file_is_converted_again(tmp_path):
     write_official(tmp_path, "IEMOCAP")
-    wanted = load_corpus("IEMOCAP", "official", tmp_path).content_hash()
-    (kept,) = (tmp_path / ".corpus").iterdir()
-    kept.unlink()  # it may be mapped
-    kept.write_bytes(b"short")
-    assert load_corpus("IEMOCAP", "official", tmp_path).content_hash() == wanted
+    expected = load_corpus("IEMOCAP", "official", tmp_path).content_hash()
+    (file,) = (tmp_path / ".corpus").iterdir()
+    file.unlink()  # it may be mapped
+    file.write_bytes(b"short")
+    assert load_corpus("IEMOCAP", "official", tmp_path).content_hash() == expected
 
 
-def test_without_a_place_for_the_converted_file_it_works_too(tmp_path):
+def test_it_works_in_a_folder_that_cannot_hold_the_converted_file(tmp_path):
     write_official(tmp_path, "MELD")
     (tmp_path / ".corpus").write_text("no folder")
     assert load_corpus("MELD", "official", tmp_path).name == "MELD-official"
@@ -148,36 +148,42 @@ NAN = np.full((1, 342), np.nan, dtype=np.float32)
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (_set(0, 5, ONE, NAN), rf"IEMOCAP_features\.pkl: item 6 \(visual\) of dialogue '{ONE}': utterance 0"),
-        (_set(0, 4, ONE, [[1e300] * 1582]), r"item 5 \(audio\) .* utterance 0 is NaN or infinite"),
+        (
+            _set(0, 5, ONE, NAN),
+            rf"IEMOCAP_features\.pkl: item 6 \(visual\) of dialogue '{ONE}': utterance 0",
+        ),
+        (_set(0, 4, ONE, [[1e300] * 1582]), r"item 5 \(audio\) .* utterance 0 has NaN or infinity"),
         (_set(0, 4, ONE, np.zeros((1, 100))), r"item 5 \(audio\) .* shape \[1, 100\], not rows of 1582"),
-        (_set(1, 3, TWO, np.zeros(1024)), r"roberta\.pkl: item 4 \(roberta2\) .* 1024 entries for 2 labels"),
-        (_set(1, 3, ONE, [None]), r"item 4 \(roberta2\) .* has the shape|is not rows of 1024"),
-        (_set(1, 3, ONE, ["text"]), r"item 4 \(roberta2\) .* is not rows of 1024 numbers"),
-        (_set(1, 3, TWO, [[1.0], [1.0, 2.0]]), r"item 4 \(roberta2\) .* is not rows of 1024 numbers"),
+        (
+            _set(1, 3, TWO, np.zeros(1024)),
+            r"roberta\.pkl: item 4 \(roberta2\) .* has 1024 entries for 2 labels",
+        ),
+        (_set(1, 3, ONE, [None]), r"item 4 \(roberta2\) .* has the shape|does not hold rows of 1024"),
+        (_set(1, 3, ONE, ["text"]), r"item 4 \(roberta2\) .* does not hold rows of 1024 numbers"),
+        (_set(1, 3, TWO, [[1.0], [1.0, 2.0]]), r"item 4 \(roberta2\) .* does not hold rows of 1024 numbers"),
         (_set(0, 2, ONE, [6]), r"item 3 \(labels\) .* 6 of utterance 0 is not 0 to 5"),
         (_set(0, 2, ONE, [-1]), r"item 3 \(labels\) .* -1 of utterance 0 is not 0 to 5"),
         (_set(0, 2, ONE, []), r"item 3 \(labels\) .* not a list of numbers"),
         (_set(0, 1, ONE, ["X"]), r"item 2 \(speakers\) .* 'X' is not 'M' or 'F'"),
-        (_set(0, 6, ONE, ["a", "b"]), r"item 7 \(sentences\) .* 2 entries for 1 labels"),
+        (_set(0, 6, ONE, ["a", "b"]), r"item 7 \(sentences\) .* has 2 entries for 1 label$"),
         (_drop(1, 2, ONE), rf"item 3 \(roberta1\) lacks dialogue '{ONE}'"),
-        (_drop(0, 2, ONE), rf"has dialogue '{ONE}', of which IEMOCAP_features.pkl has no labels"),
-        (_whole(0, 4, [1, 2]), r"item 5 \(audio\) is a list and not a dict of dialogues"),
-        (_whole(0, 8, ["Ses09"]), r"item 9 \(testVid\) names dialogue 'Ses09', of which there are no labels"),
-        (_whole(0, 8, [ONE]), rf"item 9 \(testVid\) names dialogue '{ONE}', which is in trainVid, too"),
+        (_drop(0, 2, ONE), rf"has dialogue '{ONE}', for which IEMOCAP_features.pkl has no labels"),
+        (_whole(0, 4, [1, 2]), r"item 5 \(audio\) is a list, not a dict of dialogues"),
+        (_whole(0, 8, ["Ses09"]), r"item 9 \(testVid\) names dialogue 'Ses09', which has no labels"),
+        (_whole(0, 8, [ONE]), rf"item 9 \(testVid\) names dialogue '{ONE}', which is also in trainVid"),
         (_whole(1, 9, []), r"roberta\.pkl: item 10 \(validIds\) is empty"),
         (_whole(1, 9, None), r"item 10 \(validIds\) is a NoneType"),
         (_whole(1, 9, TEST["IEMOCAP"]), r"item 10 \(validIds\) names .*, which is a test dialogue"),
         (_whole(1, 9, ["Ses09"]), r"item 10 \(validIds\) names dialogue 'Ses09', which is not in trainVid"),
         (_whole(1, 9, [ONE, ONE]), r"item 10 \(validIds\) names a dialogue twice"),
-        (_whole(1, 9, [[1]]), r"item 10 \(validIds\) .* something that is no name"),
+        (_whole(1, 9, [[1]]), r"item 10 \(validIds\) .* something that is not a name"),
         (
             lambda _, roberta: roberta.pop(),
-            r"iemocap_features_roberta\.pkl: has 9 items and not 10 \(speakers",
+            r"iemocap_features_roberta\.pkl: has 9 items, not 10 \(speakers",
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_file_and_item(tmp_path, change, says):
+def test_an_error_is_named_with_file_and_item(tmp_path, change, says):
     write_official(tmp_path, "IEMOCAP", _broken(change))
     with pytest.raises(UserError, match=says):
         load_corpus("IEMOCAP", "official", tmp_path)
@@ -187,7 +193,7 @@ def test_one_hot_speakers_are_checked(tmp_path):
     features, roberta = official_items("MELD")
     features[1][1] = [[1, 1, 0, 0, 0, 0, 0, 0, 0]]
     write_official(tmp_path, "MELD", (features, roberta))
-    with pytest.raises(UserError, match=r"item 2 \(speakers\) of dialogue 1 are not rows with a single one"):
+    with pytest.raises(UserError, match=r"item 2 \(speakers\) of dialogue 1 are not one-hot rows"):
         load_corpus("MELD", "official", tmp_path)
 
 

@@ -111,7 +111,7 @@ def test_without_the_library_the_way_to_get_it_is_named(monkeypatch):
 
 
 @needs_encoder
-def test_an_encoder_that_is_nowhere_is_named(tmp_path, monkeypatch):
+def test_an_encoder_that_is_not_found_is_named(tmp_path, monkeypatch):
     def unreachable(*args, **kwargs):
         raise ConnectionError
 

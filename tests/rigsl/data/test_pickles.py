@@ -39,14 +39,14 @@ def _load(tmp_path, data):
 def test_arrays_and_containers_come_back(tmp_path, dump):
     file = io.BytesIO()
     dump(VALUE, file)
-    found = _load(tmp_path, file.getvalue())
-    for given, read in zip(VALUE, found, strict=True):
-        assert type(read) is type(given)
-        if isinstance(given, np.ndarray):
-            assert read.dtype.newbyteorder("=") == given.dtype.newbyteorder("=")
-            assert read.tolist() == given.tolist()
+    values = _load(tmp_path, file.getvalue())
+    for original, read in zip(VALUE, values, strict=True):
+        assert type(read) is type(original)
+        if isinstance(original, np.ndarray):
+            assert read.dtype.newbyteorder("=") == original.dtype.newbyteorder("=")
+            assert read.tolist() == original.tolist()
         else:
-            assert read == given
+            assert read == original
 
 
 def test_the_old_forms_are_the_old_forms():
@@ -75,9 +75,7 @@ class _Calls:
 def test_any_other_name_is_refused_and_nothing_runs(tmp_path, function, protocol):
     trace = tmp_path / "ran"
     data = pickle.dumps(({"fine": VALUE}, _Calls(function, f"touch {trace}")), protocol=protocol)
-    with pytest.raises(
-        UserError, match=r"file\.pkl: names \S+\.\w+, which a file of features has no use for"
-    ):
+    with pytest.raises(UserError, match=r"file\.pkl: names \S+\.\w+, which a feature file does not need"):
         _load(tmp_path, data)
     assert not trace.exists()
 
@@ -105,7 +103,7 @@ def test_a_name_with_dots_and_a_wrapped_name_are_refused(tmp_path):
     ],
 )
 def test_a_damaged_file_is_a_sentence(tmp_path, data):
-    with pytest.raises(UserError, match=r"file\.pkl: is cut short or not a pickle"):
+    with pytest.raises(UserError, match=r"file\.pkl: is truncated or not a pickle"):
         _load(tmp_path, data)
 
 

@@ -16,12 +16,12 @@ def test_meld_is_there(name, features):
 @pytest.mark.parametrize(
     ("name", "features", "complaint"),
     [
-        ("MELT", "auto", "'MELT' is not a dataset; the datasets are MELD, IEMOCAP"),
-        ("MELD", "best", "'best' are no features; choose one of auto, open, official"),
+        ("MELT", "auto", "unknown dataset 'MELT'; the datasets are MELD, IEMOCAP"),
+        ("MELD", "best", "unknown feature set 'best'; choose one of auto, open, official"),
         ("IEMOCAP", "open", "no open features for IEMOCAP, and the official features of IEMOCAP are not in"),
     ],
 )
-def test_what_is_not_there_is_said(name, features, complaint):
+def test_what_is_missing_is_named(name, features, complaint):
     with pytest.raises(UserError, match=complaint):
         load_corpus(name, features)
 
@@ -42,5 +42,5 @@ def test_absent_official_files_are_named_with_their_place_and_source(name, featu
 
 
 def test_another_folder_is_looked_at_and_named(tmp_path):
-    with pytest.raises(UserError, match=r"meld_open\.safetensors: is not there; make it by"):
+    with pytest.raises(UserError, match=r"meld_open\.safetensors: is not there; build it with `python -m"):
         load_corpus("MELD", "auto", tmp_path)

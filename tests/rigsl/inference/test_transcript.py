@@ -102,9 +102,9 @@ def _equals_the_bundled_features(bundled, checkpoint, tmp_path):
 
     out = tmp_path / "out.csv"
     assert _predict(checkpoint, _write(tmp_path / "talk.csv", DIALOGUE), "--out", out) == 0
-    found = evaluate(load_checkpoint(checkpoint), bundled, "test")
+    evaluation = evaluate(load_checkpoint(checkpoint), bundled, "test")
     first = int(bundled.offsets[bundled.dialogue_ids.index("test_67")])
-    recorded = np.exp(found.log_prob[found.rows.searchsorted(first) + np.array(ORDER)])
+    recorded = np.exp(evaluation.log_prob[evaluation.rows.searchsorted(first) + np.array(ORDER)])
     table = pd.read_csv(out)
     np.testing.assert_allclose(table.filter(like="p("), recorded, atol=1e-5)
     assert np.ptp(recorded, axis=0).max() > 1e-3  # or any features would do
@@ -136,33 +136,35 @@ def test_delivery_is_standardised_as_in_the_corpus(bundled, tmp_path):
     read = read_transcript(tmp_path / "test_sent_emo.csv")
     # The file begins with dialogue 4, the corpus with dialogue 0.
     assert read.transcript.utterances == (*transcript.utterances[14:], *transcript.utterances[10:14])
-    made = features_like(corpus, read.transcript, "d")["d"]
-    np.testing.assert_array_equal(made, features[[14, 10, 11, 12, 13]].astype(np.float16))
-    np.testing.assert_array_equal(read.places, [0, 2, 1, 3, 4])
+    delivery = features_like(corpus, read.transcript, "d")["d"]
+    np.testing.assert_array_equal(delivery, features[[14, 10, 11, 12, 13]].astype(np.float16))
+    np.testing.assert_array_equal(read.utterance_of_row, [0, 2, 1, 3, 4])
 
 
-def test_without_times_only_what_needs_them_is_the_mean(bundled, tmp_path):
+def test_without_times_only_features_that_need_them_are_the_mean(bundled, tmp_path):
     timed = read_transcript(_write(tmp_path / "timed.csv", DIALOGUE)).transcript
     bare = dataclasses.replace(timed, start=np.full(4, np.nan), end=np.full(4, np.nan))
     columns = delivery_columns(bare)
     unknown = {name for name, column in columns.items() if np.isnan(column).any()}
     assert unknown == set(TIMED)
     without = features_like(bundled, bare, "d")["d"]
-    place = [list(columns).index(name) for name in columns if name not in unknown]
-    np.testing.assert_array_equal(without[:, place], features_like(bundled, timed, "d")["d"][:, place])
+    positions = [list(columns).index(name) for name in columns if name not in unknown]
+    np.testing.assert_array_equal(
+        without[:, positions], features_like(bundled, timed, "d")["d"][:, positions]
+    )
     duration = list(columns).index("log_duration")
     assert without[:, duration].tolist() == [0.0] * 4
 
 
 def test_one_unknown_time_leaves_the_others(tmp_path):
     text = "text,speaker,start,end\na b,X,0,2\nc,Y,,\nd,X,5,6\ne,Y,6.5,0:08\n"
-    said = read_transcript(_write(tmp_path / "talk.csv", text)).transcript
-    columns = delivery_columns(said)
+    transcript = read_transcript(_write(tmp_path / "talk.csv", text)).transcript
+    columns = delivery_columns(transcript)
     assert np.isnan(columns["pause_before"]).tolist() == [False, True, True, False]
     assert np.isnan(columns["log_duration"]).tolist() == [False, True, False, False]
     np.testing.assert_allclose(columns["log_duration"][3], np.log(1.5))
-    known = columns["duration_in_dialogue"][[0, 2, 3]]
-    np.testing.assert_allclose(known.sum(), 0.0, atol=1e-12)
+    durations = columns["duration_in_dialogue"][[0, 2, 3]]
+    np.testing.assert_allclose(durations.sum(), 0.0, atol=1e-12)
 
 
 def test_text_and_speaker_are_enough(checkpoint, stand_in, tmp_path, capsys):
@@ -172,7 +174,7 @@ def test_text_and_speaker_are_enough(checkpoint, stand_in, tmp_path, capsys):
     assert _predict(checkpoint, path, "--out", out) == 0
     shown = capsys.readouterr().out
     assert "[bold] ça va?" in shown
-    assert "3 of 3 utterances have no times" in shown
+    assert "times are missing for 3 of 3 utterances" in shown
     table = pd.read_csv(out, encoding="utf-8")
     assert table["speaker"].tolist() == ["Zoë", "Al", "Zoë"]
     assert table["dialogue"].tolist() == ["talk"] * 3
@@ -238,7 +240,7 @@ def test_predictions_need_no_labels(bundled, tmp_path):
         ("text,speaker,start\nhi,A,1\n", "has only one of the columns start and end"),
         ("text,text,speaker\nhi,ho,A\n", "two columns have the same name"),
         ("text,speaker\nhi,A\nwell, no,B\n", "row 2: has 3 cells for 2 columns"),
-        ("text,speaker\nhi,A\nno, \n", "row 2: speaker ' ' is no name"),
+        ("text,speaker\nhi,A\nno, \n", "row 2: speaker ' ' is not a name"),
         ('text,speaker\n"hi,A\n', "is not a CSV file"),
         ("text,speaker,start,end\nhi,A,0,soon\n", "row 1: end 'soon' is not a time"),
         ("text,speaker,start,end\nhi,A,nan,1\n", "row 1: start 'nan' is not a time"),
@@ -267,7 +269,7 @@ def test_a_transcript_in_another_encoding_is_one_sentence(checkpoint, tmp_path, 
 @pytest.mark.parametrize(
     ("modals", "widths", "says"),
     [
-        ("lav", {"l": 384, "a": 300, "v": 342}, "reads audio and visual features, which no transcript holds"),
+        ("lav", {"l": 384, "a": 300, "v": 342}, "reads audio and visual features, which no transcript has"),
         ("l", {"l": 1024}, "reads other text features than those of corpus MELD-open"),
         ("d", {"d": 7}, "reads other delivery features"),
     ],
@@ -285,7 +287,7 @@ def test_a_model_of_other_features_is_refused(modals, widths, says, bundled, tmp
     ("more", "says"),
     [
         (["--csv", "talk.csv", "--split", "dev"], "not allowed with argument"),
-        (["--csv", "talk.csv", "--features", "official"], "--csv goes with the open features"),
+        (["--csv", "talk.csv", "--features", "official"], "--csv needs the open features"),
         (["--csv", "talk.csv", "--dataset", "IEMOCAP"], "there are no open features for IEMOCAP"),
         (["--out", "x.csv", "--encoder", "folder"], "--encoder is for a transcript"),
         ([], "--out FILE is missing"),
@@ -312,9 +314,9 @@ def test_an_output_that_cannot_be_written(checkpoint, stand_in, tmp_path, capsys
 
 
 def test_another_encoder_or_an_unknown_corpus_is_refused(bundled, stand_in, monkeypatch, tmp_path):
-    said = read_transcript(_write(tmp_path / "talk.csv", "text,speaker\nhi,A\n")).transcript
+    transcript = read_transcript(_write(tmp_path / "talk.csv", "text,speaker\nhi,A\n")).transcript
     with pytest.raises(UserError, match="does not say how its features were made"):
-        features_like(dataclasses.replace(bundled, provenance={}), said, "d")
+        features_like(dataclasses.replace(bundled, provenance={}), transcript, "d")
     monkeypatch.setattr(open_features, "fingerprint", lambda folder: {"model.safetensors": "0"})
     with pytest.raises(UserError, match="encoder 'mine' has other weights"):
-        features_like(bundled, said, "l", "mine")
+        features_like(bundled, transcript, "l", "mine")

@@ -112,8 +112,8 @@ def test_more_never_takes_less(name, backbone, device, many):
 )
 def test_every_parameter_is_counted(changes, short):
     config = BASE.replace(**changes)
-    load = Shapes.of(short).training_loads(config.batch_size)[0]
-    stages = model_stages(Sizes(config, short.schema, load, cuda=False, training=True))
+    batch = Shapes.of(short).training_batches(config.batch_size)[0]
+    stages = model_stages(Sizes(config, short.schema, batch, cuda=False, training=True))
     counted = sum(stage.weights * stage.layers for stage in stages)
     assert counted == sum(weight.numel() for weight in RIGSL(config, short.schema).parameters())
 

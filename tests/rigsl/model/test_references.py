@@ -135,9 +135,9 @@ def test_frequency_layer(modals, training, window, monkeypatch):
     torch.testing.assert_close(out.penalty, penalty)
     for kind in edges.kind.unique():
         torch.testing.assert_close(out.kept[kind], (gate[edges.kind == kind] != 0).double().mean())
-    found = torch.autograd.grad(out.features.sin().sum() + out.penalty, x)
-    wanted = torch.autograd.grad(expected.sin().sum() + penalty, x)
-    torch.testing.assert_close(found, wanted)
+    result = torch.autograd.grad(out.features.sin().sum() + out.penalty, x)
+    reference = torch.autograd.grad(expected.sin().sum() + penalty, x)
+    torch.testing.assert_close(result, reference)
 
 
 @pytest.mark.parametrize("modals", MODALITIES)
@@ -176,13 +176,13 @@ def test_grus_side_by_side(over):
     networks = [torch.nn.GRU(6, 4, num_layers=2, bidirectional=True) for _ in range(3)]
     rows = [torch.randn(len(batch.rows), 6, requires_grad=True) for _ in networks]
     leaves = [*rows, *(p for network in networks for p in network.parameters())]
-    found = torch.stack(bidirectional(networks, rows, packing))
-    wanted = torch.stack(
+    result = torch.stack(bidirectional(networks, rows, packing))
+    reference = torch.stack(
         [packing.unpack(network(packing.pack(part))[0]) for network, part in zip(networks, rows, strict=True)]
     )
-    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(result, reference)
     torch.testing.assert_close(
-        torch.autograd.grad(found.sin().sum(), leaves), torch.autograd.grad(wanted.sin().sum(), leaves)
+        torch.autograd.grad(result.sin().sum(), leaves), torch.autograd.grad(reference.sin().sum(), leaves)
     )
 
 
@@ -210,8 +210,8 @@ def test_sparsemax_gates(modals):
     torch.testing.assert_close(out.features, expected)
     torch.testing.assert_close(out.penalty, (gate > 0).double().mean(), check_dtype=False)
     assert 0 < out.penalty < 1
-    found = torch.autograd.grad(out.features.sin().sum(), x, retain_graph=True)
-    torch.testing.assert_close(found, torch.autograd.grad(expected.sin().sum(), x))
+    gradient = torch.autograd.grad(out.features.sin().sum(), x, retain_graph=True)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected.sin().sum(), x))
 
 
 def test_temperature_is_annealed():
@@ -219,11 +219,11 @@ def test_temperature_is_annealed():
     config = RIGSLConfig(modals="ld", hidden_dim=6, temperature=2.0, anneal_to=0.25, anneal_epoch=4)
     model = RIGSL(config, corpus.schema)
     gate = model.backbone.layers[0].edge_gate
-    found = []
+    temperatures = []
     for epoch in range(6):
         model.start_epoch(epoch)
-        found.append(gate.shape["temperature"])
-    assert found == pytest.approx([2.0, 2**0.5, 1.0, 0.5**0.5, 0.5, 0.5])
+        temperatures.append(gate.shape["temperature"])
+    assert temperatures == pytest.approx([2.0, 2**0.5, 1.0, 0.5**0.5, 0.5, 0.5])
 
 
 @pytest.mark.parametrize("modals", MODALITIES)
@@ -308,8 +308,8 @@ def test_nodeformer_relations(modals, samples):
     for index in range(len(batch.lengths)):
         rows = torch.nonzero((batch.dialogues.sequence == index).repeat(modalities)).squeeze(1)
         noise = exponential[rows] if samples else None
-        found, weight = _official_nodeformer(query[rows], key[rows], value[rows], projection, 0.3, noise)
-        expected[rows] = found
+        result, weight = _official_nodeformer(query[rows], key[rows], value[rows], projection, 0.3, noise)
+        expected[rows] = result
         local = torch.full((edges.nodes,), -1)
         local[rows] = torch.arange(len(rows))
         source, target = local[edges.index[:, edges.dialogue == index]]

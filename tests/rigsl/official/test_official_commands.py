@@ -106,12 +106,12 @@ def test_any_configuration_comes_back_from_its_flags():
     assert official_command(config, "MELD").startswith("python train.py --Dataset=MELD ")
 
 
-def test_what_the_official_code_cannot_do_is_said():
+def test_what_the_official_code_cannot_do_is_listed():
     config = RIGSLConfig(modals="ld", class_weight="sqrt", windowp=5, precision="bf16", backbone="MMGCN")
     lines = official_command(config, "MELD").splitlines()
-    said = "\n".join(lines[:-1])
+    notes = "\n".join(lines[:-1])
     for part in ("class_weight = sqrt", "windowp = 5", "precision = bf16", "modals = ld", "IEMOCAP only"):
-        assert part in said
+        assert part in notes
     assert all(line.startswith("# not in the official code: ") for line in lines[:-1])
     (note,) = without_official_form(RIGSLConfig(modals="avl", tau=0.3), "MELD")
     assert note.startswith("denoise_dropout = 0.4, gamma = -0.95, ")
@@ -201,17 +201,17 @@ def test_an_imported_checkpoint_computes_the_official_numbers(tmp_path, capsys, 
     model = load_checkpoint(tmp_path / "official")
     assert model.config.official_quirks
     assert model.schema.n_speakers == config["n_speakers"]
-    found = evaluate(model, _golden_corpus(config, recorded), "test")
-    np.testing.assert_allclose(found.log_prob, recorded["output/log_prob"], rtol=1e-4, atol=1e-5)
+    evaluation = evaluate(model, _golden_corpus(config, recorded), "test")
+    np.testing.assert_allclose(evaluation.log_prob, recorded["output/log_prob"], rtol=1e-4, atol=1e-5)
 
 
 def test_the_projection_is_drawn_as_the_official_code_draws_it():
     for name in MODELS:
         recorded = np.load(GOLDEN / f"{name}.npz", allow_pickle=False)["projection"][0]
-        found = official_projection(*recorded.shape)
-        torch.testing.assert_close(found, torch.from_numpy(recorded), rtol=1e-5, atol=1e-6)
-    many = official_projection(40, 16)
-    unit = many / many.norm(dim=1, keepdim=True)
+        projection = official_projection(*recorded.shape)
+        torch.testing.assert_close(projection, torch.from_numpy(recorded), rtol=1e-5, atol=1e-6)
+    blocked = official_projection(40, 16)
+    unit = blocked / blocked.norm(dim=1, keepdim=True)
     for block in (unit[:16], unit[16:32], unit[32:]):
         torch.testing.assert_close(block @ block.T, torch.eye(len(block)), rtol=0, atol=1e-5)
     assert not torch.equal(unit[:8], unit[16:24])
@@ -243,17 +243,17 @@ def test_the_official_evaluation_command(files, capsys):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_without_flags_the_weights_tell(tmp_path, name):
+def test_without_flags_they_are_inferred_from_the_weights(tmp_path, name):
     state, config, _ = _official_state(name)
     torch.save(state, tmp_path / "x.pkl")
     given = ["--preset", f"official/{config['dataset'].lower()}", *_flags(config)]
     for arguments in ([], given):
         assert main(["import-checkpoint", str(tmp_path / "x.pkl"), "--device", "cpu", *arguments]) == 0
-        found = load_checkpoint(tmp_path / "x").config
+        inferred = load_checkpoint(tmp_path / "x").config
         for key in ("backbone", "hidden_dim", "num_K", "nodeformer_heads"):
-            assert getattr(found, key) == config[key], key
+            assert getattr(inferred, key) == config[key], key
         if config["backbone"] != "MMGCN":
-            assert found.num_L == config["num_L"]
+            assert inferred.num_L == config["num_L"]
 
 
 def _without(key):
@@ -263,14 +263,14 @@ def _without(key):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda s: s | {"brand.new": torch.ones(1)}, "entries that are not known: brand.new"),
+        (lambda s: s | {"brand.new": torch.ones(1)}, "has unknown entries: brand.new"),
         (lambda s: s | {"smax_fc.weight": torch.ones(6, 47)}, "smax_fc.weight [6, 47] for [6, 48]"),
         (_without("hypergraph.fc1.bias"), "lacks the entries of: backbone.fc1.bias"),
         (_without("linear_a.weight"), "has no linear_a.weight"),
-        (lambda s: s | {"smax_fc.bias": torch.ones(7)}, "tells 7 classes apart, but IEMOCAP has 6"),
+        (lambda s: s | {"smax_fc.bias": torch.ones(7)}, "predicts 7 classes, but IEMOCAP has 6"),
         (lambda s: s | {"linear_l.bias": torch.full((16,), torch.nan)}, "linear_l.bias is NaN or infinite"),
-        (lambda s: s | {"note": "hello"}, "'note' is a str and not a tensor"),
-        (lambda s: [s], "holds a list and not a state dict"),
+        (lambda s: s | {"note": "hello"}, "'note' is a str, not a tensor"),
+        (lambda s: [s], "holds a list, not a state dict"),
         (lambda s: torch.nn.Linear(2, 2), "holds more than tensors"),
     ],
 )
@@ -309,7 +309,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, says, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_drawn_seed_is_said_and_odd_flags_are_heard():
+def test_a_drawn_seed_and_unused_flags_are_noted():
     run = _parsed("--random_seed=True --use_wandb=t")
     assert any(f"the seed is {run.config.seed}" in note for note in run.notes)
     assert any("wandb" in note for note in run.notes)

@@ -1,4 +1,4 @@
-"""The numbers recorded from the official code are met (design/rigsl.md, golden files).
+"""The numbers recorded from the official code are met (docs/model.md; the files in tests/golden).
 
 ``RIGSL_GOLDEN_DIR`` names another folder of such files.
 """

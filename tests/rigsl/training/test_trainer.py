@@ -37,8 +37,8 @@ def _weights(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def _same(one, other):
-    return all(torch.equal(value, other[name]) for name, value in one.items())
+def _same(weights, other):
+    return all(torch.equal(value, other[name]) for name, value in weights.items())
 
 
 def _numbers(report):
@@ -52,25 +52,27 @@ def test_it_learns(corpus, result):
 
 
 def test_the_best_epoch_is_what_is_kept(corpus, result):
-    found = [report.validation.weighted_f1 for report in result.history]
-    assert result.best.epoch == 1 + int(np.argmax(found))
+    scores = [report.validation.weighted_f1 for report in result.history]
+    assert result.best.epoch == 1 + int(np.argmax(scores))
     assert evaluate(result.model, corpus, "dev").scores.weighted_f1 == result.best.validation.weighted_f1
-    assert result.history[-1].best_weighted_f1 == max(found)
+    assert result.history[-1].best_weighted_f1 == max(scores)
     assert [report.done for report in result.history] == [False] * 5 + [True]
 
 
 def test_scores_are_scikit_learns(corpus, result):
-    found = evaluate(result.model, corpus, "test")
+    evaluation = evaluate(result.model, corpus, "test")
     rows = np.concatenate(
         [np.arange(corpus.offsets[i], corpus.offsets[i + 1]) for i in corpus.dialogues("test")]
     )
-    assert found.rows.tolist() == rows.tolist()
-    assert found.labels.tolist() == corpus.labels[rows].tolist()
-    predicted = found.log_prob.argmax(axis=1)
-    assert found.scores.weighted_f1 == pytest.approx(
-        f1_score(found.labels, predicted, average="weighted"), abs=1e-12
+    assert evaluation.rows.tolist() == rows.tolist()
+    assert evaluation.labels.tolist() == corpus.labels[rows].tolist()
+    predicted = evaluation.log_prob.argmax(axis=1)
+    assert evaluation.scores.weighted_f1 == pytest.approx(
+        f1_score(evaluation.labels, predicted, average="weighted"), abs=1e-12
     )
-    assert found.scores.accuracy == pytest.approx(accuracy_score(found.labels, predicted), abs=1e-12)
+    assert evaluation.scores.accuracy == pytest.approx(
+        accuracy_score(evaluation.labels, predicted), abs=1e-12
+    )
 
 
 def test_same_seed_same_numbers_whatever_ran_before(corpus, result):
@@ -115,14 +117,14 @@ def test_a_resumed_training_goes_on_bit_for_bit(changes, corpus, tmp_path):
     assert _same(_weights(resumed.best_model()), _weights(result.model))
 
 
-def test_the_running_mean_of_the_weights_is_what_is_kept(corpus, monkeypatch):
+def test_the_moving_average_of_the_weights_is_what_is_kept(corpus, monkeypatch):
     config = CONFIG.replace(ema=0.5, epochs=1)
     seen = []
     step = Adam.step
 
     def recorded(optimiser):
         step(optimiser)
-        seen.append([one.detach().clone() for one in optimiser.parameters])
+        seen.append([parameter.detach().clone() for parameter in optimiser.parameters])
 
     monkeypatch.setattr(Adam, "step", recorded)
     kept = fit(config, corpus).model
@@ -130,8 +132,8 @@ def test_the_running_mean_of_the_weights_is_what_is_kept(corpus, monkeypatch):
     for weights in seen[1:]:
         mean = [0.5 * old + 0.5 * new for old, new in zip(mean, weights, strict=True)]
     assert len(seen) > 3
-    for found, expected in zip(kept.parameters(), mean, strict=True):
-        torch.testing.assert_close(found, expected)
+    for weight, expected in zip(kept.parameters(), mean, strict=True):
+        torch.testing.assert_close(weight, expected)
 
 
 def test_a_damaged_state_is_refused(corpus, tmp_path):
@@ -149,7 +151,7 @@ def test_patience_stops_early(corpus):
     assert history[-1].epoch - history[-1].best_epoch == 2
 
 
-def test_divergence_is_said(corpus):
+def test_divergence_is_an_error_that_names_the_epoch(corpus):
     features = {letter: values.copy() for letter, values in corpus.features.items()}
     features["d"][0, 0] = np.inf
     with pytest.raises(TrainingDiverged, match="epoch 1"):
@@ -188,12 +190,12 @@ def test_checkpoint_holds_the_whole_model(corpus, result, tmp_path):
     loaded = load_checkpoint(folder)
     assert loaded.config == CONFIG
     assert read_schema(folder) == corpus.schema
-    found, wanted = evaluate(loaded, corpus, "test"), evaluate(result.model, corpus, "test")
-    assert np.array_equal(found.log_prob, wanted.log_prob)
+    evaluation, expected = evaluate(loaded, corpus, "test"), evaluate(result.model, corpus, "test")
+    assert np.array_equal(evaluation.log_prob, expected.log_prob)
 
 
 def test_a_damaged_checkpoint_is_refused(result, tmp_path):
-    with pytest.raises(UserError, match="is no checkpoint"):
+    with pytest.raises(UserError, match="is not a checkpoint"):
         load_checkpoint(tmp_path)
     save_checkpoint(tmp_path / "best", result.model)
     weights = tmp_path / "best" / "model.safetensors"
@@ -215,7 +217,7 @@ def test_batches_hold_every_dialogue_once_and_change():
     assert spread < np.ptp(lengths[dialogues]) / 2
 
 
-def test_padding_goes_and_comes_back(corpus):
+def test_padding_is_inverted_by_unpadding(corpus):
     batch = BatchSource(corpus, "l").batch(np.array([3, 1, 8]))
     rows = torch.randn(2 * len(batch.rows), 4)
     padded = batch.pad(rows, 2)
