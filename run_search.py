@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Search the hyperparameters of RIGSL for a dataset: parse, call `search`, print where things are."""
+"""The command line of the hyperparameter search: parse the arguments and call `search.cli`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rigsl.cli.arguments import Parser
 
 _EXAMPLES = """\
 examples:
-  python run_search.py                                    the bundled MELD features, 8 minutes on two cores
-  python run_search.py --time-budget 1h --seed 7          longer, with another seed
+  python run_search.py                                    bundled MELD features, 15 to 25 minutes on two cores
+  python run_search.py --time-budget 1h --seed 7          a longer search with another seed
   python run_search.py --trials 50 --gpus-per-trial 0.25  50 trials, four at a time on one GPU
   python run_search.py --features official --data-dir /data/meld
   python run_search.py --status                           what all studies are doing
@@ -23,112 +23,206 @@ examples:
 
 
 def parser() -> Parser:
-    """The command line."""
-    made = Parser(
+    """The parser of the command line."""
+    result = Parser(
         prog="run_search.py",
         description="Search the hyperparameters of RIGSL, test the best configuration once, and export it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    what = made.add_argument_group("what to search")
-    what.add_argument("--dataset", default="MELD", help="name of the corpus (default: MELD)")
-    what.add_argument(
-        "--features", default="auto", help="open, official, or auto: official where they are (default)"
+    _add_search_space(result)
+    _add_budget(result)
+    _add_method(result)
+    _add_confirmation(result)
+    _add_resources(result)
+    _add_studies(result)
+    _add_other_commands(result)
+    return result
+
+
+def _add_search_space(result: Parser) -> None:
+    group = result.add_argument_group("search space and data")
+    group.add_argument("--dataset", default="MELD", help="name of the corpus (default: MELD)")
+    group.add_argument(
+        "--features",
+        default="auto",
+        help="feature set: open, official, or auto, official if its files are there (default: auto)",
     )
-    what.add_argument(
-        "--data-dir", type=Path, metavar="FOLDER", help="where corpora lie (default: data/ beside this file)"
+    group.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the corpora (default: data/ beside this file)",
     )
-    what.add_argument(
-        "--space", type=Path, metavar="FILE", help="search space (default: the dataset's in spaces/)"
+    group.add_argument(
+        "--space",
+        type=Path,
+        metavar="FILE",
+        help="search space, a TOML file (default: that of the dataset in spaces/)",
     )
-    what.add_argument("--epochs", type=int, metavar="N", help="most epochs of a trial (default: the space's)")
-    ends = made.add_argument_group("when to end: the first limit reached; default: the [budget] of the space")
-    ends.add_argument("--trials", type=int, metavar="N", help="number of trials")
-    ends.add_argument("--time-budget", metavar="TIME", help="time of the search: 90s, 10m, 1h30m")
-    ends.add_argument(
+    group.add_argument(
+        "--epochs", type=int, metavar="N", help="maximum epochs per trial (default: from the space)"
+    )
+
+
+def _add_budget(result: Parser) -> None:
+    group = result.add_argument_group(
+        "budget: the first limit that is reached ends the search; default: [budget] of the space"
+    )
+    group.add_argument("--trials", type=int, metavar="N", help="maximum number of trials")
+    group.add_argument(
+        "--time-budget", metavar="TIME", help="maximum wall time of the search: 90s, 10m, 1h30m"
+    )
+    group.add_argument(
         "--gpu-hours",
         type=float,
         metavar="HOURS",
-        help="hours of GPUs that trials hold; half a GPU counts half",
+        help="maximum GPU hours of all trials; half a GPU counts half",
     )
-    ends.add_argument(
-        "--target", type=float, metavar="F1", help="weighted F1 on validation that is enough, say 0.6"
+    group.add_argument(
+        "--target", type=float, metavar="F1", help="stop at this validation weighted F1, for example 0.6"
     )
-    ends.add_argument("--patience", type=int, metavar="N", help="trials without a new best")
-    how = made.add_argument_group("how to search")
-    how.add_argument("--sampler", metavar="NAME", help="gp (default), tpe, joint, cmaes, random, qmc or auto")
-    how.add_argument(
-        "--scheduler", metavar="NAME", help="asha, hyperband, median, pbt or none (default: the space's)"
+    group.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop after this many trials in a row without a new best score",
     )
-    how.add_argument(
-        "--seed", type=int, metavar="N", help="seed of the search and of every training (default: 0)"
+
+
+def _add_method(result: Parser) -> None:
+    group = result.add_argument_group("search method")
+    group.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="proposes configurations: gp (Gaussian process, default), tpe, joint, cmaes, random, qmc, auto",
     )
-    how.add_argument(
-        "--start-from", metavar="STUDY", help="begin with what another study found, on this corpus or another"
+    group.add_argument(
+        "--scheduler",
+        metavar="NAME",
+        help="stops weak trials early: asha, hyperband, median, pbt or none (default: the space's)",
     )
-    final = made.add_argument_group("how to confirm what was found; default: the [final] of the space")
-    final.add_argument(
-        "--finalists", type=int, metavar="K", help="best configurations that run again; 0: none (default: 5)"
+    group.add_argument(
+        "--seed", type=int, metavar="N", help="random seed of the search and of every training (default: 0)"
     )
-    final.add_argument(
-        "--finalist-seeds", type=int, metavar="N", help="new seeds of each; the best mean wins (default: 3)"
+    group.add_argument(
+        "--start-from",
+        metavar="STUDY",
+        help="warm start: begin with the trials of another study, of this corpus or another",
     )
-    final.add_argument(
+
+
+def _add_confirmation(result: Parser) -> None:
+    group = result.add_argument_group("confirmation after the search; default: [final] of the space")
+    group.add_argument(
+        "--finalists",
+        type=int,
+        metavar="K",
+        help="number of best configurations that are trained again; 0: none (default: 5)",
+    )
+    group.add_argument(
+        "--finalist-seeds",
+        type=int,
+        metavar="N",
+        help="fresh seeds per finalist; the best mean validation score wins (default: 3)",
+    )
+    group.add_argument(
         "--test-seeds",
         type=int,
         metavar="M",
-        help="new seeds of winner and baseline for the test (default: 5)",
+        help="fresh seeds of winner and baseline for the test (default: 5)",
     )
-    final.add_argument(
-        "--protocol", metavar="NAME", help="validation (default), or paper: the best test epoch beside it"
+    group.add_argument(
+        "--protocol",
+        metavar="NAME",
+        help="validation (default), or paper: report the best test epoch, too (optimistic)",
     )
-    where = made.add_argument_group("where to run")
-    where.add_argument(
-        "--workers", type=int, metavar="N", help="trials at a time (default: what the machine carries)"
+
+
+def _add_resources(result: Parser) -> None:
+    group = result.add_argument_group("resources")
+    group.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of concurrent trials (default: as many as the cores, GPUs and memory allow)",
     )
-    where.add_argument(
-        "--cpus-per-trial", type=int, metavar="N", help="cores and threads of a trial (default: 1)"
+    group.add_argument(
+        "--cpus-per-trial", type=int, metavar="N", help="CPU cores and threads per trial (default: 1)"
     )
-    where.add_argument(
-        "--gpus-per-trial", metavar="SHARE", help="share of a GPU for a trial, say 0.25; auto: by its memory"
+    group.add_argument(
+        "--gpus-per-trial",
+        metavar="SHARE",
+        help="share of a GPU per trial, for example 0.25; auto: from its memory and throughput",
     )
-    where.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), help="default: auto, a GPU where there is one"
+    group.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        help="device of the trainings (default: auto, a GPU if there is one)",
     )
-    where.add_argument(
-        "--ray-address", metavar="ADDRESS", help="a Ray cluster: auto or HOST:PORT (default: Ray of its own)"
+    group.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="address of a running Ray cluster: auto or HOST:PORT (default: start Ray on this machine)",
     )
-    kept = made.add_argument_group("what is kept")
-    kept.add_argument(
-        "--study", metavar="NAME", help="name of the study (default: dataset, features and time)"
+
+
+def _add_studies(result: Parser) -> None:
+    group = result.add_argument_group("studies and where they are stored")
+    group.add_argument(
+        "--study", metavar="NAME", help="name of the new study (default: dataset, features and time)"
     )
-    kept.add_argument(
-        "--resume", metavar="NAME", help="go on with a study; budgets count what it has used already"
+    group.add_argument(
+        "--resume",
+        metavar="NAME",
+        help="continue a study; what it has used already counts towards its budget",
     )
-    kept.add_argument(
-        "--status", nargs="?", const="", metavar="NAME", help="print how a study stands; without NAME: all"
+    group.add_argument(
+        "--runs-dir",
+        type=Path,
+        default=Path("runs"),
+        metavar="FOLDER",
+        help="folder of all studies (default: runs)",
     )
-    kept.add_argument("--report", metavar="NAME", help="write a study's report.html again")
-    kept.add_argument(
-        "--compare", nargs="+", metavar="NAME", help="studies side by side, with the same statistics"
+    group.add_argument(
+        "--storage",
+        metavar="URL",
+        help="database of the record, an Optuna storage URL (default: a file in the run folder)",
     )
-    kept.add_argument("--sync", metavar="NAME", help="send MLflow what it could not be sent during a study")
-    kept.add_argument(
-        "--rerun", type=Path, metavar="FOLDER", help="train an exported best/ again and compare scores"
+    group.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow tracking URI (default: sqlite:///mlflow.db)"
     )
-    kept.add_argument("--runs-dir", type=Path, default=Path("runs"), metavar="FOLDER", help="default: runs")
-    kept.add_argument(
-        "--storage", metavar="URL", help="database of the record, as Optuna takes it (default: a file)"
+
+
+def _add_other_commands(result: Parser) -> None:
+    group = result.add_argument_group("other commands, instead of a search")
+    group.add_argument(
+        "--status",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="print the state of a study; without NAME: of all",
     )
-    kept.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: sqlite:///mlflow.db)")
-    return made
+    group.add_argument("--report", metavar="NAME", help="write report.html of a study again")
+    group.add_argument(
+        "--compare", nargs="+", metavar="NAME", help="compare studies: tables, paired tests and a page"
+    )
+    group.add_argument(
+        "--rerun",
+        type=Path,
+        metavar="FOLDER",
+        help="train an exported configuration (best/) again and compare the scores",
+    )
+    group.add_argument(
+        "--sync", metavar="NAME", help="send to MLflow what could not be sent during the study"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = vars(parser().parse_args(arguments))
-    # Only now: torch and Ray take seconds to import, --help should not.
+    # Imported here: torch and Ray take seconds to import, and --help should not need them.
     from rigsl.errors import UserError
     from search.cli import run_command
 

@@ -1,4 +1,4 @@
-"""What ``run_search.py`` does with parsed options: a search, or one of the other modes."""
+"""Dispatch of ``run_search.py``: run a search, or one of the other modes, for the parsed arguments."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from rigsl.errors import UserError
+from rigsl.wording import counted
 from search.plan.new_study import prepare
-from search.plan.options import Wishes, read_share
+from search.plan.options import SearchOptions, read_share
 from search.plan.plan import Plan
 from search.plan.resume import study_folder
 from search.space.budget import minutes_in_words, read_minutes
 from search.terminal.status import print_status, print_studies
-from search.terminal.summary import print_outcome, print_plan, shown
+from search.terminal.summary import print_outcome, print_plan, short_path
 
-#: Options that do something other than a search -> the options that mean something beside them.
+#: Options that do something other than a search -> the options that can be combined with them.
 MODES = {
     "rerun": {"data_dir"},
     "status": {"storage"},
@@ -27,45 +28,48 @@ MODES = {
     "compare": set[str](),
     "sync": {"storage", "tracking_uri"},
 }
-#: Options that always have a value.
-ALWAYS = {"dataset", "features", "runs_dir"}
+#: Options with a default value: they may stand beside every mode.
+ALWAYS_GIVEN = {"dataset", "features", "runs_dir"}
 
 
-def run_command(options: dict[str, Any]) -> int:
-    """Run or resume a study, or do what one of MODES says; returns the exit code.
+def run_command(arguments: dict[str, Any]) -> int:
+    """Run or resume a study, or run one of MODES; returns the exit code.
 
     Raises:
         UserError: a mistake of the user; nothing has been written.
     """
     console = Console(highlight=False, soft_wrap=True)
-    given = {name for name, value in options.items() if value is not None}
-    wishes = _wishes(options)
+    given = {name for name, value in arguments.items() if value is not None}
     mode = next((name for name in MODES if name in given), None)
+    options = _search_options(arguments)
     if mode is None:
-        return _search(prepare(wishes), wishes.data_dir, console)
-    if extra := given - {mode} - MODES[mode] - ALWAYS:
+        return _search(prepare(options), options.data_dir, console)
+    if extra := given - {mode} - MODES[mode] - ALWAYS_GIVEN:
         raise UserError(f"--{mode}: cannot be combined with --{min(extra).replace('_', '-')}")
     if mode == "rerun":
-        return _rerun(options["rerun"], wishes.data_dir, console)
-    if mode == "report":
-        return _report(study_folder(wishes.runs_dir, options["report"], "report"), wishes.storage, console)
+        return _rerun(arguments["rerun"], options.data_dir, console)
     if mode == "compare":
-        return _compare(wishes.runs_dir, options["compare"], console)
+        return _compare(options.runs_dir, arguments["compare"], console)
+    if mode == "status" and not arguments["status"]:
+        print_studies(options.runs_dir, console)
+        return 0
+    folder = study_folder(options.runs_dir, arguments[mode], mode)
+    if mode == "report":
+        return _report(folder, options.storage, console)
     if mode == "sync":
-        return _sync(study_folder(wishes.runs_dir, options["sync"], "sync"), wishes, console)
-    if options["status"]:
-        print_status(study_folder(wishes.runs_dir, options["status"], "status"), console, wishes.storage)
-    else:
-        print_studies(wishes.runs_dir, console)
+        return _sync(folder, options.tracking_uri, options.storage, console)
+    print_status(folder, console, options.storage)
     return 0
 
 
-def _wishes(options: Mapping[str, Any]) -> Wishes:
-    """The options of a search, its times and shares read."""
-    time_budget, share = options["time_budget"], options["gpus_per_trial"]
-    rest = {name: options[name] for name in options if name not in {*MODES, "time_budget", "gpus_per_trial"}}
+def _search_options(arguments: Mapping[str, Any]) -> SearchOptions:
+    """The options of a search, with times and shares as numbers."""
+    time_budget, share = arguments["time_budget"], arguments["gpus_per_trial"]
+    other = {*MODES, "time_budget", "gpus_per_trial"}
+    rest = {name: value for name, value in arguments.items() if name not in other}
     minutes = None if time_budget is None else read_minutes(time_budget)
-    return Wishes(**rest, minutes=minutes, gpus_per_trial=None if share is None else read_share(share))
+    gpus = None if share is None else read_share(share)
+    return SearchOptions(**rest, minutes=minutes, gpus_per_trial=gpus)
 
 
 def _search(plan: Plan, data_dir: Path | None, console: Console) -> int:
@@ -78,32 +82,33 @@ def _search(plan: Plan, data_dir: Path | None, console: Console) -> int:
 def _report(folder: Path, storage: str | None, console: Console) -> int:
     from search.report.write import rebuild
 
-    console.print(f"report  {shown(rebuild(folder, storage))}")
+    console.print(f"report  {short_path(rebuild(folder, storage))}")
     return 0
 
 
 def _compare(runs: Path, names: Sequence[str], console: Console) -> int:
-    from search.report.comparison import compared
+    from search.report.comparison import compare_studies
     from search.report.comparison_page import write_comparison  # plotly takes a second to import
     from search.terminal.comparison import print_comparison
 
     folders = [study_folder(runs, name, "compare") for name in names]
     stem = "-".join(folder.name for folder in folders)[:100]
-    found = compared(folders)
-    print_comparison(found, console)
-    out = write_comparison(found, runs.resolve() / f"compare-{stem}.html")
-    console.print(f"report  {shown(out)}")
+    comparison = compare_studies(folders)
+    print_comparison(comparison, console)
+    page = write_comparison(comparison, runs.resolve() / f"compare-{stem}.html")
+    console.print(f"report  {short_path(page)}")
     return 0
 
 
-def _sync(folder: Path, wishes: Wishes, console: Console) -> int:
+def _sync(folder: Path, tracking_uri: str | None, storage: str | None, console: Console) -> int:
     from search.tracking.sync import sync
 
-    done = sync(folder, wishes.tracking_uri, wishes.storage, console.print)
-    if done.problem is not None:
-        console.print(f"not everything was sent: {done.problem}; try again later")
+    result = sync(folder, tracking_uri, storage, console.print)
+    if result.problem is not None:
+        console.print(f"not everything was sent: {result.problem}; try again later")
         return 1
-    console.print(f"{done.tracking_uri} is up to date: {done.runs} runs, {done.metrics} metrics were sent")
+    sent = f"{counted(result.runs, 'run')}, {counted(result.metrics, 'value')} of metrics"
+    console.print(f"{result.tracking_uri} is up to date; sent: {sent}")
     return 0
 
 
@@ -113,25 +118,25 @@ def _rerun(folder: Path, data_dir: Path | None, console: Console) -> int:
     start = time.monotonic()
     console.print(f"training {folder} again")
 
-    def show(report: Any) -> None:
+    def print_epoch(report: Any) -> None:
         score, best = report.validation.weighted_f1, report.best_weighted_f1
         console.print(
             f"epoch {report.epoch:3d}  weighted F1 {score:.4f}  best {best:.4f}  {report.seconds:.1f} s"
         )
 
-    found = rerun(folder, data_dir=data_dir, on_epoch=show)
+    result = rerun(folder, data_dir=data_dir, on_epoch=print_epoch)
     table = Table("split", "score", "recorded", "new", "equal")
-    for split, name, recorded, new in found.rows:
+    for split, name, recorded, new in result.rows:
         table.add_row(split, name, f"{recorded:.6f}", f"{new:.6f}", "yes" if recorded == new else "no")
     console.print(table)
-    for name, (recorded, here) in found.differences.items():
+    for name, (recorded, here) in result.differences.items():
         console.print(f"{name} differs: recorded on {recorded}, here {here}")
     took = minutes_in_words((time.monotonic() - start) / 60)
-    if found.equal:
-        console.print(f"equal to the last digit ({took})")
+    if result.equal:
+        console.print(f"all scores are equal to the last digit ({took})")
         return 0
-    if found.reproducible:
-        console.print(f"NOT equal, although the machine is the same ({took})")
+    if result.reproducible:
+        console.print(f"the scores are NOT equal, although the machine is the same ({took})")
         return 1
-    console.print(f"not equal, as can be on another setup or on CUDA ({took})")
+    console.print(f"the scores are not equal, which can happen on another machine or on CUDA ({took})")
     return 0

@@ -1,4 +1,4 @@
-"""What the user keeps: ``best/`` with weights, configuration, scores, and a script that trains it again."""
+"""Export the result of a study: ``best/`` with weights, configuration, scores and a rerun script."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from rigsl.training.checkpoint import CONFIG, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
 from search.confirm.evaluation import read_predictions
 from search.confirm.final_record import read_final_record
-from search.confirm.predictions import recorded, scores_of
-from search.confirm.stage import Chosen
+from search.confirm.predictions import scores_of, seed_runs
+from search.confirm.stage import ChosenCheckpoint
 from search.export import environment
 from search.plan.plan import Plan
 from search.record import lineage, record
+from search.record.states import RUNNING
+from search.resources.workers import Workers
 from search.run_folder import BEST, METRICS, OFFICIAL, RERUN
 
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
 _SCRIPT = """#!/bin/sh
 # Trains this configuration again and compares its scores with the recorded ones.
-# Set RIGSL_ROOT where this folder does not lie in runs/<study>/ of the project.
+# Set RIGSL_ROOT if this folder is not in runs/<study>/ of the project.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 root=${RIGSL_ROOT:-$(CDPATH= cd -- "$here/../../.." && pwd)}
@@ -45,8 +47,8 @@ exec "$python" "$root/run_search.py" --rerun "$here" "$@"
 
 
 @dataclass(frozen=True)
-class Exported:
-    """The result of a study, as it lies in `folder`."""
+class ExportedModel:
+    """The exported result of a study: the checkpoint in `folder` and its scores."""
 
     folder: Path
     metrics: dict[str, Any]  #: the content of metrics.json
@@ -58,55 +60,61 @@ class Exported:
 
     @property
     def test(self) -> dict[str, Any]:
-        """Scores on test, looked at once."""
+        """Scores on test; the split is opened once per finished study."""
         return dict(self.metrics["test"])
 
 
-def export(plan: Plan, study: optuna.Study, chosen: Chosen, ending: str) -> Exported:
+def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, ending: str) -> ExportedModel:
     """Write ``best/``: the checkpoint that the final stage chose, with its scores on dev and on test.
 
-    The scores on test are those of the predictions that were made when test was opened.
+    The test scores are computed from the predictions that were recorded when the test split was opened.
+
+    Args:
+        plan: of the study.
+        study: its open record.
+        chosen: the checkpoint that the final stage chose.
+        ending: why the search ended, in words.
     """
     folder = plan.folder / BEST
-    tested = read_predictions(plan.folder)["winner"]
-    test = scores_of(tested.one(tested.seeds.index(chosen.seed)))[0]
-    validation = validation_scores(chosen.model, plan)
+    predictions = read_predictions(plan.folder)["winner"]
+    test = scores_of(predictions.one(predictions.seeds.index(chosen.seed)))[0]
+    validation = validation_scores(chosen.model, plan.corpus, plan.workers)
     _copy_model(chosen, folder)
     metrics = _metrics(plan, study, chosen, ending) | {
-        "lineage": [_described(stage) for stage in chosen.lineage[:-1]],
+        "lineage": [_stage_record(stage) for stage in chosen.lineage[:-1]],
         "validation": {name: validation[name] for name in ("weighted_f1", "macro_f1", "accuracy")},
         "test": dataclasses.asdict(test),
-        "test_seeds": len(tested.seeds),
+        "test_seeds": len(predictions.seeds),
         "openings": [vars(opening) for opening in read_final_record(plan.folder).openings],
     }
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
     write_text(folder / RERUN, _SCRIPT)
     (folder / RERUN).chmod(0o755)
-    write_text(folder / OFFICIAL, _official(folder, plan.space.dataset, chosen.lineage))
-    return Exported(folder, metrics)
+    write_text(folder / OFFICIAL, _official_text(folder, plan.space.dataset, chosen.lineage))
+    return ExportedModel(folder, metrics)
 
 
-def validation_scores(checkpoint: Path, plan: Plan) -> dict[str, Any]:
-    """The scores of trained weights on dev, with the threads of the search."""
-    device = plan.workers.device
-    with threads(plan.workers.cpus):
-        found = evaluate(load_checkpoint(checkpoint, device=device), plan.corpus, "dev", device=device)
-    return named_scores(found, plan.corpus, "dev")
+def validation_scores(checkpoint: Path, corpus: Corpus, workers: Workers) -> dict[str, Any]:
+    """The scores of a checkpoint on dev, on the device and with the threads of a trial."""
+    with threads(workers.cpus):
+        model = load_checkpoint(checkpoint, device=workers.device)
+        evaluation = evaluate(model, corpus, "dev", device=workers.device)
+    return split_scores(evaluation, corpus, "dev")
 
 
-def named_scores(found: Evaluation, corpus: Corpus, split: str) -> dict[str, Any]:
-    """Weighted and macro F1, accuracy, and the F1 of every class, of predictions on a whole split."""
-    return dataclasses.asdict(scores_of(recorded(corpus, split, {0: found}))[0])
+def split_scores(evaluation: Evaluation, corpus: Corpus, split: str) -> dict[str, Any]:
+    """Weighted F1, macro F1, accuracy and the F1 of every class, from an evaluation of a whole split."""
+    return dataclasses.asdict(scores_of(seed_runs(corpus, split, {0: evaluation}))[0])
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """The content of a folder's metrics.json; empty where there is none."""
+    """The content of ``metrics.json`` in `folder`; empty if there is no such file."""
     path = folder / METRICS
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
-def _metrics(plan: Plan, study: optuna.Study, chosen: Chosen, ending: str) -> dict[str, Any]:
-    counts = {name: count for name, count in record.counts(study).items() if name != "running"}
+def _metrics(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, ending: str) -> dict[str, Any]:
+    counts = {name: count for name, count in record.counts(study).items() if name != RUNNING}
     return {
         "study": plan.name,
         "dataset": plan.space.dataset,
@@ -122,7 +130,7 @@ def _metrics(plan: Plan, study: optuna.Study, chosen: Chosen, ending: str) -> di
         "ending": ending,
         "epochs": chosen.epochs,
         "best_epoch": chosen.best_epoch,
-        # What its training reported; validation is scored again from the weights.
+        # As its training reported it; "validation" is computed again from the weights.
         "recorded_weighted_f1": chosen.score,
         "search_weighted_f1": chosen.search_score,
         "machine": environment.machine(plan.workers.device, plan.workers.cpus),
@@ -130,22 +138,23 @@ def _metrics(plan: Plan, study: optuna.Study, chosen: Chosen, ending: str) -> di
     }
 
 
-def _described(stage: lineage.Stage) -> dict[str, Any]:
-    """What the training began with before the exported configuration took over."""
+def _stage_record(stage: lineage.Stage) -> dict[str, Any]:
+    """A configuration under which the training ran before it took over the exported one (PBT)."""
     return {"trial": stage.number, "config": stage.config.to_dict(), "until_epoch": stage.until}
 
 
-def _copy_model(chosen: Chosen, folder: Path) -> None:
-    """The checkpoint; a training that was cut short has as many epochs in its configuration as it had."""
+def _copy_model(chosen: ChosenCheckpoint, folder: Path) -> None:
+    """Save the checkpoint; `epochs` of its configuration becomes the number of epochs that it was trained."""
     model = load_checkpoint(chosen.model)
     model.config = model.config.replace(epochs=chosen.epochs)
     save_checkpoint(folder, model)
 
 
-def _official(folder: Path, dataset: str, stages: Sequence[lineage.Stage]) -> str:
-    """The official command line, and what it cannot say."""
+def _official_text(folder: Path, dataset: str, stages: Sequence[lineage.Stage]) -> str:
+    """The official command line, after comment lines on what it cannot express."""
     text = official_command(from_toml(folder / CONFIG), dataset) + "\n"
     if len(stages) > 1:
-        before = stages[-2].until
-        text = f"# not in the official code: other values up to epoch {before} (lineage in {METRICS})\n{text}"
+        last_epoch = stages[-2].until
+        what = f"other values up to epoch {last_epoch} (lineage in {METRICS})"
+        text = f"# not in the official code: {what}\n{text}"
     return text

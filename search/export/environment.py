@@ -1,4 +1,4 @@
-"""What a study's numbers depend on beside its configuration: versions, commit, machine."""
+"""The environment of a study, on which its numbers depend too: package versions, git commit, machine."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ PACKAGES = ("mlflow", "numpy", "optuna", "ray", "rigsl-search", "scikit-learn", 
 
 
 def versions() -> dict[str, str]:
-    """Package -> installed version; "not installed" for what runs from a checkout."""
-    found = {"python": platform.python_version()}
+    """Package -> installed version; "not installed" for a package that runs from a checkout."""
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
 def program(name: str) -> str:
-    """How to call a program of this environment: by its name where the shell finds that one, else by path."""
-    here = Path(sys.executable).with_name(name)  # not resolved: an environment's python is a link
-    found = shutil.which(name)
-    if found is not None and Path(found).absolute() == here.absolute():
+    """The command for a program of this environment: its name if the shell finds this one, else its path."""
+    path = Path(sys.executable).with_name(name)  # not resolved: an environment's python is a link
+    on_shell_path = shutil.which(name)
+    if on_shell_path is not None and Path(on_shell_path).absolute() == path.absolute():
         return name
-    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def commit() -> str:
-    """The git commit of this code, ``+changes`` where files differ from it; "unknown" outside git."""
+    """The git commit of this code, with ``+changes`` if files differ from it; "unknown" outside git."""
     head = _git("rev-parse", "HEAD")
     if not head:
         return "unknown"
@@ -46,22 +46,22 @@ def commit() -> str:
 
 
 def machine(device: str, threads: int) -> dict[str, Any]:
-    """What decides whether the same training gives the same numbers bit for bit."""
+    """Device, threads, processor, torch and GPU: a training is bit-identical only where these agree."""
     import torch
 
-    found: dict[str, Any] = {
+    content: dict[str, Any] = {
         "device": device,
         "threads": threads,
         "processor": _processor(),
         "torch": torch.__version__,
     }
     if device == "cuda" and torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name(0)
-    return found
+        content["gpu"] = torch.cuda.get_device_name(0)
+    return content
 
 
 def describe(workers: Workers, seed: int) -> dict[str, Any]:
-    """The content of ``environment.json``."""
+    """The entry of ``environment.json`` for one start of a study."""
     return {
         "seed": seed,
         "commit": commit(),

@@ -1,9 +1,9 @@
-"""``space_next.toml``: the region where a study's good trials lie, as the space of a second study."""
+"""A narrowed search space around the good trials of a study, for a second study: ``space_next.toml``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,74 +15,74 @@ from rigsl.config import read_toml
 from rigsl.files import replacing
 from search.record import record
 from search.run_folder import BEST, NEXT_SPACE, SPACE
+from search.samplers.good_trials import MIN_SCORED, good_count
 from search.space.parameter import Parameter
 from search.space.space import Space, read_space
 
-#: The good trials: this share of all, but no fewer than so many.
-GOOD, LEAST = 0.2, 5
-#: So much of the good region's width is left on each side of it.
+#: The margin on each side of the good region, as a share of its width.
 MARGIN = 0.25
 _HEAD = """\
 # Where the good trials of study {name} lie ({good} of {all} trials), for a second study:
 #   python run_search.py --space {path} --start-from {name}
-# Its start points are what the first study chose, and that study's baseline where it lies inside.
+# Its start points are the configuration that won, and the first study's baseline if it lies inside.
 """
 
 
 def write_next_space(folder: Path, space: Space, study: optuna.Study, best: Mapping[str, Any]) -> Path | None:
-    """Write the narrowed space into ``best/`` of a run folder; None where there are too few trials.
+    """Write the narrowed space into ``best/`` of a run folder; None: there are too few trials.
 
     Args:
-        folder: of the study.
+        folder: the run folder.
         space: of the study.
+        study: its record.
         best: the searched parameters of the configuration that won.
     """
     trials = record.scored(study)
     trials.sort(key=lambda trial: -(record.score(trial) or 0.0))
-    if len(trials) < 2 * LEAST:
+    if len(trials) < MIN_SCORED:
         return None
-    good = trials[: max(LEAST, math.ceil(GOOD * len(trials)))]
+    good = trials[: good_count(len(trials))]
     path = folder / BEST / NEXT_SPACE
-    text = tomli_w.dumps(narrowed(read_toml(folder / SPACE), space, good, best))
-    shown = Path("runs") / folder.name / BEST / NEXT_SPACE
-    head = _HEAD.format(name=folder.name, good=len(good), all=len(trials), path=shown)
+    text = tomli_w.dumps(narrow_space(read_toml(folder / SPACE), space, good, best))
+    short_path = Path("runs") / folder.name / BEST / NEXT_SPACE
+    head = _HEAD.format(name=folder.name, good=len(good), all=len(trials), path=short_path)
     with replacing(path) as temporary:
         temporary.write_text(head + text, encoding="utf-8")
-        read_space(temporary)  # it must be one
+        read_space(temporary)  # the file must be a valid space before it replaces another
     return path
 
 
-def narrowed(
+def narrow_space(
     content: Mapping[str, Any], space: Space, good: Sequence[FrozenTrial], best: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The content of a space file with its ranges cut down to where `good` trials and `best` lie."""
-    everyone = [*(trial.params for trial in good), best]
+    """The `content` of a space file, its ranges cut down to the region of the `good` trials and `best`."""
+    good_params = [*(trial.params for trial in good), best]
     table, fixed = dict(content["space"]), dict(content.get("fixed", {}))
     for name, parameter in space.parameters.items():
-        values = [params[name] for params in everyone if name in params]
+        values = [params[name] for params in good_params if name in params]
         if not values:
             continue
         if parameter.kind == "choice":
-            kept = [value for value in parameter.values if value in values]
-            table[name] = {**table[name], "values": kept}
+            choices = [value for value in parameter.values if value in values]
+            table[name] = {**table[name], "values": choices}
         else:
-            table[name] = {**table[name], **_range(parameter, values)}
-    _drop_dead(table, fixed, space)
-    inside = [start for start in space.starts if _inside(start, table, fixed)]
+            table[name] = {**table[name], **_narrowed_range(parameter, values)}
+    _fix_and_drop(table, fixed, space)
+    inside = [start for start in space.starts if _contains(table, fixed, start)]
     starts = [dict(best), *(start for start in inside[:1] if start != best)]
-    return {**content, "fixed": fixed, "space": table, "start": [_of(table, start) for start in starts]}
+    return {**content, "fixed": fixed, "space": table, "start": [_searched(table, start) for start in starts]}
 
 
-def _range(parameter: Parameter, values: Sequence[float]) -> dict[str, float | int]:
-    """The span of the values and a margin, within the range that there was."""
+def _narrowed_range(parameter: Parameter, values: Sequence[float]) -> dict[str, float | int]:
+    """The span of the `values` and a margin, within the parameter's range and on its steps."""
     if parameter.log:
         low, high = math.log(min(values)), math.log(max(values))
     else:
         low, high = min(values), max(values)
     margin = MARGIN * (high - low)
     if margin == 0:
-        whole = math.log(parameter.high / parameter.low) if parameter.log else parameter.high - parameter.low
-        margin = MARGIN * whole / 2
+        width = math.log(parameter.high / parameter.low) if parameter.log else parameter.high - parameter.low
+        margin = MARGIN * width / 2
     ends = [low - margin, high + margin]
     if parameter.log:
         ends = [math.exp(end) for end in ends]
@@ -93,44 +93,46 @@ def _range(parameter: Parameter, values: Sequence[float]) -> dict[str, float | i
             parameter.low + math.floor((ends[0] - parameter.low) / parameter.step) * parameter.step,
             parameter.low + math.ceil((ends[1] - parameter.low) / parameter.step) * parameter.step,
         ]
-    inside = max(ends[0], parameter.low), min(ends[1], parameter.high)
-    if parameter.kind == "float" and not parameter.step:  # digits that a reader needs, never inside the span
-        digits = [_rounded(inside[0], math.floor), _rounded(inside[1], math.ceil)]
-        inside = max(digits[0], parameter.low), min(digits[1], parameter.high)
-    return {"low": inside[0], "high": inside[1]}
+    bounds = max(ends[0], parameter.low), min(ends[1], parameter.high)
+    if parameter.kind == "float" and not parameter.step:  # three digits are enough; rounded outwards
+        outwards = [_three_digits(bounds[0], math.floor), _three_digits(bounds[1], math.ceil)]
+        bounds = max(outwards[0], parameter.low), min(outwards[1], parameter.high)
+    return {"low": bounds[0], "high": bounds[1]}
 
 
-def _rounded(value: float, way: Any) -> float:
-    """Three digits, rounded down or up."""
+def _three_digits(value: float, rounding: Callable[[float], int]) -> float:
+    """The value with three significant digits, rounded by `rounding`: floor or ceil."""
     if value == 0:
         return 0.0
-    places = 2 - math.floor(math.log10(abs(value)))
-    return round(float(way(value * 10.0**places)) / 10.0**places, max(places, 0))
+    decimals = 2 - math.floor(math.log10(abs(value)))
+    return round(float(rounding(value * 10.0**decimals)) / 10.0**decimals, max(decimals, 0))
 
 
-def _drop_dead(table: dict[str, Any], fixed: dict[str, Any], space: Space) -> None:
-    """A choice with one value left is fixed; a parameter whose condition can no longer hold is gone."""
+def _fix_and_drop(table: dict[str, Any], fixed: dict[str, Any], space: Space) -> None:
+    """Fix choices with one value left, and drop parameters whose condition can no longer hold (in place)."""
     for name, parameter in space.parameters.items():
         if name not in table:
             continue
         when = {
-            other: [value for value in values if value in _values(other, table, fixed, space)]
+            other: [value for value in values if value in _possible_values(other, table, fixed, space)]
             for other, values in (parameter.when or {}).items()
         }
         if not all(when.values()):
             del table[name]
             continue
         if parameter.when is not None:
-            open_ = {other: values for other, values in when.items() if other in table}
+            still_searched = {other: values for other, values in when.items() if other in table}
             table[name] = {key: value for key, value in table[name].items() if key != "when"}
-            if open_:
-                table[name]["when"] = open_
+            if still_searched:
+                table[name]["when"] = still_searched
         if parameter.kind == "choice" and len(table[name]["values"]) == 1 and "when" not in table[name]:
             fixed[name] = table.pop(name)["values"][0]
 
 
-def _values(name: str, table: Mapping[str, Any], fixed: Mapping[str, Any], space: Space) -> list[Any]:
-    """What a parameter, on which another depends, can still be."""
+def _possible_values(
+    name: str, table: Mapping[str, Any], fixed: Mapping[str, Any], space: Space
+) -> list[Any]:
+    """The values that a parameter, on which another depends, can still have."""
     if name in fixed:
         return [fixed[name]]
     if name not in table:
@@ -141,8 +143,8 @@ def _values(name: str, table: Mapping[str, Any], fixed: Mapping[str, Any], space
     return list(range(low, high + 1)) if space.parameters[name].kind == "int" else []
 
 
-def _inside(start: Mapping[str, Any], table: Mapping[str, Any], fixed: Mapping[str, Any]) -> bool:
-    """Whether a start point can be drawn from what is left."""
+def _contains(table: Mapping[str, Any], fixed: Mapping[str, Any], start: Mapping[str, Any]) -> bool:
+    """Whether the narrowed space contains a start point."""
     for name, value in start.items():
         if name in fixed:
             inside = value == fixed[name]
@@ -157,5 +159,6 @@ def _inside(start: Mapping[str, Any], table: Mapping[str, Any], fixed: Mapping[s
     return True
 
 
-def _of(table: Mapping[str, Any], start: Mapping[str, Any]) -> dict[str, Any]:
+def _searched(table: Mapping[str, Any], start: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a start point whose parameters are still searched."""
     return {name: value for name, value in start.items() if name in table}

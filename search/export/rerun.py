@@ -1,4 +1,4 @@
-"""Train an exported configuration again and compare: does anyone else get the same numbers?"""
+"""Rerun an exported configuration and compare the scores: is the result reproducible?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rigsl.device import threads
 from rigsl.errors import UserError
 from rigsl.training.checkpoint import CONFIG
 from search.export import environment
-from search.export.best import named_scores, read_metrics
+from search.export.best import read_metrics, split_scores
 from search.resources.workers import gpu_count
 from search.run_folder import METRICS
 
@@ -23,7 +23,7 @@ SCORES = [
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RerunResult:
     """Recorded and new scores of one configuration."""
 
     folder: Path
@@ -38,32 +38,43 @@ class Comparison:
 
     @property
     def reproducible(self) -> bool:
-        """Whether they must be: the same machine, and no CUDA, which adds up in no fixed order."""
+        """Whether they must be equal: the same machine, and no CUDA, whose sums have no fixed order."""
         return self.device == "cpu" and not set(self.differences) - {"commit"}
 
 
-def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -> Comparison:
-    """Train the configuration in `folder` with its seed, threads and kind of device, and score it again.
+def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -> RerunResult:
+    """Train the configuration in `folder` again with its seed, threads and device type, and score it.
+
+    Args:
+        folder: ``best/`` of a study, or a copy.
+        data_dir: where the corpora are; None: ``data/`` of the project.
+        on_epoch: called with the report of every epoch.
 
     Raises:
-        UserError: the folder is no result of a study, the corpus is another, or there is no such device.
+        UserError: the folder is not an exported result, the corpus differs, or the device is missing.
     """
     from rigsl.training.evaluation import evaluate
     from rigsl.training.fit import fit
 
     recorded = read_metrics(folder)
     if not recorded or not (folder / CONFIG).is_file():
-        raise UserError(f"--rerun {folder}: is no result of a study; it lacks {METRICS} or {CONFIG}")
+        raise UserError(
+            f"--rerun {folder}: is not an exported result ({METRICS} or {CONFIG} is missing); "
+            "name the best/ folder of a study"
+        )
     config = from_toml(folder / CONFIG)
     corpus, _ = find_corpus(recorded["dataset"], recorded["features"], data_dir)
     if corpus.content_hash() != recorded["corpus_hash"]:
         raise UserError(
-            f"--rerun {folder}: corpus {corpus.name} is not the one that the scores were measured on"
+            f"--rerun {folder}: the recorded scores were measured on another corpus than {corpus.name}; "
+            "name the folder of the recorded one with --data-dir"
         )
-    device, cores = recorded["machine"]["device"], recorded["machine"]["threads"]
+    device, thread_count = recorded["machine"]["device"], recorded["machine"]["threads"]
     if device == "cuda" and not gpu_count():
-        raise UserError(f"--rerun {folder}: was trained on a GPU, and there is none here that torch can use")
-    with threads(cores):
+        raise UserError(
+            f"--rerun {folder}: was trained on CUDA, and torch finds no GPU here; rerun it on a GPU machine"
+        )
+    with threads(thread_count):
         result = fit(
             config,
             corpus.without_test_labels(),
@@ -72,21 +83,22 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
             lineage=_lineage(recorded, folder),
         )
         new = {
-            name: named_scores(evaluate(result.model, corpus, split, device=device), corpus, split)
+            name: split_scores(evaluate(result.model, corpus, split, device=device), corpus, split)
             for name, split in (("validation", "dev"), ("test", "test"))
         }
     rows = [(split, name, recorded[split][name], new[split][name]) for split, name in SCORES]
-    return Comparison(folder, rows, _differences(recorded, device, cores), device)
+    return RerunResult(folder, rows, _differences(recorded, device, thread_count), device)
 
 
 def _lineage(recorded: dict[str, Any], folder: Path) -> list[tuple[RIGSLConfig, int]]:
-    """The configurations under which the training began, each with its last epoch (see `lineage`)."""
-    where = str(folder / METRICS)
+    """The earlier configurations of the training, each with its last epoch (see `search.record.lineage`)."""
+    source = str(folder / METRICS)
     stages = recorded.get("lineage", [])
-    return [(from_mapping(stage["config"], where), int(stage["until_epoch"])) for stage in stages]
+    return [(from_mapping(stage["config"], source), int(stage["until_epoch"])) for stage in stages]
 
 
-def _differences(recorded: dict[str, Any], device: str, cores: int) -> dict[str, tuple[Any, Any]]:
+def _differences(recorded: dict[str, Any], device: str, thread_count: int) -> dict[str, tuple[Any, Any]]:
+    """What differs between the recorded environment and this one: name -> (recorded, here)."""
     then = dict(recorded["machine"]) | {"commit": recorded["commit"]}
-    now = environment.machine(device, cores) | {"commit": environment.commit()}
+    now = environment.machine(device, thread_count) | {"commit": environment.commit()}
     return {name: (then.get(name), now.get(name)) for name in then | now if then.get(name) != now.get(name)}

@@ -1,4 +1,4 @@
-"""What a study found, in one sentence that stays true out of its context."""
+"""The claim: a study's result in one sentence that stays true out of context."""
 
 from __future__ import annotations
 
@@ -10,80 +10,79 @@ from rigsl.wording import counted, p_value, percent, points
 from search.confirm.final_record import TestRecord
 from search.confirm.summary import TestScores
 from search.record import record
-from search.report.data import Material
+from search.report.data import StudyData
 from search.report.format import span, spread
 
 
-def claim(m: Material) -> str:
+def claim(data: StudyData) -> str:
     """The sentence."""
-    counts = record.counts(m.study)
-    total = counts["complete"] + counts["pruned"] + counts["failed"]
-    if m.final.test is not None:
-        return _tested(m, m.final.test, total)
-    best = m.winner
+    trials = counted(len(record.finished(data.study)), "trial")
+    if data.final.test is not None:
+        return _tested(data, data.final.test, trials)
+    best = data.winner
     if best is None:
-        return f"None of {counted(total, 'trial')} finished an epoch; there is no result."
-    cut = "" if best.state == TrialState.COMPLETE else " (stopped before its last epoch)"
-    which = f"The best of {counted(total, 'trial')} on {m.corpus}, trial {best.number}{cut},"
-    start = f"{which} reaches a weighted F1 of"
-    if "test" not in m.metrics:
-        opened = (
-            "only the paper protocol has looked at the test split"
-            if m.final.openings
-            else "nothing was tested"
+        return f"None of {trials} finished an epoch; there is no result."
+    stopped = "" if best.state == TrialState.COMPLETE else " (stopped before its last epoch)"
+    start = f"The best of {trials} on {data.corpus}, trial {best.number}{stopped}, reaches a weighted F1 of"
+    if "test" not in data.metrics:
+        tested = (
+            "only the paper protocol has used the test split" if data.final.openings else "nothing was tested"
         )
-        return f"{start} {percent(record.score(best))} on validation; {opened}."
-    validation, test = m.metrics["validation"]["weighted_f1"], m.metrics["test"]["weighted_f1"]
+        return f"{start} {percent(record.score(best))} on validation; {tested}."
+    validation, test = data.metrics["validation"]["weighted_f1"], data.metrics["test"]["weighted_f1"]
     return (
         f"{start} {percent(validation)} on validation, on which it was chosen, and of {percent(test)} on "
-        f"test, which was opened {_times(m.opened)}; it is one training (seed {m.metrics['seed']}), so "
-        "that its spread is not known."
+        f"test, which was opened {_times(data.test_openings)}; it is a single training (seed "
+        f"{data.metrics['seed']}), so its spread over seeds is not known."
     )
 
 
-def _tested(m: Material, test: TestRecord, total: int) -> str:
-    """The sentence of a study whose winner was tested with several seeds."""
-    found = test.winner
-    whose = "the baseline itself" if m.same else f"the configuration that won a search of {total} trials"
+def _tested(data: StudyData, test: TestRecord, trials: str) -> str:
+    """The claim of a study whose winner was tested in the final stage."""
+    subject = (
+        "the baseline itself" if data.baseline_won else f"the configuration that won a search of {trials}"
+    )
     return (
-        f"On the test split of {m.corpus}{_size(m)}, {whose} reaches a weighted F1 of {_score(found)}"
-        f"{_against(m, test)}; {_how_chosen(m)}, and test was opened {_times(m.opened)}"
-        f"{_paper(m)}."
+        f"On the test split of {data.corpus}{_size(data)}, {subject} reaches a weighted F1 of "
+        f"{_score(test.winner)}{_difference(data, test)}; {_selection(data)}, and test was opened "
+        f"{_times(data.test_openings)}{_paper(data)}."
     )
 
 
-def _score(found: TestScores) -> str:
-    """Mean, deviation, seeds and interval."""
-    f1, interval = found.weighted_f1, found.interval
-    seeds = len(found.seeds)
-    how = f"mean ± standard deviation of {seeds} trainings" if seeds > 1 else "one training"
+def _score(scores: TestScores) -> str:
+    """Mean, standard deviation, number of trainings, and interval."""
+    seeds, interval = len(scores.seeds), scores.interval
+    basis = f"mean ± standard deviation of {seeds} trainings" if seeds > 1 else "one training"
     if interval is not None:
-        how += f"; {100 * interval.level:.0f} % interval {span(interval)}"
-    return f"{spread(f1)} ({how})"
+        basis += f"; {100 * interval.level:.0f} % interval {span(interval)}"
+    return f"{spread(scores.weighted_f1)} ({basis})"
 
 
-def _against(m: Material, test: TestRecord) -> str:
-    """The difference to the baseline, and whether the data can tell it from none."""
-    baseline, difference = test.baseline, test.difference
-    if m.same:
+def _difference(data: StudyData, test: TestRecord) -> str:
+    """The difference to the baseline, and whether it is significant."""
+    baseline = test.baseline
+    if data.baseline_won:
         return ": nothing better was found"
     if baseline is None:
-        return ", with no baseline beside it"
+        return ", without a baseline to compare with"
     mean = test.winner.weighted_f1.mean - baseline.weighted_f1.mean
-    said = f", {points(mean)} points against the baseline's {spread(baseline.weighted_f1)}"
-    found = None if difference is None else difference.bootstrap
-    if found is None:
-        return said
-    interval = found.interval
-    unclear = interval.low <= 0 <= interval.high
+    sentence = f", {points(mean)} points against the baseline's {spread(baseline.weighted_f1)}"
+    bootstrap = None if test.difference is None else test.difference.bootstrap
+    if bootstrap is None:
+        return sentence
+    interval = bootstrap.interval
+    significance = ""
+    if interval.low <= 0 <= interval.high:
+        significance = ": no significant difference on this test split"
     return (
-        f"{said} ({100 * interval.level:.0f} % interval {span(interval, signed=True)}, paired bootstrap "
-        f"{p_value(found.p)}{': this test set cannot tell the difference from none' if unclear else ''})"
+        f"{sentence} ({100 * interval.level:.0f} % interval {span(interval, signed=True)}, paired bootstrap "
+        f"{p_value(bootstrap.p)}{significance})"
     )
 
 
-def _how_chosen(m: Material) -> str:
-    finalists = m.final.finalists
+def _selection(data: StudyData) -> str:
+    """How the winner was chosen."""
+    finalists = data.final.finalists
     if finalists is None:
         return "it was chosen by its best validation score in the search, of one training"
     return (
@@ -92,20 +91,22 @@ def _how_chosen(m: Material) -> str:
     )
 
 
-def _times(number: int) -> str:
-    if number < 2:
+def _times(openings: int) -> str:
+    if openings < 2:
         return "once, afterwards"
-    return f"{number} times, so that this number is no longer a first look"
+    return f"{openings} times, so this score is no longer unbiased"
 
 
-def _paper(m: Material) -> str:
-    if m.final.paper is None:
+def _paper(data: StudyData) -> str:
+    if data.final.paper is None:
         return ""
-    return " (the trainings of the paper protocol, which are selected on test, apart)"
+    return " (not counting the trainings of the paper protocol, which are selected on test)"
 
 
-def _size(m: Material) -> str:
-    splits: dict[str, Any] = (m.facts.get("corpus") or {}).get("splits", {})
+def _size(data: StudyData) -> str:
+    """Dialogues and utterances of the test split, if they are known."""
+    splits: dict[str, Any] = (data.facts.get("corpus") or {}).get("splits", {})
     if "test" not in splits:
         return ""
-    return f" ({splits['test']['dialogues']} dialogues, {splits['test']['utterances']} utterances)"
+    dialogues, utterances = splits["test"]["dialogues"], splits["test"]["utterances"]
+    return f" ({counted(dialogues, 'dialogue')}, {counted(utterances, 'utterance')})"

@@ -1,6 +1,6 @@
-"""Studies side by side (``--compare``): paired statistics where two were tested on the same utterances.
+"""Studies side by side (``--compare``): paired tests where two were tested on the same utterances.
 
-Elsewhere, across corpora or test splits, intervals stand side by side, and nothing is tested.
+Otherwise, across corpora or test splits, only their intervals stand side by side, without a test.
 """
 
 from __future__ import annotations
@@ -12,74 +12,85 @@ from pathlib import Path
 
 from rigsl.config import FIELDS
 from rigsl.errors import UserError
-from rigsl.wording import DASH, p_value, percent, points
+from rigsl.wording import DASH, listed, p_value, percent, points
 from search.confirm import summary
 from search.confirm.evaluation import read_predictions
 from search.confirm.predictions import SeedRuns, check_paired
 from search.confirm.summary import PairedTests, TestScores
 from search.record import record
-from search.report.data import Material, read_material
+from search.report.data import StudyData, read_study_data
 from search.report.format import span, spread
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedStudy:
     """A study in a comparison."""
 
-    label: str  #: its name; with its folder's, where two have the same
-    material: Material
-    runs: SeedRuns | None  #: what its winner's trainings predict on test; None: not recorded
+    label: str  #: its name; with its folder's name if two studies share it
+    data: StudyData
+    predictions: SeedRuns | None  #: of its winner's trainings on test; None: not recorded
 
     @property
     def tested(self) -> TestScores | None:
-        """The scores of its winner on test; None: it was not tested."""
-        test = self.material.final.test
+        """The test scores of its winner; None: it was not tested."""
+        test = self.data.final.test
         return None if test is None else test.winner
 
     @property
     def backbone(self) -> str:
-        """Of its winner."""
-        final, winner = self.material.final.winner, self.material.winner
+        """The backbone of its winner."""
+        configuration, winner = self.data.final.winner, self.data.winner
         searched = {} if winner is None else winner.params
-        known = {**self.material.space.fixed, **searched, **({} if final is None else final.config)}
-        return str(known.get("backbone", FIELDS["backbone"].default))
+        confirmed = {} if configuration is None else configuration.config
+        values = {**self.data.space.fixed, **searched, **confirmed}
+        return str(values.get("backbone", FIELDS["backbone"].default))
+
+    @property
+    def validation_score(self) -> float | None:
+        """The winner's mean over the fresh seeds of the finalists; without finalists its search score."""
+        finalists = self.data.final.finalists
+        candidates = () if finalists is None else finalists.candidates
+        mean = next((finalist.mean for finalist in candidates if finalist.state == "winner"), None)
+        if mean is not None:
+            return float(mean)
+        return None if self.data.winner is None else record.score(self.data.winner)
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two studies: what is known of the difference of their winners, first less second."""
+class StudyPair:
+    """Two studies and the tests of the difference between their winners, first minus second."""
 
-    first: Side
-    second: Side
-    difference: PairedTests | None  #: None: no paired test is possible
-    why: str  #: there is none; or what else must be known of it
+    first: ComparedStudy
+    second: ComparedStudy
+    tests: PairedTests | None  #: None: no paired test is possible
+    remark: str  #: why there is no test, or what must be known about it
 
     @property
     def p(self) -> float | None:
-        """Of the paired bootstrap."""
-        found = None if self.difference is None else self.difference.bootstrap
-        return None if found is None else float(found.p)
+        """The p value of the paired bootstrap; None: there is none."""
+        bootstrap = None if self.tests is None else self.tests.bootstrap
+        return None if bootstrap is None else float(bootstrap.p)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All studies, and every two of them."""
+class StudyComparison:
+    """Several studies, and all pairs of them."""
 
-    sides: Sequence[Side]
-    pairs: Sequence[Pair]
+    studies: Sequence[ComparedStudy]
+    pairs: Sequence[StudyPair]
 
     @property
-    def tests(self) -> int:
-        """How many paired tests were made."""
+    def test_count(self) -> int:
+        """The number of paired tests."""
         return sum(pair.p is not None for pair in self.pairs)
 
-    def corrected(self, pair: Pair) -> float | None:
-        """p of a pair, times the number of tests (Bonferroni)."""
-        return None if pair.p is None else min(1.0, pair.p * self.tests)
+    def corrected(self, pair: StudyPair) -> float | None:
+        """The p value of a pair times the number of tests (Bonferroni)."""
+        return None if pair.p is None else min(1.0, pair.p * self.test_count)
 
 
-def compared(folders: Sequence[Path]) -> Comparison:
-    """Read the studies and compare every two of them.
+def compare_studies(folders: Sequence[Path]) -> StudyComparison:
+    """Read the studies in the run folders and compare all pairs.
 
     Raises:
         UserError: fewer than two studies, one of them twice, or a record that does not answer.
@@ -89,42 +100,43 @@ def compared(folders: Sequence[Path]) -> Comparison:
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UserError("--compare: the same study is named twice")
     names = [folder.name for folder in folders]
-    sides = [
-        _side(folder, folder.name if names.count(folder.name) == 1 else f"{folder.parent.name}/{folder.name}")
+    studies = [
+        _read(folder, folder.name if names.count(folder.name) == 1 else f"{folder.parent.name}/{folder.name}")
         for folder in folders
     ]
-    return Comparison(sides, [_pair(first, second) for first, second in itertools.combinations(sides, 2)])
+    pairs = [_pair(first, second) for first, second in itertools.combinations(studies, 2)]
+    return StudyComparison(studies, pairs)
 
 
-def _side(folder: Path, label: str) -> Side:
-    return Side(label, read_material(folder), read_predictions(folder).get("winner"))
+def _read(folder: Path, label: str) -> ComparedStudy:
+    return ComparedStudy(label, read_study_data(folder), read_predictions(folder).get("winner"))
 
 
-def _pair(first: Side, second: Side) -> Pair:
-    corpora = [side.material.corpus for side in (first, second)]
-    datasets = {str(side.material.options["dataset"]).upper() for side in (first, second)}
+def _pair(first: ComparedStudy, second: ComparedStudy) -> StudyPair:
+    corpora = f"{first.data.corpus} and {second.data.corpus}"
+    datasets = {str(study.data.options["dataset"]).upper() for study in (first, second)}
     if len(datasets) > 1:
-        return Pair(first, second, None, f"other data: {corpora[0]} and {corpora[1]}")
-    if first.runs is None or second.runs is None:
-        lacking = [side.label for side in (first, second) if side.runs is None]
-        return Pair(first, second, None, f"no recorded predictions of {' and '.join(lacking)}")
+        return StudyPair(first, second, None, f"different datasets: {corpora}")
+    if first.predictions is None or second.predictions is None:
+        missing = listed([study.label for study in (first, second) if study.predictions is None])
+        return StudyPair(first, second, None, f"no recorded predictions of {missing}")
     try:
-        check_paired(first.runs, second.runs)
+        check_paired(first.predictions, second.predictions)
     except ValueError:
-        return Pair(first, second, None, "not tested on the same utterances")
-    same = first.material.options["corpus"] == second.material.options["corpus"]
-    said = "" if same else f"the same utterances, other features: {corpora[0]} and {corpora[1]}"
-    return Pair(first, second, summary.compare(first.runs, second.runs), said)
+        return StudyPair(first, second, None, "not tested on the same utterances")
+    same_features = first.data.options["corpus"] == second.data.options["corpus"]
+    remark = "" if same_features else f"the same utterances with different features: {corpora}"
+    return StudyPair(first, second, summary.compare(first.predictions, second.predictions), remark)
 
 
-#: Columns of the studies' table: the first three hold words.
+#: Columns of the table of studies: the first three are words.
 HEAD = (
-    "study", "corpus", "backbone", "trials", "validation", "test", "opened", "95 % interval", "baseline",
+    "study", "corpus", "backbone", "trials", "validation", "test", "test opened", "95 % interval", "baseline",
     "difference",
 )  # fmt: skip
-#: Columns of the pairs' table: the first and the last hold words.
+#: Columns of the table of pairs: the first and the last are words.
 PAIRS_HEAD = (
-    "first less second",
+    "first minus second",
     "difference",
     "95 % interval",
     "p",
@@ -133,67 +145,56 @@ PAIRS_HEAD = (
     "",
 )
 NOTE = (
-    "Weighted F1 of each study's winner: on validation the mean of its finals, or else its search score; on "
-    "test mean ± standard deviation over its trainings. Who takes the best of these studies by its test "
-    "score selects on test."
+    "Weighted F1 of each study's winner. Validation: mean over the fresh seeds of the finalists, or the "
+    "search score if there were none. Test: mean ± standard deviation over the trainings. Choosing a study "
+    "by its test score selects on test."
 )
 
 
-def study_rows(found: Comparison) -> list[tuple[str, ...]]:
+def study_rows(comparison: StudyComparison) -> list[tuple[str, ...]]:
     """A row for each study, under HEAD."""
-    return [_study_row(side) for side in found.sides]
+    return [_study_row(study) for study in comparison.studies]
 
 
-def _study_row(side: Side) -> tuple[str, ...]:
-    m, tested = side.material, side.tested
-    test = m.final.test
+def _study_row(study: ComparedStudy) -> tuple[str, ...]:
+    data, tested, test = study.data, study.tested, study.data.final.test
+    bootstrap = None if test is None or test.difference is None else test.difference.bootstrap
     baseline = None if test is None else test.baseline
-    difference = None if test is None or test.difference is None else test.difference.bootstrap
     return (
-        side.label,
-        m.corpus,
-        side.backbone,
-        str(len(record.finished(m.study))),
-        percent(validation_score(m)),
-        DASH if tested is None else spread(tested.weighted_f1),
-        DASH if tested is None else times(m.opened),
-        DASH if tested is None else span(tested.interval),
-        DASH if baseline is None else spread(baseline.weighted_f1),
-        DASH if difference is None else points(difference.interval.value),
+        study.label,
+        data.corpus,
+        study.backbone,
+        str(len(record.finished(data.study))),
+        percent(study.validation_score),
+        spread(None if tested is None else tested.weighted_f1),
+        DASH if tested is None else times_opened(data.test_openings),
+        span(None if tested is None else tested.interval),
+        spread(None if baseline is None else baseline.weighted_f1),
+        points(None if bootstrap is None else bootstrap.interval.value),
     )
 
 
-def times(opened: int) -> str:
-    """How often test was opened, as it stands beside a test score."""
-    return f"{opened} times (!)" if opened > 1 else "once"
+def times_opened(openings: int) -> str:
+    """How often the test split was opened, for a table."""
+    return f"{openings} times (!)" if openings > 1 else "once"
 
 
-def validation_score(m: Material) -> float | None:
-    """Of the winner: the mean of its finals; without finals its score in the search."""
-    finalists = () if m.final.finalists is None else m.final.finalists.candidates
-    mean = next((one.mean for one in finalists if one.state == "winner"), None)
-    if mean is not None:
-        return float(mean)
-    return None if m.winner is None else record.score(m.winner)
+def pair_rows(comparison: StudyComparison) -> list[tuple[str, ...]]:
+    """A row for each pair, under PAIRS_HEAD."""
+    return [_pair_row(comparison, pair) for pair in comparison.pairs]
 
 
-def pair_rows(found: Comparison) -> list[tuple[str, ...]]:
-    """A row for every two studies, under PAIRS_HEAD."""
-    rows = []
-    for pair in found.pairs:
-        name = f"{pair.first.label} less {pair.second.label}"
-        known = None if pair.difference is None else pair.difference.bootstrap
-        if pair.difference is None or known is None:
-            rows.append((name, *[DASH] * 5, pair.why or "a single dialogue tells nothing"))
-            continue
-        interval, corrected = known.interval, found.corrected(pair) or 0.0
-        over_dialogues = pair.difference.wilcoxon_over_dialogues
-        wilcoxon = DASH if over_dialogues is None else p_value(over_dialogues.p)
-        tests = (
-            points(interval.value),
-            span(interval, signed=True),
-            p_value(known.p),
-            p_value(corrected),
-        )
-        rows.append((name, *tests, wilcoxon, pair.why))
-    return rows
+def _pair_row(comparison: StudyComparison, pair: StudyPair) -> tuple[str, ...]:
+    name = f"{pair.first.label} minus {pair.second.label}"
+    if pair.tests is None or pair.tests.bootstrap is None:
+        return name, *[DASH] * 5, pair.remark or "no test is possible with a single dialogue"
+    bootstrap, wilcoxon = pair.tests.bootstrap, pair.tests.wilcoxon_over_dialogues
+    return (
+        name,
+        points(bootstrap.interval.value),
+        span(bootstrap.interval, signed=True),
+        p_value(bootstrap.p),
+        p_value(comparison.corrected(pair) or 0.0),
+        DASH if wilcoxon is None else p_value(wilcoxon.p),
+        pair.remark,
+    )

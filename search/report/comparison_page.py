@@ -8,95 +8,82 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from rigsl.files import write_text
-from rigsl.wording import DASH, listed
+from rigsl.wording import DASH, counted, listed
 from search.confirm.summary import Summary
 from search.record import record
-from search.report.charts import chart
+from search.report.charts import chart, error_bar, in_percent
 from search.report.claim import claim
 from search.report.comparison import (
     HEAD,
     NOTE,
     PAIRS_HEAD,
-    Comparison,
-    Side,
+    ComparedStudy,
+    StudyComparison,
     pair_rows,
     study_rows,
-    times,
+    times_opened,
 )
 from search.report.format import spread, value_text
-from search.report.html import (
-    drawn,
-    note,
-    paragraph,
-    section,
-    table,
-    text,
-)
+from search.report.html import drawn, heading, note, paragraph, section, table, text
+from search.report.incumbent import incumbent_curve
 from search.report.page import document
-from search.report.sections.history import F1, points
-from search.report.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    INK,
-    ORANGE,
-    PURPLE,
-)
+from search.report.sections.history import F1_TITLE
+from search.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE
 from search.space.budget import minutes_in_words
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, INK, GREY)
 _DASHES = ("solid", "dash", "dot", "dashdot")
+#: Characters of a hash that are shown.
+_HASH_LENGTH = 12
 
 
-def write_comparison(found: Comparison, out: Path) -> Path:
-    """Write the page to the HTML file `out`; returns its path."""
-    write_text(out, page(found))
-    return out
+def write_comparison(comparison: StudyComparison, path: Path) -> Path:
+    """Write the page to the HTML file `path`; returns it."""
+    write_text(path, page(comparison))
+    return path
 
 
-def page(found: Comparison) -> str:
+def page(comparison: StudyComparison) -> str:
     """The whole page."""
-    names = [side.label for side in found.sides]
+    studies = comparison.studies
+    names = listed([study.label for study in studies])
     parts = [
-        f"<header><h1>{text(listed(names))}</h1></header>",
+        f"<header><h1>{text(names)}</h1></header>",
         section(
             "test",
             "Studies side by side",
-            table(HEAD, study_rows(found), words=(0, 1, 2)),
-            drawn(lambda: _intervals(found.sides)),
+            table(HEAD, study_rows(comparison), words=(0, 1, 2)),
+            drawn(lambda: _intervals(studies)),
             note(NOTE),
         ),
-        section("pairs", "Every two of them", *_pairs(found)),
-        section("claims", "What each of them says", *_claims(found.sides)),
-        section("classes", "Emotions", *_classes(found.sides)),
-        section("history", "The best score so far", *_histories(found.sides)),
-        section("winners", "Winning configurations", _winners(found.sides)),
-        section("setup", "How they were made", _setups(found.sides)),
+        section("pairs", "Pairwise differences", *_pairs(comparison)),
+        section("claims", "The claim of each study", *_claims(studies)),
+        section("classes", "F1 of every emotion", *_classes(studies)),
+        section("history", "Best score so far (incumbent)", *_histories(studies)),
+        section("winners", "Winning configurations", _winners(studies)),
+        section("setup", "Setup of each study", _setups(studies)),
     ]
-    return document(f"Comparison of {listed(names)}", parts)
+    return document(f"Comparison of {names}", parts)
 
 
-def _intervals(sides: Sequence[Side]) -> str:
+def _intervals(studies: Sequence[ComparedStudy]) -> str:
+    """A picture of the test scores of winners and baselines."""
     figure = go.Figure()
-    for i, side in enumerate(sides):
+    for i, study in enumerate(studies):
         colour = _COLOURS[i % len(_COLOURS)]
-        test = side.material.final.test
-        for name, symbol in (("winner", "circle"), ("baseline", "square-open")):
-            found = None if test is None else test.side(name)
-            if found is None:
+        test = study.data.final.test
+        for side, symbol in (("winner", "circle"), ("baseline", "square-open")):
+            scores = None if test is None else test.side(side)
+            if scores is None:
                 continue
-            mean, interval = found.weighted_f1.mean, found.interval
-            error = {"type": "data", "symmetric": False, "color": colour, "thickness": 2, "width": 6}
-            if interval is not None:
-                error["array"] = [100 * (interval.high - mean)]
-                error["arrayminus"] = [100 * (mean - interval.low)]
+            mean = scores.weighted_f1.mean
             figure.add_scatter(
                 x=[100 * mean],
-                y=[side.label if name == "winner" else f"{side.label}<br>baseline"],
+                y=[study.label if side == "winner" else f"{study.label}<br>baseline"],
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 11},
-                error_x=error,
-                name=name,
+                error_x=error_bar(mean, scores.interval, colour, thickness=2, width=6),
+                name=side,
             )
     if not figure.data:
         return note("None of them was tested.")
@@ -106,113 +93,107 @@ def _intervals(sides: Sequence[Side]) -> str:
     return chart(figure, "test scores with their 95 % intervals", height=height, bare=True)
 
 
-def _pairs(found: Comparison) -> list[str]:
+def _pairs(comparison: StudyComparison) -> list[str]:
     words = (0, len(PAIRS_HEAD) - 1)
-    said = (
-        "Differences in percentage points, with the paired bootstrap over dialogues and trainings: both are "
-        "scored on the same drawn dialogues. Corrected p: times the number of tests "
-        f"({found.tests}; Bonferroni). Where there is no test, the intervals above are all there is to say."
+    explanation = (
+        "Differences in percentage points, with the paired bootstrap over dialogues and trainings: both "
+        "studies are scored on the same resampled dialogues. Corrected p: times the number of tests "
+        f"({comparison.test_count}; Bonferroni). For pairs without a test, there are only the intervals "
+        "above."
     )
-    parts = [table(PAIRS_HEAD, pair_rows(found), words=words), note(said)]
-    return parts if found.tests else [*parts, paragraph("No paired test is possible between these studies.")]
+    parts = [table(PAIRS_HEAD, pair_rows(comparison), words=words), note(explanation)]
+    if not comparison.test_count:
+        parts.append(paragraph("No paired test is possible between these studies."))
+    return parts
 
 
-def _claims(sides: Sequence[Side]) -> list[str]:
-    return [f"<h3>{text(side.label)}</h3>{paragraph(claim(side.material))}" for side in sides]
+def _claims(studies: Sequence[ComparedStudy]) -> list[str]:
+    return [heading(study.label) + paragraph(claim(study.data)) for study in studies]
 
 
-def _classes(sides: Sequence[Side]) -> list[str]:
-    """F1 of every class; of studies with the same classes in one table."""
-    groups: dict[tuple[str, ...], list[Side]] = {}
-    for side in sides:
-        if side.tested is not None:
-            groups.setdefault(tuple(side.tested.f1), []).append(side)
+def _classes(studies: Sequence[ComparedStudy]) -> list[str]:
+    """F1 of every class; studies with the same classes share a table."""
+    groups: dict[tuple[str, ...], list[ComparedStudy]] = {}
+    for study in studies:
+        if study.tested is not None:
+            groups.setdefault(tuple(study.tested.f1), []).append(study)
     parts = []
     for classes, members in groups.items():
-        rows = [(name, *(spread(_class_f1(side, name)) for side in members)) for name in classes]
-        head = (
-            "",
-            *(
-                f"{side.label}{f' ({side.material.again})' if side.material.again else ''}"
-                for side in members
-            ),
-        )
-        parts.append(table(head, rows))
+        rows = [(name, *(spread(_class_f1(study, name)) for study in members)) for name in classes]
+        parts.append(table(("", *(_tested_label(study) for study in members)), rows))
     return parts or [note("None of them was tested.")]
 
 
-def _class_f1(side: Side, name: str) -> Summary | None:
-    return None if side.tested is None else side.tested.f1[name]
+def _tested_label(study: ComparedStudy) -> str:
+    reopened = study.data.reopened
+    return f"{study.label} ({reopened})" if reopened else study.label
 
 
-def _histories(sides: Sequence[Side]) -> list[str]:
-    """Best validation score over time; studies of other data in another figure."""
-    groups: dict[str, list[Side]] = {}
-    for side in sides:
-        if points(side.material):
-            groups.setdefault(str(side.material.options["dataset"]).upper(), []).append(side)
+def _class_f1(study: ComparedStudy, name: str) -> Summary | None:
+    return None if study.tested is None else study.tested.f1[name]
+
+
+def _histories(studies: Sequence[ComparedStudy]) -> list[str]:
+    """Best validation score over time; one figure for each dataset."""
+    groups: dict[str, list[ComparedStudy]] = {}
+    for study in studies:
+        if incumbent_curve(study.data):
+            groups.setdefault(str(study.data.options["dataset"]).upper(), []).append(study)
     parts = []
     for dataset, members in groups.items():
         figure = go.Figure()
-        for i, side in enumerate(members):
-            found = points(side.material)
+        for i, study in enumerate(members):
+            curve = incumbent_curve(study.data)
+            colour, dash = _COLOURS[i % len(_COLOURS)], _DASHES[i % len(_DASHES)]
             figure.add_scatter(
-                x=[60 * point.hours for point in found],
-                y=[100 * point.best for point in found],
+                x=[60 * point.hours for point in curve],
+                y=in_percent([point.best for point in curve]),
                 mode="lines+markers",
-                name=side.label,
-                line={
-                    "shape": "hv",
-                    "width": 2.2,
-                    "color": _COLOURS[i % len(_COLOURS)],
-                    "dash": _DASHES[i % 4],
-                },
+                name=study.label,
+                line={"shape": "hv", "width": 2.2, "color": colour, "dash": dash},
                 marker={"size": 4},
             )
         figure.update_xaxes(title_text="minutes of search", rangemode="tozero")
-        figure.update_yaxes(title_text=F1)
+        figure.update_yaxes(title_text=F1_TITLE)
         figure.update_layout(showlegend=True)
         parts.append(chart(figure, f"best score over time on {dataset}", height=340, caption=dataset))
     return parts or [note("No trial of them has a score.")]
 
 
-def _winners(sides: Sequence[Side]) -> str:
-    params = [_params(side) for side in sides]
-    names = list(dict.fromkeys(name for side in sides for name in side.material.space.parameters))
+def _winners(studies: Sequence[ComparedStudy]) -> str:
+    params = [study.data.winner_params for study in studies]
+    names = list(dict.fromkeys(name for study in studies for name in study.data.space.parameters))
     rows = [
         (name, *(value_text(own[name]) if name in own else DASH for own in params))
         for name in names
         if any(name in own for own in params)
     ]
-    return table(("", *(side.label for side in sides)), rows)
+    return table(("", *(study.label for study in studies)), rows)
 
 
-def _params(side: Side) -> dict[str, object]:
-    final, winner = side.material.final.winner, side.material.winner
-    if final is not None:
-        return dict(final.params)
-    return {} if winner is None else dict(winner.params)
+def _setups(studies: Sequence[ComparedStudy]) -> str:
+    """A column for each study."""
+    columns = [_setup(study) for study in studies]
+    rows = [(title, *(column[title] for column in columns)) for title in columns[0]]
+    head = ("", *(study.label for study in studies))
+    return table(head, rows, words=range(len(head)))
 
 
-def _setups(sides: Sequence[Side]) -> str:
-    rows: dict[str, list[str]] = {}
-    for side in sides:
-        m, options = side.material, side.material.options
-        counts = record.counts(m.study)
-        commits = sorted({str(session["commit"])[:12] for session in m.sessions})
-        for name, value in (
-            ("corpus", f"{m.corpus}, {str(options['corpus'])[:12]}"),
-            ("features", str(options["features"])),
-            ("backbone", side.backbone),
-            ("space", f"{len(m.space.parameters)} parameters, {m.space.content_hash}"),
-            ("sampler, scheduler", f"{options['sampler']}, {options['scheduler']}"),
-            ("seed, epochs", f"{options['seed']}, {options['epochs']}"),
-            ("trials", ", ".join(f"{count} {state}" for state, count in counts.items() if count)),
-            ("time of the search", minutes_in_words(record.seconds(m.study) / 60)),
-            ("GPU hours", f"{record.gpu_seconds(m.study) / 3600:.2f}"),
-            ("test opened", times(m.opened) if m.opened else "never"),
-            ("commit", listed(commits) if commits else DASH),
-        ):
-            rows.setdefault(name, []).append(value)
-    head = ("", *(side.label for side in sides))
-    return table(head, [(name, *values) for name, values in rows.items()], words=range(len(head)))
+def _setup(study: ComparedStudy) -> dict[str, str]:
+    """Title of a row -> cell of this study."""
+    data, options = study.data, study.data.options
+    commits = sorted({str(session["commit"])[:_HASH_LENGTH] for session in data.sessions})
+    counts = record.counts(data.study)
+    return {
+        "corpus": f"{data.corpus}, {str(options['corpus'])[:_HASH_LENGTH]}",
+        "features": str(options["features"]),
+        "backbone": study.backbone,
+        "space": f"{counted(len(data.space.parameters), 'parameter')}, {data.space.content_hash}",
+        "sampler, scheduler": f"{options['sampler']}, {options['scheduler']}",
+        "seed, epochs": f"{options['seed']}, {options['epochs']}",
+        "trials": ", ".join(f"{count} {state}" for state, count in counts.items() if count),
+        "wall time of the search": minutes_in_words(record.seconds(data.study) / 60),
+        "GPU hours": f"{record.gpu_seconds(data.study) / 3600:.2f}",
+        "test opened": times_opened(data.test_openings) if data.test_openings else "never",
+        "commit": listed(commits) if commits else DASH,
+    }

@@ -1,4 +1,4 @@
-"""What a run folder holds of a study's result: all that the report is made of."""
+"""Everything that the report of a study is made from, read from its run folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from optuna.trial import FrozenTrial
 
 from rigsl.config import read_toml
 from search import run_folder
-from search.confirm.final_record import FinalRecord, read_final_record
+from search.confirm.final_record import ConfigurationRecord, FinalRecord, read_final_record
 from search.record import record
+from search.record.states import RUNNING
+from search.report.importance import Importances, measure
 from search.run_folder import BEST, ENVIRONMENT, FACTS, METRICS, SPACE
 from search.space.space import Space, read_space
 
@@ -23,28 +26,28 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Material:
+class StudyData:
     """A study and its result, read from its run folder."""
 
     folder: Path
     study: optuna.Study
     space: Space
     options: Json  #: study.toml
-    sessions: tuple[Json, ...] = ()  #: environment.json, one for each process that ran the study
+    sessions: tuple[Json, ...] = ()  #: environment.json, one entry for each process that ran the study
     metrics: Json = field(default_factory=dict)  #: best/metrics.json; empty without a result
     final: FinalRecord = field(default_factory=FinalRecord)
-    facts: Json = field(default_factory=dict)  #: what needed the corpus; see `facts`
+    facts: Json = field(default_factory=dict)  #: facts.json; see `search.report.facts`
 
     @property
     def name(self) -> str:
-        """Of the study: its folder's."""
+        """The study's name: that of its folder."""
         return self.folder.name
 
     @property
     def corpus(self) -> str:
-        """Name of the corpus."""
-        known = self.facts.get("corpus") or {}
-        return str(known.get("name") or self.metrics.get("corpus") or self.options["dataset"])
+        """The name of the corpus."""
+        facts = self.facts.get("corpus") or {}
+        return str(facts.get("name") or self.metrics.get("corpus") or self.options["dataset"])
 
     @property
     def winner(self) -> FrozenTrial | None:
@@ -55,63 +58,84 @@ class Material:
 
     @property
     def baseline(self) -> FrozenTrial | None:
-        """The trial of the baseline: the first start point."""
+        """The trial of the baseline, which is the first start point."""
         if self.final.baseline is not None:
             return self._trial(self.final.baseline.trial)
         return self._trial(0) if self.space.starts else None
 
     @property
-    def same(self) -> bool:
-        """Whether the baseline itself has won."""
+    def winner_params(self) -> Json:
+        """The searched hyperparameters of the winner; empty: there is none."""
+        return _params(self.final.winner, self.winner)
+
+    @property
+    def baseline_params(self) -> Json:
+        """The searched hyperparameters of the baseline; empty: there is none."""
+        return _params(self.final.baseline, self.baseline)
+
+    @property
+    def baseline_won(self) -> bool:
+        """Whether the baseline itself is the winner."""
         final = self.final
         if final.winner is not None and final.baseline is not None:
             return bool(final.winner.config_hash == final.baseline.config_hash)
         return self.winner is not None and self.winner is self.baseline
 
     @property
-    def opened(self) -> int:
-        """How often the test split was opened to test a result."""
+    def test_openings(self) -> int:
+        """How often the test split was opened to test a result (the paper protocol does not count)."""
         return sum(opening.protocol == "validation" for opening in self.final.openings)
 
     @property
-    def again(self) -> str:
-        """Stands wherever a test score does, once the test split was opened more than once."""
-        return "" if self.opened < 2 else f"test opened {self.opened} times"
+    def reopened(self) -> str:
+        """``test opened 2 times``, to be shown with every test score; empty if it was opened once at most."""
+        return "" if self.test_openings < 2 else f"test opened {self.test_openings} times"
 
     @property
-    def newer(self) -> int:
-        """Trials that have ended since the result was made: the study was resumed and is not at its end."""
+    def newer_trials(self) -> int:
+        """Trials that ended after the result was exported: the study was resumed and has not ended again."""
         if not self.metrics:
             return 0
-        known = (count for name, count in self.metrics["trials"].items() if name != "running")
-        return len(record.finished(self.study)) - int(sum(known))
+        exported = (count for state, count in self.metrics["trials"].items() if state != RUNNING)
+        return len(record.finished(self.study)) - int(sum(exported))
+
+    @cached_property
+    def importances(self) -> Importances | None:
+        """The importance of every hyperparameter; None: the trials do not suffice."""
+        return measure(self.study)
 
     def starts(self) -> list[datetime]:
-        """When each process began, in the time of its machine, as the record's times are."""
-        given = [session.get("started") for session in self.sessions]
-        return [datetime.fromisoformat(moment).replace(tzinfo=None) for moment in given if moment]
+        """When each process started, in local time without a zone, like the times in the record."""
+        times = [session.get("started") for session in self.sessions]
+        return [datetime.fromisoformat(time).replace(tzinfo=None) for time in times if time]
 
     def _trial(self, number: int | None) -> FrozenTrial | None:
-        found = [trial for trial in record.finished(self.study) if trial.number == number]
-        return found[0] if found else None
+        trials = (trial for trial in record.finished(self.study) if trial.number == number)
+        return next(trials, None)
 
 
-def read_material(
+def _params(configuration: ConfigurationRecord | None, trial: FrozenTrial | None) -> Json:
+    if configuration is not None:
+        return configuration.params
+    return {} if trial is None else trial.params
+
+
+def read_study_data(
     folder: Path, study: optuna.Study | None = None, storage: str | None = None, *, exported: bool = True
-) -> Material:
-    """What the run folder holds.
+) -> StudyData:
+    """Read a run folder.
 
     Args:
-        folder: of the run.
-        study: its record, where it is open already.
-        storage: where its record is now, if not where it was.
-        exported: whether there is a result in ``best/``.
+        folder: the run folder.
+        study: its record, if it is open already.
+        storage: address of its record, if it has moved.
+        exported: whether ``best/`` has the result of the study, not that of an earlier end.
 
     Raises:
-        UserError: its record does not answer, or a file of it cannot be read.
+        UserError: its record does not answer, or one of its files cannot be read.
     """
     metrics = read_json(folder / BEST / METRICS) if exported else None
-    return Material(
+    return StudyData(
         folder=folder,
         study=record.read_record(folder, storage) if study is None else study,
         space=read_space(folder / SPACE),
@@ -124,5 +148,5 @@ def read_material(
 
 
 def read_json(path: Path) -> Any:
-    """The content of a file; None where there is none."""
+    """The content of a JSON file; None: there is no such file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,6 +1,6 @@
-"""What the report says of a corpus, and of a model's graphs on it: noted in the run folder.
+"""What the report says about the corpus and the model's graphs, stored in the run folder.
 
-So a report can be made again where the corpus is not. Labels of the test split are not looked at.
+So the report can be made again where corpus and model are missing. Test labels are not read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rigsl.data.corpus import Corpus
+from rigsl.data.corpus import SPLITS, Corpus
 from rigsl.data.source import features_in_words
 from rigsl.device import threads
 from rigsl.errors import UserError
@@ -21,15 +21,15 @@ from rigsl.inference.learned_graph import EDGE_TYPES, learned_graph
 from rigsl.training.checkpoint import load_checkpoint
 from search.run_folder import FACTS
 
-#: So many validation dialogues show how sparse a graph is.
+#: Validation dialogues on which the sparsity of the graph is measured.
 DIALOGUES = 24
 
 
-def note_facts(folder: Path, corpus: Corpus, features: str, model: Path | None) -> None:
+def write_facts(folder: Path, corpus: Corpus, features: str, model: Path | None) -> None:
     """Write ``facts.json`` into the run folder.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
         corpus: of the study.
         features: "open" or "official".
         model: checkpoint of the result; None: there is none.
@@ -42,9 +42,9 @@ def note_facts(folder: Path, corpus: Corpus, features: str, model: Path | None) 
 
 
 def corpus_facts(corpus: Corpus, features: str) -> dict[str, Any]:
-    """Name, content, classes, and the size of every split; how often a class occurs in those without test."""
+    """Name, content hash, classes, and the size of every split; class counts for all splits but test."""
     splits: dict[str, dict[str, Any]] = {}
-    for split in ("train", "dev", "test"):
+    for split in SPLITS:
         dialogues = corpus.dialogues(split)
         rows = corpus.rows(dialogues)
         splits[split] = {"dialogues": int(dialogues.size), "utterances": int(rows.size)}
@@ -61,32 +61,32 @@ def corpus_facts(corpus: Corpus, features: str) -> dict[str, Any]:
 
 
 def graph_facts(checkpoint: Path, corpus: Corpus) -> dict[str, Any]:
-    """How many of the predefined edges CGS leaves on validation dialogues, by layer and type of edge.
+    """How many of the predefined edges CGS keeps on validation dialogues, by layer and edge type.
 
-    ``edges``: [3] predefined edges of each type; ``left``: [layers][3], without layers where the model has no
-    gates; ``problem``: why there is nothing to say.
+    ``edges``: [3] predefined edges of each type; ``left``: [layers][3], empty if the model has no gates;
+    ``problem``: why there is no answer.
     """
     try:
         model = load_checkpoint(checkpoint)  # on the CPU
-        everyone = corpus.dialogues("dev")
-        chosen = everyone[np.linspace(0, len(everyone) - 1, min(DIALOGUES, len(everyone))).astype(int)]
-        with threads(1):  # a dialogue is too small to share
-            graphs = [learned_graph(model, corpus, corpus.dialogue_ids[index]) for index in chosen]
+        dialogues = corpus.dialogues("dev")
+        sample = dialogues[np.linspace(0, len(dialogues) - 1, min(DIALOGUES, len(dialogues))).astype(int)]
+        with threads(1):  # a single dialogue gains nothing from more
+            graphs = [learned_graph(model, corpus, corpus.dialogue_ids[index]) for index in sample]
     except UserError as error:
         return {"problem": str(error)}
-    kinds = range(len(EDGE_TYPES))
-    edges = sum(torch.stack([(graph.edge_type == kind).sum() for kind in kinds]) for graph in graphs)
-    left = sum(
-        torch.stack([(graph.gates[graph.edge_type == kind] != 0).sum(dim=0) for kind in kinds], dim=1)
+    types = range(len(EDGE_TYPES))
+    edges = sum(torch.stack([(graph.edge_type == kind).sum() for kind in types]) for graph in graphs)
+    kept = sum(
+        torch.stack([(graph.gates[graph.edge_type == kind] != 0).sum(dim=0) for kind in types], dim=1)
         for graph in graphs
     )
     assert isinstance(edges, torch.Tensor)
-    assert isinstance(left, torch.Tensor)
+    assert isinstance(kept, torch.Tensor)
     return {
         "split": "dev",
         "dialogues": len(graphs),
         "backbone": model.config.backbone,
         "types": list(EDGE_TYPES),
         "edges": edges.tolist(),
-        "left": left.tolist(),
+        "left": kept.tolist(),
     }

@@ -1,10 +1,10 @@
-"""How the report writes its numbers."""
+"""Scores, intervals and hyperparameter values as text."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-from rigsl.wording import DASH, percent, points
+from rigsl.wording import DASH, plus_minus, points
 from search.confirm.bootstrap import Interval
 
 
@@ -17,20 +17,16 @@ class MeanAndStd(Protocol):
 
     @property
     def std(self) -> float | None:
-        """Their standard deviation; None: there is one alone."""
+        """Their standard deviation; None: there is only one."""
 
 
-def spread(found: MeanAndStd | None) -> str:
-    """Mean and standard deviation: ``59.61 ± 0.42 %``, without the deviation where it is not known."""
-    if found is None:
-        return DASH
-    if found.std is None:
-        return percent(found.mean)
-    return f"{100 * found.mean:.2f} ± {100 * found.std:.2f} %"
+def spread(scores: MeanAndStd | None) -> str:
+    """Mean and standard deviation: ``59.61 ± 0.42 %``, without the deviation if it is not known."""
+    return DASH if scores is None else plus_minus(scores.mean, scores.std)
 
 
 def span(interval: Interval | None, *, signed: bool = False) -> str:
-    """The bounds of an interval of fractions: ``57.52 to 61.60 %``; in points where `signed`."""
+    """The bounds of an interval of fractions: ``57.52 to 61.60 %``; if `signed`, in points with signs."""
     if interval is None:
         return DASH
     low, high = interval.low, interval.high
@@ -40,7 +36,7 @@ def span(interval: Interval | None, *, signed: bool = False) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A hyperparameter's value."""
+    """The value of a hyperparameter."""
     if value is None:
         return DASH
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The few pieces of HTML that the pages are made of; every text that goes in is escaped here."""
+"""The pieces of HTML that the pages are made of; every text that goes in is escaped here."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import html
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-#: A cell of so many characters may be broken into lines.
-LONG = 24
+#: Cells with more characters may wrap.
+WRAP_FROM = 24
 
 
 def text(value: Any) -> str:
-    """Escaped; a number and its percent sign stay on one line."""
+    """The value, escaped; a number and its percent sign stay on one line."""
     return html.escape(str(value)).replace(" %", "&nbsp;%")
 
 
-def paragraph(value: str, kind: str = "") -> str:
+def paragraph(value: str, css_class: str = "") -> str:
     """A paragraph."""
-    return f'<p class="{kind}">{text(value)}</p>' if kind else f"<p>{text(value)}</p>"
+    return f'<p class="{css_class}">{text(value)}</p>' if css_class else f"<p>{text(value)}</p>"
 
 
 def note(value: str) -> str:
-    """What a reader should know about what stands above or below."""
+    """A remark on what is above or below it; nothing if it is empty."""
     return paragraph(value, "note") if value else ""
 
 
 def code(value: str) -> str:
-    """Something to copy."""
+    """Lines to copy."""
     return f"<pre>{html.escape(value)}</pre>"
 
 
@@ -37,21 +37,23 @@ def table(
     words: Collection[int] = (0,),
     marked: int | None = None,
 ) -> str:
-    """A table that scrolls inside itself.
+    """A table that scrolls by itself if it is wider than the page; nothing if it has no rows.
 
     Args:
-        head: of the columns.
+        head: titles of the columns.
         rows: their cells.
-        words: columns that hold words; the others hold numbers, which are aligned.
-        marked: the row that stands out.
+        words: columns of words; all others are numbers, aligned to the right.
+        marked: the row that is highlighted.
     """
 
     def cells(tag: str, row: Sequence[str]) -> str:
-        kinds = [
-            ' class="n"' if i not in words else ' class="w"' if len(cell) > LONG else ""
+        classes = [
+            ' class="n"' if i not in words else ' class="w"' if len(cell) > WRAP_FROM else ""
             for i, cell in enumerate(row)
         ]
-        return "".join(f"<{tag}{kind}>{text(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+        return "".join(
+            f"<{tag}{css_class}>{text(cell)}</{tag}>" for css_class, cell in zip(classes, row, strict=True)
+        )
 
     if not rows:
         return ""
@@ -63,30 +65,30 @@ def table(
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> str:
-    """Names and what they stand for, as a list that wraps on a narrow page."""
+    """Names and values as a definition list, which wraps on a narrow page."""
     inner = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in rows)
     return f"<dl>{inner}</dl>"
 
 
-def section(name: str, title: str, *parts: str) -> str:
-    """A section with an anchor."""
-    return f'<section id="{name}"><h2>{text(title)}</h2>{"".join(parts)}</section>'
+def section(anchor: str, title: str, *parts: str) -> str:
+    """A section that links can point to."""
+    return f'<section id="{anchor}"><h2>{text(title)}</h2>{"".join(parts)}</section>'
 
 
 def heading(title: str) -> str:
-    """A title inside a section."""
+    """A heading inside a section."""
     return f"<h3>{text(title)}</h3>"
 
 
 def folded(title: str, inner: str) -> str:
-    """What is shown on a click."""
+    """Content that a click on the title shows; nothing if it is empty."""
     return f"<details><summary>{text(title)}</summary>{inner}</details>" if inner else ""
 
 
-def drawn(draw: Callable[[], str], lacking: str = "") -> str:
-    """What `draw` returns; the sentence `lacking` where that is not empty, or why it cannot be drawn."""
-    if lacking:
-        return note(lacking)
+def drawn(draw: Callable[[], str], missing: str = "") -> str:
+    """The result of `draw`; instead, the sentence `missing` if that is not empty, or why drawing failed."""
+    if missing:
+        return note(missing)
     try:
         return draw()
     except (ValueError, RuntimeError, ZeroDivisionError) as error:

@@ -1,13 +1,19 @@
-"""How the pages look: on a screen, on a phone, on paper; and the colours of their pictures."""
+"""The look of the pages on a screen, a phone and paper, and the colours of the figures."""
 
 from __future__ import annotations
 
-#: Colours that the colour-blind tell apart (Okabe and Ito, Color Universal Design, 2008), and greys.
+from search.record.states import COMPLETE, FAILED, PRUNED
+
+#: Colours that colour-blind people can distinguish (Okabe and Ito, Color Universal Design, 2008), and greys.
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 INK, SOFT, GREY, LINE = "#1a1a1a", "#555555", "#999999", "#dddddd"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-#: State of a trial -> colour and Plotly's symbol.
-STATES = {"complete": (BLUE, "circle"), "pruned": (GREY, "x-thin-open"), "failed": (PURPLE, "triangle-down")}
+#: State of an ended trial -> colour and Plotly's symbol.
+STATE_STYLES = {
+    COMPLETE: (BLUE, "circle"),
+    PRUNED: (GREY, "x-thin-open"),
+    FAILED: (PURPLE, "triangle-down"),
+}
 
 CSS = f"""
 *, *::before {{ box-sizing: border-box }}
@@ -27,7 +33,7 @@ p {{ margin: .5rem 0; max-width: 48rem }}
 nav {{ font-size: .9rem; line-height: 1.9 }}
 nav a {{ color: {BLUE}; margin-right: 1.1rem; text-decoration: none; white-space: nowrap }}
 nav a:hover {{ text-decoration: underline }}
-.scroll {{ overflow-x: auto; margin: .8rem 0; background: /* a shadow where there is more to the side */
+.scroll {{ overflow-x: auto; margin: .8rem 0; background: /* a shadow if the content is wider */
   linear-gradient(to right, #fff 40%, #fff0) left / 2.5rem 100% no-repeat local,
   linear-gradient(to left, #fff 40%, #fff0) right / 2.5rem 100% no-repeat local,
   linear-gradient(to right, #0002, #0000) left / .7rem 100% no-repeat scroll,
@@ -62,7 +68,7 @@ summary {{ cursor: pointer; color: {BLUE}; margin: .6rem 0 }}
 }}
 """
 
-#: Plots get the width of a sheet of paper before a page is printed, and the page's own again afterwards.
+#: Fits the plots to the paper before the page is printed, and to the window afterwards.
 SCRIPT = """
 const plots = () => [...document.querySelectorAll('.plotly-graph-div')].filter(plot => plot.clientWidth);
 addEventListener('beforeprint', () => plots().forEach(plot =>

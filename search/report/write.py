@@ -1,4 +1,4 @@
-"""Write ``report.html``, one page that needs nothing else, and the pictures beside it."""
+"""Writes ``report.html``, one self-contained page, and the pictures beside it."""
 
 from __future__ import annotations
 
@@ -11,61 +11,62 @@ from search.run_folder import REPORT
 if TYPE_CHECKING:
     import optuna
 
-    from search.export.best import Exported
-    from search.plan.plan import Plan
-    from search.report.data import Material
+    from rigsl.data.corpus import Corpus
+    from search.export.best import ExportedModel
+    from search.report.data import StudyData
 
 
-def write_report(plan: Plan, study: optuna.Study, exported: Exported | None) -> Path:
+def write_report(
+    folder: Path, study: optuna.Study, exported: ExportedModel | None, corpus: Corpus, features: str
+) -> Path:
     """Write ``report.html`` and its pictures into the run folder; returns the page's path.
 
-    It is made of what the folder holds: options, space, record, ``best/``, ``final.json``, ``system.jsonl``;
-    and of the corpus, of which it notes in ``facts.json`` what `rebuild` needs.
+    The report is made from the content of the folder. What it needs of the corpus is written to
+    ``facts.json`` first, so that `rebuild` works without the corpus.
 
     Args:
-        plan: of the study.
+        folder: the run folder.
         study: its open record.
         exported: its result; None: there is none.
+        corpus: of the study.
+        features: "open" or "official".
     """
-    from search.report.data import read_material
-    from search.report.facts import note_facts
+    from search.report.data import read_study_data
+    from search.report.facts import write_facts
 
-    model = None if exported is None else exported.folder
-    note_facts(plan.folder, plan.corpus, plan.features, model)
-    return _write(read_material(plan.folder, study, exported=exported is not None))
+    write_facts(folder, corpus, features, None if exported is None else exported.folder)
+    return _write(read_study_data(folder, study, exported=exported is not None))
 
 
-def study_claim(plan: Plan, study: optuna.Study, exported: Exported | None) -> str:
-    """What the study found, in one sentence that stays true out of its context; after `write_report`."""
+def study_claim(folder: Path, study: optuna.Study, exported: ExportedModel | None) -> str:
+    """The result of a study in one sentence; to be called after `write_report`."""
     from search.report.claim import claim
-    from search.report.data import read_material
+    from search.report.data import read_study_data
 
-    return claim(read_material(plan.folder, study, exported=exported is not None))
+    return claim(read_study_data(folder, study, exported=exported is not None))
 
 
 def rebuild(folder: Path, storage: str | None = None) -> Path:
-    """Make the report of a run folder again, from what the folder holds alone; returns the page's path.
+    """Write the report of a run folder again, from its content alone; returns the page's path.
 
     Args:
-        folder: of the run; its study may be running.
-        storage: where its record is now, if not where it was.
+        folder: the run folder; its study may be running.
+        storage: address of its record, if it has moved.
 
     Raises:
-        UserError: its record does not answer, or a file of it cannot be read.
+        UserError: its record does not answer, or one of its files cannot be read.
     """
-    from search.report.data import read_material
+    from search.report.data import read_study_data
 
-    return _write(read_material(folder, storage=storage))
+    return _write(read_study_data(folder, storage=storage))
 
 
-def _write(material: Material) -> Path:
-    # Only now: plotly takes a second to import, and a search should start fast.
-    from search.report.importance import measure
+def _write(data: StudyData) -> Path:
+    # Imported here: plotly takes a second, and a search should start fast.
     from search.report.page import page
     from search.report.pictures import draw_pictures
 
-    found = measure(material.study)
-    path = material.folder / REPORT
-    write_text(path, page(material, found))
-    draw_pictures(material, found)
+    path = data.folder / REPORT
+    write_text(path, page(data))
+    draw_pictures(data)
     return path

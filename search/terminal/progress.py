@@ -1,4 +1,4 @@
-"""What the terminal shows while a study runs: a live panel, or plain lines where there is no terminal."""
+"""A running study on the terminal: a live panel, or plain lines where the output is no terminal."""
 
 from __future__ import annotations
 
@@ -15,27 +15,47 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from search.confirm.trainings import Result
-from search.plan.plan import Plan
+from rigsl.wording import counted
+from search.confirm.trainings import JobResult
 from search.record import record
-from search.record.states import FAILED, state_name
-from search.space.budget import minutes_in_words
+from search.record.snapshot import StudySnapshot, take_snapshot
+from search.record.states import FAILED, RUNNING, state_name
+from search.record.trial_report import TrialReport
+from search.space.budget import Budget, minutes_in_words
 
 #: Parameters that a line about a trial names.
 KEY_PARAMETERS = ("hidden_dim", "lr", "batch_size", "num_L", "num_K", "tau")
+#: Most rows in the panel's table of what is running.
+MAX_ROWS = 16
 
 
 class Progress:
-    """A listener that shows the study; a context manager that owns the terminal meanwhile."""
+    """A listener that shows the study; a context manager that owns the terminal meanwhile.
+
+    Args:
+        study: its open record; it is read here and not used later.
+        seconds: returns the seconds of the search so far.
+        name: of the study.
+        budget: its limits.
+        epochs: maximum epochs per trial.
+        console: by default the standard output.
+    """
 
     def __init__(
-        self, plan: Plan, study: optuna.Study, seconds: Callable[[], float], console: Console | None = None
+        self,
+        study: optuna.Study,
+        seconds: Callable[[], float],
+        *,
+        name: str,
+        budget: Budget,
+        epochs: int,
+        console: Console | None = None,
     ) -> None:
-        self.plan, self.study, self.seconds = plan, study, seconds
+        self.seconds, self.name, self.budget, self.epochs = seconds, name, budget, epochs
         self.console = console or Console(highlight=False, soft_wrap=True)
-        self._counts = record.counts(study)
-        self._best = record.winner(study)
-        self._running: dict[int | str, Mapping[str, float]] = {}
+        self._snapshot = take_snapshot(study)
+        #: Trial number, or label of a training of the final stage -> its last report; None: no epoch yet.
+        self._running: dict[int | str, TrialReport | None] = {}
         self._phase = "starting the workers"
         self._live = Live(
             get_renderable=self._panel, console=self.console, refresh_per_second=4, transient=True
@@ -51,116 +71,118 @@ class Progress:
             self._live.stop()
 
     def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
-        """A line for a trial that goes on; a new one shows when it ends."""
+        """Print a line for a resumed trial; a new one is in the panel only."""
         self._phase = "searching"
-        self._running[trial.number] = {}
+        self._running[trial.number] = None
         if resumed:
-            self._line(f"trial {trial.number} goes on after epoch {trial.last_step or 0}")
+            self.note(f"resuming trial {trial.number} at epoch {(trial.last_step or 0) + 1}")
 
-    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
-        """The trial's place in the panel."""
-        self._running[number] = metrics
+    def epoch(self, number: int, report: TrialReport) -> None:
+        """Update the trial's row in the panel."""
+        self._running[number] = report
 
-    def finished(self, trial: FrozenTrial) -> None:
-        """A line for every end, and for every new best."""
+    def finished(self, trial: FrozenTrial, snapshot: StudySnapshot) -> None:
+        """Print a line for the end of a trial, and whether it is the new best one."""
         self._running.pop(trial.number, None)
-        self._counts = record.counts(self.study)
-        best, before = record.winner(self.study), self._best
-        self._best = best
-        news = best is not None and best.number == trial.number and (
-            before is None or (record.score(best) or 0) > (record.score(before) or 0) or trial is best
-        )  # fmt: skip
-        self._line(describe(trial) + (", new best" if news else ""))
+        self._snapshot = snapshot
+        winner = snapshot.winner
+        new_best = winner is not None and winner.number == trial.number
+        self.note(trial_summary(trial) + (", new best" if new_best else ""))
 
     def ending(self, ending: str) -> None:
-        """The search stops; the workers finish the epochs that they are in."""
+        """Print that the search stops; the workers finish their current epochs."""
         self._phase = f"stopping: {ending}"
-        again = " (once more to stop at once)" if ending == "interrupted" else ""
-        self._line(f"stopping: {ending}{again}")
-
-    def note(self, text: str) -> None:
-        """A line about something other than a trial."""
-        self._line(text)
+        hint = " (once more to stop at once)" if ending == "interrupted" else ""
+        self.note(f"stopping: {ending}{hint}")
 
     def phase(self, text: str) -> None:
-        """The search is over; what follows is this."""
+        """Print what begins after the search."""
         self._phase = text
         self._running.clear()
-        self._line(text)
+        self.note(text)
 
-    def job_epoch(self, label: str, metrics: Mapping[str, float]) -> None:
-        """A training of the final stage, in the panel."""
-        self._running[label] = metrics
+    def job_started(self, label: str) -> None:
+        """Add a training of the final stage to the panel."""
+        self._running[label] = None
 
-    def job_ended(self, label: str, result: Result) -> None:
-        """A line for every end of such a training."""
+    def job_epoch(self, label: str, report: TrialReport) -> None:
+        """Update the training's row in the panel."""
+        self._running[label] = report
+
+    def job_ended(self, label: str, result: JobResult) -> None:
+        """Print a line for the end of a training of the final stage."""
         self._running.pop(label, None)
-        told = f"failed: {result.reason}" if result.score is None else f"{result.score:.4f}"
-        self._line(f"{label}: {told}")
+        outcome = f"failed: {result.reason}" if result.score is None else f"{result.score:.4f}"
+        self.note(f"{label}: {outcome}")
 
-    def _line(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Print a line, after the time of the search."""
         minutes, seconds = divmod(int(self.seconds()), 60)
         self.console.print(Text(f"{minutes:3d}:{seconds:02d}  {text}"))
         if not self.console.is_terminal:
             sys.stdout.flush()
 
     def _panel(self) -> Panel:
-        counts = " · ".join(f"{count} {name}" for name, count in self._counts.items() if name != "running")
-        parts: list[Any] = [
+        counts = " · ".join(
+            f"{count} {state}" for state, count in self._snapshot.counts.items() if state != RUNNING
+        )
+        lines: list[Any] = [
             Text(f"{self._phase} · {len(self._running)} running · {counts}"),
             self._best_line(),
+            Text(self._time_line()),
         ]
-        parts.append(Text(self._time_line()))
         if self._running:
-            parts.append(self._running_table())
-        return Panel(Group(*parts), title=self.plan.name, title_align="left", border_style="cyan")
+            lines.append(self._running_table())
+        return Panel(Group(*lines), title=self.name, title_align="left", border_style="cyan")
 
     def _best_line(self) -> Text:
-        if self._best is None:
+        best = self._snapshot.winner
+        if best is None:
             return Text("no score yet")
-        return Text(
-            f"best {record.score(self._best):.4f} · trial {self._best.number} · {named(self._best)}", "bold"
-        )
+        return Text(f"best {record.score(best):.4f} · trial {best.number} · {key_parameters(best)}", "bold")
 
     def _time_line(self) -> str:
-        used, budget = self.seconds(), self.plan.budget
-        line = f"{minutes_in_words(used / 60)} used of {budget.describe()}"
-        if budget.minutes is not None:
-            left = max(0.0, 60 * budget.minutes - used)
-            line += f" · until {time.strftime('%H:%M:%S', time.localtime(time.time() + left))}"
+        used = self.seconds()
+        line = f"{minutes_in_words(used / 60)} used of {self.budget.describe()}"
+        if self.budget.minutes is not None:
+            remaining = max(0.0, 60 * self.budget.minutes - used)
+            line += f" · until {time.strftime('%H:%M:%S', time.localtime(time.time() + remaining))}"
         return line
 
     def _running_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
-        for name in ("trial", "epoch", "weighted F1", "best", "loss"):
-            table.add_column(name, justify="right")
-        for number, metrics in list(self._running.items())[:16]:
-            row = (
-                f"{int(metrics['epoch'])}/{self.plan.epochs}",
-                f"{metrics['val_weighted_f1']:.4f}",
-                f"{metrics['best_weighted_f1']:.4f}",
-                f"{metrics['train_loss']:.3f}",
-            ) if metrics else ("-", "-", "-", "-")  # fmt: skip
-            table.add_row(str(number), *row)
+        for title in ("trial", "epoch", "weighted F1", "best", "loss"):
+            table.add_column(title, justify="right")
+        for label, report in list(self._running.items())[:MAX_ROWS]:
+            table.add_row(str(label), *(("-",) * 4 if report is None else self._cells(report)))
         return table
 
+    def _cells(self, report: TrialReport) -> tuple[str, ...]:
+        metrics = report.metrics
+        return (
+            f"{report.epoch}/{self.epochs}",
+            f"{metrics['val_weighted_f1']:.4f}",
+            f"{report.score:.4f}",
+            f"{metrics['train_loss']:.3f}",
+        )
 
-def describe(trial: FrozenTrial) -> str:
-    """One line about a finished trial."""
-    attributes = trial.user_attrs
-    value, epochs = record.score(trial), attributes.get("epochs", 0)
-    took = f"{attributes['seconds']:.0f} s" if "seconds" in attributes else ""
-    state = state_name(trial)
+
+def trial_summary(trial: FrozenTrial) -> str:
+    """One line about an ended trial: state, score, epochs, seconds, key parameters."""
+    attributes, state = trial.user_attrs, state_name(trial)
     if state == FAILED:
         return f"trial {trial.number} {state}: {attributes.get(record.REASON, 'unknown reason')}"
-    score = "no epoch" if value is None else f"{value:.4f}"
-    return f"trial {trial.number} {state:8s} {score} after {epochs} epochs, {took} ({named(trial)})"
+    score = record.score(trial)
+    score_text = "no epoch" if score is None else f"{score:.4f}"
+    seconds = f", {attributes['seconds']:.0f} s" if "seconds" in attributes else ""
+    length = f"after {counted(attributes.get('epochs', 0), 'epoch')}{seconds}"
+    return f"trial {trial.number} {state:8s} {score_text} {length} ({key_parameters(trial)})"
 
 
-def named(trial: FrozenTrial) -> str:
+def key_parameters(trial: FrozenTrial) -> str:
     """The key parameters of a trial: ``lr 0.001, num_L 2``."""
-    shown = [name for name in KEY_PARAMETERS if name in trial.params]
-    return ", ".join(f"{name} {_short(trial.params[name])}" for name in shown)
+    names = [name for name in KEY_PARAMETERS if name in trial.params]
+    return ", ".join(f"{name} {_short(trial.params[name])}" for name in names)
 
 
 def _short(value: Any) -> str:

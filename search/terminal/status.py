@@ -1,4 +1,4 @@
-"""What a study is doing, read from its record by another process (``--status``); nothing is written."""
+"""What studies are doing (``--status``), read from their records by another process; nothing is written."""
 
 from __future__ import annotations
 
@@ -13,52 +13,53 @@ from rigsl.errors import UserError
 from search import run_folder
 from search.record import lock, record
 from search.space.budget import minutes_in_words, read_budget
-from search.terminal.progress import describe, named
+from search.terminal.progress import key_parameters, trial_summary
 
-#: So many of the last ends are shown.
-LAST = 5
+#: Ended trials that are printed: the last ones.
+LAST_TRIALS = 5
 
 
 def print_status(folder: Path, console: Console, storage: str | None = None) -> None:
-    """Print how the study in `folder` stands: its process, budget, best trial, running and last trials.
+    """Print the state of the study in `folder`: its process, budget, best trial, running and last trials.
 
     Raises:
         UserError: its record cannot be read.
     """
-    kept = read_toml(folder / run_folder.STUDY)
+    options = read_toml(folder / run_folder.STUDY)
     study = record.read_record(folder, storage)
-    budget = read_budget(kept["budget"], str(folder))
+    budget = read_budget(options["budget"], str(folder))
     used = f"{minutes_in_words(record.seconds(study) / 60)} of {budget.describe()}"
     if gpu_seconds := record.gpu_seconds(study):
         used += f"; {gpu_seconds / 3600:.2f} GPU hours"
-    counts = ", ".join(f"{count} {name}" for name, count in record.counts(study).items())
     best = record.winner(study)
-    found = "none yet" if best is None else f"{record.score(best):.4f}, trial {best.number} ({named(best)})"
-    for name, text in (
-        ("study", f"{folder.name}: {standing(folder, study)}"),
+    best_text = "none yet"
+    if best is not None:
+        best_text = f"{record.score(best):.4f}, trial {best.number} ({key_parameters(best)})"
+    for title, text in (
+        ("study", f"{folder.name}: {study_state(folder, study)}"),
         ("used", used),
-        ("trials", counts),
-        ("best", found),
+        ("trials", ", ".join(f"{count} {state}" for state, count in record.counts(study).items())),
+        ("best", best_text),
     ):
-        console.print(f"{name:8s}{text}")
-    if now := record.running(study):
+        console.print(f"{title:8s}{text}")
+    if running := record.running(study):
         table = Table("trial", "epoch", "best", box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for trial in now:
+        for trial in running:
             values = trial.intermediate_values
             score = f"{max(values.values()):.4f}" if values else "-"
-            table.add_row(str(trial.number), f"{trial.last_step or 0}/{kept['epochs']}", score)
+            table.add_row(str(trial.number), f"{trial.last_step or 0}/{options['epochs']}", score)
         console.print(table)
-    for trial in record.finished(study)[-LAST:]:
-        console.print(describe(trial))
+    for trial in record.finished(study)[-LAST_TRIALS:]:
+        console.print(trial_summary(trial))
 
 
 def print_studies(runs: Path, console: Console) -> None:
-    """Print one line about each study in the folder `runs`, the newest last.
+    """Print one line for each study in the folder `runs`, the newest last.
 
     Raises:
         UserError: there is none.
     """
-    folders = sorted((path.parent for path in runs.glob(f"*/{run_folder.STUDY}")), key=_age)
+    folders = sorted((path.parent for path in runs.glob(f"*/{run_folder.STUDY}")), key=_options_time)
     if not folders:
         raise UserError(f"--status: there is no study in {runs}; start one without --status")
     table = Table("study", "trials", "best", "state", box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -70,18 +71,19 @@ def print_studies(runs: Path, console: Console) -> None:
             continue
         best = record.winner(study)
         score = "" if best is None else f"{record.score(best):.4f}"
-        table.add_row(folder.name, str(len(record.finished(study))), score, standing(folder, study))
+        table.add_row(folder.name, str(len(record.finished(study))), score, study_state(folder, study))
     console.print(table)
 
 
-def standing(folder: Path, study: optuna.Study) -> str:
-    """How a study stands, in words: running, interrupted, or finished and why."""
-    holder = lock.holder(folder / run_folder.LOCK)
-    if holder is not None:
-        return f"running (process {holder})"
-    said = str(study.user_attrs.get(record.STANDING, ""))
-    return said if said.startswith("finished") else "interrupted; go on with --resume"
+def study_state(folder: Path, study: optuna.Study) -> str:
+    """The state of a study in words: running, interrupted, or finished and why."""
+    process = lock.holder(folder / run_folder.LOCK)
+    if process is not None:
+        return f"running (process {process})"
+    standing = str(study.user_attrs.get(record.STANDING, ""))
+    return standing if standing.startswith("finished") else "interrupted; continue it with --resume"
 
 
-def _age(folder: Path) -> float:
+def _options_time(folder: Path) -> float:
+    """When the study's options were last written: at its start, or at its last resume."""
     return (folder / run_folder.STUDY).stat().st_mtime

@@ -1,4 +1,4 @@
-"""How MLflow is reached: address, manners, first use by several searches at once, experiment, errors."""
+"""The connection to MLflow: environment variables, client, experiment, and its errors in words."""
 
 from __future__ import annotations
 
@@ -17,69 +17,70 @@ from search.record import lock
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: MLflow's page opens on the runs of such an experiment, not on traces of language models.
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-#: Seconds that a request may take while a search runs.
+#: Tag of an experiment: MLflow's page opens on its runs, not on traces of language models.
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+#: Timeout of a request (seconds) while a search runs.
 TIMEOUT = 10
 
 
-def set_manners(timeout: int = TIMEOUT) -> None:
-    """Set what MLflow reads from the environment at every request, unless the user did.
+def configure_mlflow_env(timeout: int = TIMEOUT) -> None:
+    """Set the environment variables that MLflow reads at every request, except those that the user has set.
 
-    MLflow would repeat a request by itself, up to seven times and over minutes. A run whose creation is
-    repeated because the answer was late is there twice, so every repetition is the writer's own.
+    MLflow would retry a request by itself, up to seven times and over minutes. If the answer to the
+    creation of a run is late, such a retry creates the run twice; so only the writer retries.
     """
     for name, value in {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines at the end of every run of a server
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines whenever a run on a server ends
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }.items():
         os.environ.setdefault(name, value)
 
 
-def quiet() -> None:
-    """Keep MLflow's loggers off the terminal; after its import, which sets their levels."""
+def silence_mlflow() -> None:
+    """Keep MLflow's loggers off the terminal; to be called after its import, which sets their levels."""
     for name in ("mlflow", "alembic", "urllib3", *logging.root.manager.loggerDict):
         if name.split(".")[0] in ("mlflow", "alembic", "urllib3"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def connect(uri: str, dataset: str) -> tuple[MlflowClient, str]:
-    """A client for the store at `uri`, and the id of the experiment ``rigsl-<dataset>`` in it.
+    """A client for the MLflow at `uri`, and the id of the experiment ``rigsl-<dataset>`` in it.
 
     MLflow creates a database without a lock: two searches that start together would break each other's
-    migration. So the first use of a SQLite file is made under a lock file beside it.
+    migration. So a SQLite file is opened under a lock file beside it.
     """
     from mlflow import MlflowClient
 
-    quiet()
+    silence_mlflow()
     local = uri.startswith(SQLITE)
     path = database(uri)
-    with lock.held(path.with_name(path.name + ".lock")) if local else contextlib.nullcontext():
+    with lock.hold(path.with_name(path.name + ".lock")) if local else contextlib.nullcontext():
         client = MlflowClient(tracking_uri=uri)
         name = f"rigsl-{dataset.lower()}"
         # Without a location, artifacts would land in the working directory of whoever writes them.
         root = None if uri.startswith(("http", "databricks")) else path.parent if local else Path.cwd()
         location = None if root is None else (root / "mlruns" / name).as_uri()
-        found = client, _experiment(client, name, location)
-    quiet()
-    return found
+        experiment_id = _experiment(client, name, location)
+    silence_mlflow()
+    return client, experiment_id
 
 
 def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
+    """The id of the experiment `name`, created if it does not exist."""
     for attempt in range(3):
-        found = client.get_experiment_by_name(name)
-        if found is not None and found.lifecycle_stage != "active":
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None and experiment.lifecycle_stage != "active":
             raise RuntimeError(
                 f"its experiment {name} was deleted; restore it with mlflow experiments restore"
             )
-        if found is not None:
-            return str(found.experiment_id)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         try:
-            return str(client.create_experiment(name, artifact_location=location, tags=KIND))
-        except Exception:  # another search was faster
+            return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_KIND))
+        except Exception:  # another search has just created it
             if attempt == 2:
                 raise
             time.sleep(0.2)
@@ -87,7 +88,7 @@ def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether MLflow understood the request and will refuse it again: a run that was deleted, a bad value."""
+    """Whether a retry is useless: MLflow refused the request itself (a deleted run, an invalid value)."""
     from mlflow.exceptions import MlflowException
 
     if not isinstance(error, MlflowException):
@@ -98,8 +99,8 @@ def is_refusal(error: Exception) -> bool:
     )  # fmt: skip
 
 
-def in_words(error: Exception) -> str:
-    """What an error of MLflow says about the server, to follow its address."""
+def describe_error(error: Exception) -> str:
+    """An error of MLflow as a predicate of its address: "does not answer"."""
     text = str(error).strip()
     if "timed out" in text or "timeout" in text.lower():
         return "does not answer"

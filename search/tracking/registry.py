@@ -1,6 +1,6 @@
-"""The registered model: a study's best checkpoint in MLflow's registry, ready for `mlflow models predict`.
+"""Registers a study's best checkpoint in MLflow's model registry, ready for `mlflow models predict`.
 
-A version holds the checkpoint folder and the package `rigsl`, so that it loads where this project is not.
+A version contains the checkpoint folder and the package `rigsl`, so it loads where this project is missing.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 ALIAS = "best"
-#: Tag of a version: SHA-256 of its weights, by which the same model is not registered twice.
-_SAME = "weights_sha256"
-#: What loading and predicting import; all the rest of this project's packages stay out of a server.
+#: Tag of a version: SHA-256 of its weights; so the same model is not registered twice.
+_DIGEST = "weights_sha256"
+#: What loading and predicting import; the other dependencies of this project are not installed on a server.
 _PACKAGES = (
     "mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "sparsemax", "tomli_w", "torch"
 )  # fmt: skip
@@ -37,15 +37,15 @@ _PACKAGES = (
 
 @dataclass(frozen=True)
 class Registration:
-    """What became of it: a version that the alias points to, or why there is none, in one sentence."""
+    """The result of a registration: the version that the alias points to, or why there is none."""
 
     name: str  #: rigsl-<dataset>
     version: str = ""
-    problem: str = ""
+    problem: str = ""  #: one sentence; empty: it succeeded
 
     @property
     def uri(self) -> str:
-        """What MLflow calls the model."""
+        """The model's address in MLflow."""
         return f"models:/{self.name}@{ALIAS}"
 
 
@@ -59,14 +59,16 @@ def register_best(
 ) -> Registration:
     """Register the checkpoint in `folder` as ``rigsl-<dataset>`` and move the alias `best` to it.
 
-    A checkpoint that has a version already gets no second one. Nothing is raised: a store that has no
-    registry or does not answer must not end a search.
+    A checkpoint that has a version already does not get a second one. Nothing is raised: an MLflow that has
+    no registry or does not answer must not end a search.
 
     Args:
-        client: of the store that holds the run; its registry is used.
+        client: of the MLflow that contains the run; its registry is used.
         run_id: the run that the model belongs to.
+        folder: the checkpoint.
         corpus: what the model was trained on; one dialogue of it becomes the input example.
-        tags: of the version, such as study and score.
+        dataset: names the model.
+        tags: of the version, such as study and trial.
     """
     name = f"rigsl-{dataset.lower()}"
     try:
@@ -79,30 +81,30 @@ def register_best(
 def _register(
     client: MlflowClient, run_id: str, folder: Path, corpus: Corpus, name: str, tags: dict[str, str]
 ) -> str:
-    """The version with the checkpoint."""
+    """Create the version, unless it exists, and return its number."""
     from mlflow.exceptions import MlflowException
 
-    with contextlib.suppress(MlflowException):  # it is there already, or the next call says what is wrong
+    with contextlib.suppress(MlflowException):  # it exists already, or the next call fails with the reason
         client.create_registered_model(name)
     digest = sha256(folder / WEIGHTS)
-    known = client.search_model_versions(f"name = '{name}' and tags.{_SAME} = '{digest}'")
-    if known:
-        version = str(known[0].version)
+    existing = client.search_model_versions(f"name = '{name}' and tags.{_DIGEST} = '{digest}'")
+    if existing:
+        version = str(existing[0].version)
     else:
         model_id, location = _log(client, run_id, folder, corpus, name)
-        made = client.create_model_version(
-            name, location, run_id=run_id, model_id=model_id, tags=tags | {_SAME: digest}
+        created = client.create_model_version(
+            name, location, run_id=run_id, model_id=model_id, tags=tags | {_DIGEST: digest}
         )
-        version = str(made.version)
+        version = str(created.version)
     client.set_registered_model_alias(name, ALIAS, version)
     return version
 
 
 def _log(client: MlflowClient, run_id: str, folder: Path, corpus: Corpus, name: str) -> tuple[str, str]:
-    """Log the model with its run; its id and where its files are.
+    """Log the model with its run; returns the model's id and the location of its files.
 
-    `mlflow.pyfunc.log_model` would do it for the process's one tracking address and active run; the driver
-    has neither.
+    Not by `mlflow.pyfunc.log_model`: that uses the tracking address and the active run of the process, and
+    the driver has neither.
     """
     from mlflow.entities import LoggedModelOutput
 
@@ -143,7 +145,7 @@ def _save(path: Path, folder: Path, corpus: Corpus, **ids: str) -> None:
 
 
 def _signature(model: RIGSL) -> ModelSignature:
-    """What columns go in and come out."""
+    """Names and types of the columns that go in and come out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
@@ -161,6 +163,6 @@ def _signature(model: RIGSL) -> ModelSignature:
 
 
 def requirements() -> list[str]:
-    """The packages that a server needs, in the versions of this environment."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return [f"{name}=={version.split('+')[0]}" for name, version in found.items()]
+    """The packages that a server needs, pinned to the versions of this environment."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return [f"{name}=={version.split('+')[0]}" for name, version in versions.items()]

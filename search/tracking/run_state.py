@@ -1,8 +1,8 @@
-"""What MLflow should hold of a study, as its run folder and its record have it.
+"""What each MLflow run of a study should contain, according to its run folder and its record.
 
-One run for the study and one below it for every trial. A search that goes on and a study that is sent later
-(search/tracking/sync.py) both begin here, so that MLflow holds the same in the end. Files of a trial that has
-ended are read only where MLflow lacks something of it.
+The study has one run, and every trial has a child run of it. A search that resumes and a later sync
+(search/tracking/sync.py) both start here, so MLflow ends up with the same content. The files of an ended
+trial are only read if MLflow lacks something of it.
 """
 
 from __future__ import annotations
@@ -31,59 +31,60 @@ from search.space.confirmation import read_final
 from search.space.space import read_space
 from search.tracking.system_metrics import PREFIX, last_second, read_system
 
-#: The number of the study's own run.
+#: The number of the study's own run, the parent of the trials' runs.
 PARENT = -1
-#: State of a trial or a study -> status of its MLflow run.
+#: State of a trial or a study -> status of its MLflow run; every other state is RUNNING.
 STATUS = {COMPLETE: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED", "interrupted": "KILLED"}
-#: Options of a study that a resume may change: MLflow refuses a parameter with another value.
+#: Options of a study that a resume may change: MLflow refuses to change the value of a parameter.
 CHANGEABLE = ("budget", "final", "tracking_uri", "storage", "record", "start_from")
-#: Step, time in ms since 1970, metric -> finite value.
+#: Metrics of one step: step, time in ms since 1970, metric -> finite value.
 Entry = tuple[int, int, dict[str, float]]
+#: Parameters and entries.
 Loaded = tuple[dict[str, str], list[Entry]]
 
 
 @dataclass
-class Run:
-    """What one MLflow run should hold."""
+class RunState:
+    """What one MLflow run should contain; `writer` sends what MLflow lacks of it."""
 
-    number: int  #: of the trial; PARENT for the study's own
+    number: int  #: of the trial; PARENT for the study's own run
     name: str
     start: int  #: ms since 1970
     tags: dict[str, str]
     params: dict[str, str] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)  #: that are not there yet, in order of their steps
+    entries: list[Entry] = field(default_factory=list)  #: buffered metrics, not sent yet, in order of steps
     status: str = "RUNNING"
-    end: int | None = None
+    end: int | None = None  #: ms since 1970
     artifacts: list[tuple[Path, str]] = field(default_factory=list)  #: file, folder in MLflow
-    load: Callable[[], Loaded] | None = None  #: reads from the run folder what is not noted here
-    last: dict[str, int] = field(default_factory=dict)  #: metric -> last step of what `load` reads
-    shelf: Callable[[], Loaded] | None = None  #: reads all that there is of a trial that has ended
-    noted: int = 1  #: changes so far
-    sent: int = 0  #: changes that MLflow knows
+    loader: Callable[[], Loaded] | None = None  #: reads from the run folder what is not buffered here
+    last_steps: dict[str, int] = field(default_factory=dict)  #: metric -> last step of what `loader` reads
+    full_loader: Callable[[], Loaded] | None = None  #: of an ended trial: reads everything
+    changes: int = 1  #: number of changes so far
+    sent_changes: int = 0  #: number of changes that MLflow has got
 
     @property
-    def dirty(self) -> bool:
-        """Whether MLflow may not be up to date."""
-        return self.noted != self.sent
+    def pending(self) -> bool:
+        """Whether there are changes that MLflow may not have got."""
+        return self.changes != self.sent_changes
 
-    def note(self, noted: Entry) -> None:
-        """One entry more."""
-        self.entries.append(noted)
-        self.noted += 1
+    def add(self, entry: Entry) -> None:
+        """Buffer the metrics of one more step."""
+        self.entries.append(entry)
+        self.changes += 1
 
-    def read(self) -> None:
-        """Read what earlier processes left."""
-        if self.load is not None:
-            params, entries = self.load()
-            self.params, self.entries, self.load = params | self.params, entries + self.entries, None
+    def load(self) -> None:
+        """Read what is not buffered here from the run folder, unless that was done before."""
+        if self.loader is not None:
+            params, entries = self.loader()
+            self.params, self.entries, self.loader = params | self.params, entries + self.entries, None
 
-    def lighten(self) -> None:
-        """Forget the notes on a trial that has ended: its folder holds them, too."""
-        if self.shelf is not None:
-            self.load, self.shelf, self.params, self.entries = self.shelf, None, {}, []
+    def drop_buffer(self) -> None:
+        """Forget what is buffered of an ended trial: its folder has it, and `load` reads it again."""
+        if self.full_loader is not None:
+            self.loader, self.full_loader, self.params, self.entries = self.full_loader, None, {}, []
 
-    def copy(self) -> Run:
-        """As it is now."""
+    def copy(self) -> RunState:
+        """A copy whose containers do not change with this one's."""
         return dataclasses.replace(
             self,
             tags=dict(self.tags),
@@ -94,19 +95,22 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What all runs of a study share."""
+class StudyContext:
+    """What all runs of a study share: its run folder, options and environments."""
 
     folder: Path
-    name: str
     options: dict[str, Any]  #: study.toml
-    sessions: list[dict[str, Any]]  #: environment.json: one for every time that the study was started
+    sessions: list[dict[str, Any]]  #: environment.json: one entry for every start of the study
     space_hash: str
 
-    def origin(self, moment: int | None = None) -> dict[str, str]:
-        """Tags that say what made a result: of the session that ran at `moment` (ms), by default the last."""
-        begun = [one for one in self.sessions if moment is None or _milliseconds(one["started"]) <= moment]
-        session = (begun or self.sessions[:1])[-1]
+    def provenance(self, moment: int | None = None) -> dict[str, str]:
+        """Tags for seed, space and code of the session that ran at `moment` (ms); None: of the last one."""
+        started = [
+            session
+            for session in self.sessions
+            if moment is None or iso_milliseconds(session["started"]) <= moment
+        ]
+        session = (started or self.sessions[:1])[-1]
         return {
             "seed": str(self.options["seed"]),
             "space_hash": self.space_hash,
@@ -115,16 +119,16 @@ class Frame:
         }
 
 
-def read_frame(folder: Path, name: str) -> Frame:
-    """What the run folder `folder` says about the study `name`."""
+def read_context(folder: Path) -> StudyContext:
+    """The context of the study in the run folder `folder`."""
     sessions = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
     options = read_toml(folder / run_folder.STUDY)
-    return Frame(folder, name, options, sessions, read_space(folder / SPACE).content_hash)
+    return StudyContext(folder, options, sessions, read_space(folder / SPACE).content_hash)
 
 
-def study_run(frame: Frame, study: optuna.Study) -> Run:
-    """The study's own run: its options, the curve of its trials' ends, what its machine did."""
-    options = frame.options
+def study_run(context: StudyContext, study: optuna.Study) -> RunState:
+    """The study's own run: its options, its trials' scores in the order of their end, system metrics."""
+    options = context.options
     final = read_final(options.get("final", {}), run_folder.STUDY)
     tags = {
         "dataset": options["dataset"],
@@ -133,55 +137,55 @@ def study_run(frame: Frame, study: optuna.Study) -> Run:
         "state": "running",
         "budget": read_budget(options["budget"], run_folder.STUDY).describe(),
         "final": final.describe(),
-        **frame.origin(),
+        **context.provenance(),
     }
     params = {name: str(value) for name, value in options.items() if name not in CHANGEABLE}
-    run = Run(PARENT, frame.name, _milliseconds(frame.sessions[0]["started"]), tags, params)
-    best = -1.0
-    for place, trial in enumerate(record.finished(study), 1):
-        if (value := record.score(trial)) is not None:
-            best = max(best, value)
-            run.entries.append(point(trial, place, value, best))
-    second = last_second(frame.folder)
-    run.load = partial(_load_system, frame.folder, second)
-    run.last = {PREFIX + "cpu_utilization_percentage": second} if second >= 0 else {}
-    return run
-
-
-def trial_run(frame: Frame, trial: FrozenTrial) -> Run:
-    """A trial's run, with all that the record and the trial's folder hold of it."""
-    run = Run(trial.number, f"trial {trial.number}", milliseconds(trial.datetime_start), {})
-    stand(run, frame, trial)
-    run.load, run.shelf = (
-        partial(_load_trial, run_folder.trial_folder(frame.folder, trial.number), trial),
-        None,
+    run = RunState(
+        PARENT, context.folder.name, iso_milliseconds(context.sessions[0]["started"]), tags, params
     )
+    best = -1.0
+    for position, trial in enumerate(record.finished(study), 1):
+        if (score := record.score(trial)) is not None:
+            best = max(best, score)
+            run.entries.append(trial_end_entry(trial, position, score, best))
+    second = last_second(context.folder)
+    run.loader = partial(_load_system, context.folder, second)
+    run.last_steps = {PREFIX + "cpu_utilization_percentage": second} if second >= 0 else {}
     return run
 
 
-def stand(run: Run, frame: Frame, trial: FrozenTrial) -> None:
-    """Let a trial's `run` say how the trial stands."""
+def trial_run(context: StudyContext, trial: FrozenTrial) -> RunState:
+    """A trial's run; what the record and the trial's folder have of it is loaded when it is needed."""
+    run = RunState(trial.number, f"trial {trial.number}", milliseconds(trial.datetime_start), {})
+    update_trial_run(run, context, trial)
+    run.loader, run.full_loader = _trial_loader(context, trial), None
+    return run
+
+
+def update_trial_run(run: RunState, context: StudyContext, trial: FrozenTrial) -> None:
+    """Update state, end and tags of the `run` of a trial."""
     state = STATES[trial.state]
     run.end = milliseconds(trial.datetime_complete) if trial.state.is_finished() else None
     run.status = STATUS.get(state, "RUNNING")
     attributes = {name: str(value) for name, value in trial.user_attrs.items()}
-    run.tags = {"trial": str(trial.number), "state": state, **frame.origin(run.end), **attributes}
-    run.last = {METRIC: trial.last_step} if trial.last_step is not None else {}
+    run.tags = {"trial": str(trial.number), "state": state, **context.provenance(run.end), **attributes}
+    run.last_steps = {METRIC: trial.last_step} if trial.last_step is not None else {}
     if trial.state.is_finished():
-        run.shelf = partial(_load_trial, run_folder.trial_folder(frame.folder, trial.number), trial)
-    run.noted += 1
+        run.full_loader = _trial_loader(context, trial)
+    run.changes += 1
 
 
-def point(trial: FrozenTrial, place: int, value: float, best: float) -> Entry:
-    """A trial's end on the study's curve.
+def trial_end_entry(trial: FrozenTrial, position: int, score: float, best: float) -> Entry:
+    """The end of a trial as metrics of the study's run: its score, and the best one so far.
 
-    The step is its place among the ends: in the order of the trials' numbers the best so far could fall.
+    The step is the trial's `position` in the order of ends: ordered by trial number, the best could fall.
     """
-    return entry(place, milliseconds(trial.datetime_complete), {"trial_weighted_f1": value, METRIC: best})
+    stamp = milliseconds(trial.datetime_complete)
+    return metrics_entry(position, stamp, {"trial_weighted_f1": score, METRIC: best})
 
 
-def entry(step: int, stamp: int, values: Mapping[str, Any]) -> Entry:
-    """One entry of a run's metrics: the finite numbers among `values`."""
+def metrics_entry(step: int, stamp: int, values: Mapping[str, Any]) -> Entry:
+    """The entry of one step: the finite numbers among `values`."""
     numbers = {
         name: float(value) for name, value in values.items() if name not in ("epoch", "time", "seconds")
     }
@@ -189,42 +193,48 @@ def entry(step: int, stamp: int, values: Mapping[str, Any]) -> Entry:
 
 
 def system_entry(line: Mapping[str, Any]) -> Entry:
-    """A line of ``system.jsonl``."""
-    return entry(int(line["seconds"]), int(1000 * line["time"]), line)
+    """A line of ``system.jsonl`` as an entry; the step is the second of the study."""
+    return metrics_entry(int(line["seconds"]), int(1000 * line["time"]), line)
 
 
 def milliseconds(moment: datetime | None) -> int:
-    """Since 1970; of now where there is no `moment`."""
+    """Milliseconds since 1970 of `moment`; None: of now."""
     return int(1000 * (moment or datetime.now()).timestamp())
 
 
+def iso_milliseconds(text: str) -> int:
+    """Milliseconds since 1970 of a time in ISO 8601."""
+    return milliseconds(datetime.fromisoformat(text))
+
+
+def _trial_loader(context: StudyContext, trial: FrozenTrial) -> Callable[[], Loaded]:
+    return partial(_load_trial, run_folder.trial_folder(context.folder, trial.number), trial)
+
+
 def _load_trial(folder: Path, trial: FrozenTrial) -> Loaded:
-    """Parameters, and the epochs of which the record has heard: a later one is reported again."""
+    """Parameters, and the epochs that the record knows: later ones are reported again by a resume."""
     config = folder / CONFIG
     params = from_toml(config).to_dict() if config.is_file() else trial.params
     lines = read_curve(folder)
-    stamps = _stamps(lines, milliseconds(trial.datetime_complete))
+    stamps = _epoch_stamps(lines, milliseconds(trial.datetime_complete))
     entries = [
-        entry(int(line["epoch"]), stamp, line)
+        metrics_entry(int(line["epoch"]), stamp, line)
         for line, stamp in zip(lines, stamps, strict=True)
         if line["epoch"] in trial.intermediate_values
     ]
     return {name: str(value) for name, value in params.items()}, entries
 
 
-def _stamps(lines: Sequence[Mapping[str, Any]], end: int) -> list[int]:
-    """When the epochs ended; curves of earlier versions say only how long each took."""
-    left = sum(line["epoch_seconds"] for line in lines)
+def _epoch_stamps(lines: Sequence[Mapping[str, Any]], end: int) -> list[int]:
+    """When the epochs ended (ms); learning curves of earlier versions only have the length of each epoch."""
+    remaining = sum(line["epoch_seconds"] for line in lines)
     stamps = []
     for line in lines:
-        left -= line["epoch_seconds"]
-        stamps.append(int(1000 * line["time"]) if "time" in line else end - int(1000 * left))
+        remaining -= line["epoch_seconds"]
+        stamps.append(int(1000 * line["time"]) if "time" in line else end - int(1000 * remaining))
     return stamps
 
 
 def _load_system(folder: Path, last: int) -> Loaded:
+    """The system metrics up to the second `last`; the study's run has no parameters in the folder."""
     return {}, [system_entry(line) for line in read_system(folder) if line["seconds"] <= last]
-
-
-def _milliseconds(text: str) -> int:
-    return milliseconds(datetime.fromisoformat(text))

@@ -1,8 +1,8 @@
-"""What the machine does while a study runs: processors, memory, disk, network, every GPU.
+"""System metrics of a study: use of processors, memory, disk, network and every GPU.
 
-MLflow's own monitors look every two seconds; their means of ten seconds are a line of ``system.jsonl`` and
-go to the tracker. MLflow would send them itself, from a thread that gives up for good at the first failed
-request. On a cluster this is the machine of the driver.
+MLflow's monitors are read every two seconds; their means over ten seconds become a line of ``system.jsonl``
+and go to the tracker. MLflow's own sender is not used: its thread gives up for good at the first failed
+request. On a cluster only the driver's machine is measured.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from search.run_folder import SYSTEM
-from search.tracking.client import quiet
+from search.tracking.client import silence_mlflow
 
-#: Seconds between two looks at the machine, and between two lines.
-LOOK, EVERY = 2.0, 10.0
-#: MLflow's name for what belongs to the machine.
+#: Seconds between two readings, and between two lines.
+READ_SECONDS, LINE_SECONDS = 2.0, 10.0
+#: MLflow's prefix for system metrics.
 PREFIX = "system/"
-#: A line: "time" (seconds since 1970), "seconds" (of the study, over all its runs), and MLflow's names.
+#: "time" (seconds since 1970), "seconds" (of the study, over all its sessions), and metrics by MLflow's
+#: names.
 Line = dict[str, Any]
 
 
 def read_system(folder: Path) -> list[Line]:
-    """The lines in the run folder `folder`, in order; what a kill cut off is left out."""
+    """The lines of ``system.jsonl`` in the run folder, in order, without those that a kill cut off."""
     path = folder / SYSTEM
     lines: list[Line] = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
@@ -37,98 +38,98 @@ def read_system(folder: Path) -> list[Line]:
 
 
 def last_second(folder: Path) -> int:
-    """The study's second of the last line; -1 where there is none."""
+    """The study's second of the last line; -1: there is no line."""
     return max((int(line["seconds"]) for line in read_system(folder)), default=-1)
 
 
-class Sampler:
-    """A thread that writes a line every ten seconds; whatever fails in it, the study goes on.
+class SystemMonitor:
+    """A background thread that writes a line every ten seconds; its failures never end the study.
 
     Args:
         folder: the run folder.
-        before: seconds that the study has used in earlier runs; later than every line that is there.
-        hear: is given every line.
+        before: seconds that earlier sessions of the study used; above the last second in the file.
+        on_line: called with every line.
     """
 
-    def __init__(self, folder: Path, before: float, hear: Callable[[Line], None]) -> None:
-        self.folder, self.hear = folder, hear
+    def __init__(self, folder: Path, before: float, on_line: Callable[[Line], None]) -> None:
+        self.folder, self.on_line = folder, on_line
         self._before, self._start = before, time.monotonic()
         self._last = -1
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="system metrics", daemon=True)
 
     def start(self) -> None:
-        """Begin, in the background."""
+        """Start measuring, in the background."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; a monitor that hangs is left behind."""
+        """Stop measuring; a monitor that hangs is abandoned."""
         self._end.set()
         self._thread.join(1.0)
 
     def _work(self) -> None:
-        if self._end.wait(LOOK):  # by now the tracker's thread has begun to import MLflow
+        if self._end.wait(READ_SECONDS):  # by now the tracker's thread has begun to import MLflow
             return
         monitors = make_monitors()
-        due = time.monotonic() + EVERY
-        while not self._end.wait(LOOK):
-            look(monitors)
+        due = time.monotonic() + LINE_SECONDS
+        while not self._end.wait(READ_SECONDS):
+            read_monitors(monitors)
             if time.monotonic() >= due:
-                due += EVERY
-                self._write(means(monitors))
+                due += LINE_SECONDS
+                self._write(take_means(monitors))
 
     def _write(self, values: dict[str, float]) -> None:
-        # A kill can cost the record some seconds of its clock; here no second may come twice.
+        # A kill can cost the record some seconds of its clock; still, no second may occur twice.
         second = max(int(self._before + time.monotonic() - self._start), self._last + 1)
         line = {"time": round(time.time(), 3), "seconds": second, **values}
         self._last = second
-        with contextlib.suppress(OSError):  # a full disk is not the search's end
-            append(self.folder / SYSTEM, line)
-        self.hear(line)
+        with contextlib.suppress(OSError):  # a full disk does not end the search
+            append_line(self.folder / SYSTEM, line)
+        self.on_line(line)
 
 
-def append(path: Path, line: Line) -> None:
-    """Add a line in one piece, behind whatever half line a kill has left."""
+def append_line(path: Path, line: Line) -> None:
+    """Append a line in one write, on a line of its own even if a kill has left half a line before it."""
     with path.open("a+b", buffering=0) as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - 1))
-        whole = size == 0 or file.read(1) == b"\n"
-        file.write((b"" if whole else b"\n") + json.dumps(line).encode() + b"\n")
+        complete = size == 0 or file.read(1) == b"\n"
+        file.write((b"" if complete else b"\n") + json.dumps(line).encode() + b"\n")
 
 
 def make_monitors() -> list[Any]:
-    """MLflow's monitors, as many of them as work here."""
+    """Those of MLflow's monitors that work on this machine."""
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
     from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
     from mlflow.system_metrics.metrics.rocm_monitor import ROCMMonitor
 
-    quiet()
+    silence_mlflow()
     monitors = []
-    for make in (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor, ROCMMonitor):
-        with contextlib.suppress(Exception):  # no such device, no driver, no library
-            monitors.append(make())
-    look(monitors)
-    for monitor in monitors:  # the first load of the processors is that since the start of the machine
+    for monitor_class in (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor, ROCMMonitor):
+        with contextlib.suppress(Exception):  # no such device, driver or library
+            monitors.append(monitor_class())
+    read_monitors(monitors)
+    for monitor in monitors:  # the first reading of the processors is their mean since the machine started
         monitor.clear_metrics()
     return monitors
 
 
-def look(monitors: list[Any]) -> None:
-    """One look of each monitor; one that fails keeps what it had seen by then."""
+def read_monitors(monitors: list[Any]) -> None:
+    """Take one reading of each monitor; a monitor that fails keeps its earlier readings."""
     for monitor in monitors:
         with contextlib.suppress(Exception):
             monitor.collect_metrics()
 
 
-def means(monitors: list[Any]) -> dict[str, float]:
-    """MLflow's name -> mean of the looks since the last call; of the network the total since the start."""
-    found: dict[str, float] = {}
+def take_means(monitors: list[Any]) -> dict[str, float]:
+    """MLflow's name -> mean of the readings since the last call; of the network, the total so far."""
+    values: dict[str, float] = {}
     for monitor in monitors:
         with contextlib.suppress(Exception):
-            found |= {
+            values |= {
                 PREFIX + name: round(float(value), 3) for name, value in monitor.aggregate_metrics().items()
             }
         monitor.clear_metrics()
-    return found
+    return values

@@ -1,4 +1,4 @@
-"""Which emotions are recognised, and what they are taken for."""
+"""F1 of every emotion class on test, and the confusion matrix of the winner."""
 
 from __future__ import annotations
 
@@ -7,40 +7,39 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from rigsl.wording import DASH, counted, listed, percent, points
+from rigsl.wording import counted, listed, percent, points
 from search.confirm.final_record import TestRecord
 from search.confirm.summary import TestScores
 from search.report.charts import chart
-from search.report.data import Material
+from search.report.data import StudyData
 from search.report.format import spread
-from search.report.html import drawn, heading, note, section, table
+from search.report.html import drawn, heading, note, table
 from search.report.sections.result import titles
 from search.report.style import BLUE, ORANGE
 
 
-def classes(m: Material) -> str:
+def content(data: StudyData) -> str:
     """The section."""
-    test, title = m.final.test, "Emotions"
-    missing = note(missing_classes(m))
+    test, missing = data.final.test, note(missing_classes(data))
     if test is None:
-        return section("classes", title, missing, _single(m))
-    return section(
-        "classes",
-        title,
-        missing,
-        _table(m, test),
-        drawn(lambda: _picture(m, test)),
-        heading("What is taken for what"),
-        drawn(lambda: _confusion(m, test.winner)),
+        return missing + _single_training(data)
+    return "".join(
+        [
+            missing,
+            _table(data, test),
+            drawn(lambda: _picture(data, test)),
+            heading("Confusion matrix"),
+            drawn(lambda: _confusion(data, test.winner)),
+        ]
     )
 
 
-def missing_classes(m: Material) -> str:
-    """A sentence on classes that validation lacks; empty where it has them all."""
-    corpus: dict[str, Any] = dict(m.facts.get("corpus") or {})
+def missing_classes(data: StudyData) -> str:
+    """Sentences on classes that validation or the training split lacks; empty if they have all classes."""
+    corpus: dict[str, Any] = dict(data.facts.get("corpus") or {})
     if not corpus:
         return ""
-    lacking = {
+    missing = {
         split: [
             name
             for name, count in zip(corpus["classes"], corpus["splits"][split]["labels"], strict=True)
@@ -48,17 +47,17 @@ def missing_classes(m: Material) -> str:
         ]
         for split in ("train", "dev")
     }
-    said = []
-    if lacking["dev"]:
-        said.append(
-            f"No utterance of validation is {listed(lacking['dev'])}: how well that is recognised had no "
-            "part in any choice, and macro F1 on validation is over the other classes."
+    sentences = []
+    if missing["dev"]:
+        sentences.append(
+            f"Validation has no utterance of {listed(missing['dev'])}: how well that is recognised did not "
+            "influence any choice, and macro F1 on validation is the mean of the other classes."
         )
-    if lacking["train"]:
-        said.append(
-            f"No utterance of the training split is {listed(lacking['train'])}: it cannot be learned."
+    if missing["train"]:
+        sentences.append(
+            f"The training split has no utterance of {listed(missing['train'])}: it cannot be learned."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def row_shares(confusion: Sequence[Sequence[int]]) -> list[list[float | None]]:
@@ -66,66 +65,67 @@ def row_shares(confusion: Sequence[Sequence[int]]) -> list[list[float | None]]:
     return [[cell / sum(row) if sum(row) else None for cell in row] for row in confusion]
 
 
-def _table(m: Material, test: TestRecord) -> str:
+def _table(data: StudyData, test: TestRecord) -> str:
     winner, baseline = test.winner, test.baseline
     rows = []
     for name, support in winner.support.items():
-        left, right = winner.f1[name], None if baseline is None else baseline.f1[name]
-        gap = None if left is None or right is None else left.mean - right.mean
-        rows.append((name, str(support), spread(left), spread(right), points(gap)))
+        f1, baseline_f1 = winner.f1[name], None if baseline is None else baseline.f1[name]
+        difference = None if f1 is None or baseline_f1 is None else f1.mean - baseline_f1.mean
+        rows.append((name, str(support), spread(f1), spread(baseline_f1), points(difference)))
     absent = [name for name, support in winner.support.items() if not support]
-    said = "F1 of every class on test, mean ± standard deviation over the trainings."
+    explanation = "F1 of every class on test, mean ± standard deviation over the trainings."
     if absent:
-        said += f" The test split has no utterance that is {listed(absent)}."
-    return table(("", "utterances", *titles(m), "difference"), rows) + note(said)
+        explanation += f" The test split has no utterance of {listed(absent)}."
+    return table(("", "utterances", *titles(data), "difference"), rows) + note(explanation)
 
 
-def _picture(m: Material, test: TestRecord) -> str:
-    figure, most = go.Figure(), 1.0
+def _picture(data: StudyData, test: TestRecord) -> str:
+    figure, highest = go.Figure(), 1.0
     for name, title, colour, symbol in zip(
-        ("winner", "baseline"), titles(m), (BLUE, ORANGE), ("circle", "square"), strict=True
+        ("winner", "baseline"), titles(data), (BLUE, ORANGE), ("circle", "square"), strict=True
     ):
         scores = test.side(name)
         if scores is None:
             continue
-        known = {label: found for label, found in scores.f1.items() if found is not None}
-        most = max([most, *(100 * (found.mean + (found.std or 0)) for found in known.values())])
+        f1 = {label: summary for label, summary in scores.f1.items() if summary is not None}
+        deviations = [100 * (summary.std or 0) for summary in f1.values()]
+        means = [100 * summary.mean for summary in f1.values()]
+        highest = max(
+            [highest, *(mean + deviation for mean, deviation in zip(means, deviations, strict=True))]
+        )
         figure.add_scatter(
-            x=[100 * found.mean for found in known.values()],
-            y=list(known),
-            error_x={
-                "type": "data",
-                "array": [100 * (found.std or 0) for found in known.values()],
-                "color": colour,
-            },
+            x=means,
+            y=list(f1),
+            error_x={"type": "data", "array": deviations, "color": colour},
             mode="markers",
             orientation="h",
             name=title,
             marker={"color": colour, "symbol": symbol, "size": 10},
         )
     figure.update_layout(scattermode="group", scattergap=0.6)
-    figure.update_xaxes(title_text="F1 (%)", range=[0, min(100, 1.05 * most)])
+    figure.update_xaxes(title_text="F1 (%)", range=[0, min(100, 1.05 * highest)])
     figure.update_yaxes(autorange="reversed", type="category")
     height = 120 + 34 * len(test.winner.f1)
     return chart(figure, "F1 of every class on test", height=height)
 
 
-def _confusion(m: Material, found: TestScores) -> str:
-    names, shares = list(found.support), row_shares(found.confusion)
-    percents = [[None if cell is None else 100 * cell for cell in row] for row in shares]
-    labels = [["" if cell is None else f"{100 * cell:.1f}" for cell in row] for row in shares]
+def _confusion(data: StudyData, scores: TestScores) -> str:
+    names, shares = list(scores.support), row_shares(scores.confusion)
+    percents = [[None if share is None else 100 * share for share in row] for row in shares]
+    labels = [["" if share is None else f"{100 * share:.1f}" for share in row] for row in shares]
     figure = go.Figure(
         go.Heatmap(
             z=percents, x=names, y=names, text=labels, texttemplate="%{text}", colorscale="Blues",
-            zmin=0, zmax=100, customdata=found.confusion, colorbar={"title": "%", "thickness": 12},
-            hovertemplate="%{y} taken for %{x}: %{text} % (%{customdata})<extra></extra>",
+            zmin=0, zmax=100, customdata=scores.confusion, colorbar={"title": "%", "thickness": 12},
+            hovertemplate="%{y} predicted as %{x}: %{text} % (%{customdata})<extra></extra>",
         )
     )  # fmt: skip
     figure.update_xaxes(title_text="predicted", showgrid=False, type="category")
     figure.update_yaxes(title_text="true", autorange="reversed", showgrid=False, type="category")
+    reopened = f" ({data.reopened})" if data.reopened else ""
     caption = (
-        f"Of the utterances of a true class, the percentage that is predicted as each; the winner's "
-        f"{counted(len(found.seeds), 'training')} together{f', {m.again}' if m.again else ''}."
+        "Percentage of the utterances of each true class that is predicted as each class; summed over the "
+        f"winner's {counted(len(scores.seeds), 'training')}{reopened}."
     )
     height = 150 + 44 * len(names)
     width = 110 + 62 * len(names)
@@ -134,11 +134,10 @@ def _confusion(m: Material, found: TestScores) -> str:
     )
 
 
-def _single(m: Material) -> str:
-    if "test" not in m.metrics:
+def _single_training(data: StudyData) -> str:
+    """F1 of every class of a single training, for a study without a final stage."""
+    if "test" not in data.metrics:
         return note("Nothing has been tested.")
-    f1 = m.metrics["test"]["f1"]
-    rows = [(name, DASH if value is None else percent(value)) for name, value in f1.items()]
-    head = ("", f"F1, test ({m.again})" if m.again else "F1, test")
-    said = "Of one training. A confusion matrix needs the predictions of a last stage with several seeds."
-    return table(head, rows) + note(said)
+    rows = [(name, percent(f1)) for name, f1 in data.metrics["test"]["f1"].items()]
+    head = ("", f"F1, test ({data.reopened})" if data.reopened else "F1, test")
+    return table(head, rows) + note("Of one training. The confusion matrix needs a final stage.")

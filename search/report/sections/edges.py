@@ -1,4 +1,4 @@
-"""Parameters whose good values lie at the edge of their range: the best may lie beyond it."""
+"""Ranges whose good values cluster at an edge: the best value may be outside the search space."""
 
 from __future__ import annotations
 
@@ -13,125 +13,134 @@ from scipy import stats
 from rigsl.config import FIELDS, allowed, checked
 from rigsl.errors import UserError
 from rigsl.wording import listed
-from search.report.data import Material
+from search.report.data import StudyData
 from search.report.format import value_text
-from search.report.html import code, note, section, table
-from search.report.trial_views import ENOUGH, good
+from search.report.html import code, note, table
+from search.report.trial_views import good_trials
+from search.run_folder import SPACE
+from search.samplers.good_trials import MIN_SCORED
 from search.space.parameter import Parameter
 
-#: The edge is the outer tenth of a range, or its last value; so large a share of the good trials must lie
-#: there, and more than chance puts there.
-OUTER, SHARE, LEVEL = 0.1, 0.5, 0.05
+#: The edge is this outer share of a range, or its last value.
+EDGE = 0.1
+#: At least this share of the good trials is at the edge, and significantly more than chance puts there.
+MIN_SHARE, SIGNIFICANCE = 0.5, 0.05
+#: Good trials that must have a parameter for a statement about it.
+MIN_VALUES = 3
 
 
 @dataclass(frozen=True)
 class Edge:
-    """A parameter whose good values lie at one end of its range."""
+    """A parameter whose good values cluster at one end of its range."""
 
     parameter: Parameter
     side: str  #: "low" or "high"
-    there: int  #: good trials at the edge
+    count: int  #: good trials at the edge
     of: int  #: good trials that have the parameter
-    wider: Any  #: a value beyond the edge; None where the parameter can have none
+    wider: Any  #: a value beyond the edge; None: the hyperparameter cannot have one
 
     @property
     def end(self) -> Any:
         """The last value of the range on that side."""
-        values = ordered(self.parameter)
-        if values:
-            return values[0 if self.side == "low" else -1]
-        return self.parameter.low if self.side == "low" else self.parameter.high
+        return end_of(self.parameter, self.side)
 
 
-def edges(m: Material) -> str:
+def content(data: StudyData) -> str:
     """The section."""
-    title, trials = "Ranges: where the good trials lie at an edge", good(m.study)
+    trials = good_trials(data.study)
     if not trials:
-        said = f"Ranges are judged from {ENOUGH} trials with a score on; this study has fewer."
-        return section("edges", title, note(said))
-    found = at_edges(list(m.space.parameters.values()), trials)
-    if not found:
-        said = f"None: of the best {len(trials)} trials, no parameter's values gather at an end of its range."
-        return section("edges", title, note(said))
-    rows = [_row(edge) for edge in found]
-    open_ends = [edge for edge in found if edge.wider is not None]
+        return note(f"Ranges are assessed from {MIN_SCORED} trials with a score on; this study has fewer.")
+    edges = find_edges(list(data.space.parameters.values()), trials)
+    if not edges:
+        return note(
+            f"None: the values of the best {len(trials)} trials do not cluster at an end of any range."
+        )
     head = ("parameter", "range", "good trials", "advice")
-    return section("edges", title, table(head, rows, words=(0, 1, 2, 3)), _advice(m, open_ends))
+    can_widen = [edge for edge in edges if edge.wider is not None]
+    return table(head, [_row(edge) for edge in edges], words=(0, 1, 2, 3)) + _advice(data, can_widen)
 
 
-def at_edges(parameters: Sequence[Parameter], trials: Sequence[FrozenTrial]) -> list[Edge]:
-    """The parameters whose values in `trials`, the good ones, gather at an end of their range."""
-    found = []
+def find_edges(parameters: Sequence[Parameter], good: Sequence[FrozenTrial]) -> list[Edge]:
+    """The parameters whose values in the `good` trials cluster at an end of their range."""
+    edges = []
     for parameter in parameters:
-        values = [trial.params[parameter.name] for trial in trials if parameter.name in trial.params]
-        if len(values) < 3:
+        values = [trial.params[parameter.name] for trial in good if parameter.name in trial.params]
+        expected = edge_share(parameter)
+        if len(values) < MIN_VALUES or not expected:
             continue
         for side in ("low", "high"):
-            there = sum(is_at(parameter, value, side) for value in values)
-            chance = edge_chance(parameter)
-            if not chance or there < SHARE * len(values):
+            count = sum(is_at_edge(parameter, value, side) for value in values)
+            if count < MIN_SHARE * len(values):
                 continue
-            if stats.binomtest(there, len(values), chance, alternative="greater").pvalue < LEVEL:
-                found.append(Edge(parameter, side, there, len(values), beyond(parameter, side)))
-    return found
+            if stats.binomtest(count, len(values), expected, alternative="greater").pvalue < SIGNIFICANCE:
+                edges.append(Edge(parameter, side, count, len(values), beyond(parameter, side)))
+    return edges
 
 
-def ordered(parameter: Parameter) -> list[Any]:
-    """The values of a parameter that has few and an order among them; of any other none."""
+def ordered_values(parameter: Parameter) -> list[Any]:
+    """The values of a parameter that has few and ordered ones; of any other parameter none."""
     if parameter.kind == "choice":
         numbers = all(type(value) in (int, float) for value in parameter.values)
         return sorted(parameter.values) if numbers else []
     step = parameter.step or (1 if parameter.kind == "int" else 0)
-    if parameter.log or not step or (parameter.high - parameter.low) / step > 1 / OUTER:
+    if parameter.log or not step or (parameter.high - parameter.low) / step > 1 / EDGE:
         return []
     count = round((parameter.high - parameter.low) / step)
     return [parameter.low + i * step for i in range(count + 1)]
 
 
-def edge_chance(parameter: Parameter) -> float:
-    """The share of the range that is one of its edges; 0 where it has none."""
-    if values := ordered(parameter):
+def end_of(parameter: Parameter, side: str) -> Any:
+    """The last value of a range on the "low" or the "high" side."""
+    if values := ordered_values(parameter):
+        return values[0 if side == "low" else -1]
+    return parameter.low if side == "low" else parameter.high
+
+
+def edge_share(parameter: Parameter) -> float:
+    """The share of a range that one of its edges takes; 0: it has no edge."""
+    if values := ordered_values(parameter):
         return 1 / len(values) if len(values) > 2 else 0.0
-    return 0.0 if parameter.kind == "choice" else OUTER
+    return 0.0 if parameter.kind == "choice" else EDGE
 
 
-def is_at(parameter: Parameter, value: Any, side: str) -> bool:
-    """Whether a value lies at the edge."""
-    if values := ordered(parameter):
-        return bool(math.isclose(value, values[0 if side == "low" else -1]))
+def is_at_edge(parameter: Parameter, value: Any, side: str) -> bool:
+    """Whether a value is at the edge on that side."""
+    if ordered_values(parameter):
+        return bool(math.isclose(value, end_of(parameter, side)))
     if parameter.kind == "choice":
         return False
-    low, high = _scale(parameter, parameter.low), _scale(parameter, parameter.high)
-    place = (_scale(parameter, value) - low) / (high - low)
-    return place <= OUTER if side == "low" else place >= 1 - OUTER
+    low, high = _on_scale(parameter, parameter.low), _on_scale(parameter, parameter.high)
+    position = (_on_scale(parameter, value) - low) / (high - low)
+    return position <= EDGE if side == "low" else position >= 1 - EDGE
 
 
 def beyond(parameter: Parameter, side: str) -> Any:
-    """The next value to let the search try: three times as far on a log scale, else a third of the range on.
+    """The next value beyond an end: by a factor of three on a log scale, else a third of the range further.
 
-    It is brought back to what the hyperparameter can be; None where the range ends there already.
+    Clipped to the bounds of the hyperparameter; None: the range ends there already.
     """
     sign = -1 if side == "low" else 1
-    end = Edge(parameter, side, 0, 0, None).end
+    end = end_of(parameter, side)
     if parameter.kind == "choice":
-        wanted = end * 2.0**sign
+        wider = end * 2.0**sign
     elif parameter.log:
-        wanted = end * 3.0**sign
+        wider = end * 3.0**sign
     else:
         step = parameter.step or (1 if parameter.kind == "int" else 0)
         third = (parameter.high - parameter.low) / 3
-        wanted = end + sign * (max(1, round(third / step)) * step if step else third)
+        wider = end + sign * (max(1, round(third / step)) * step if step else third)
     bounds = FIELDS[parameter.name].metadata
-    wanted = min(max(wanted, bounds.get("low", wanted)), bounds.get("high", wanted))
-    value = round(wanted) if isinstance(end, int) else float(f"{wanted:.3g}")
-    return value if value != end and _can_be(parameter.name, value) else None
+    wider = min(max(wider, bounds.get("low", wider)), bounds.get("high", wider))
+    value = round(wider) if isinstance(end, int) else float(f"{wider:.3g}")
+    return value if value != end and _is_valid(parameter.name, value) else None
 
 
-def _scale(parameter: Parameter, value: float) -> float:
+def _on_scale(parameter: Parameter, value: float) -> float:
     return math.log(value) if parameter.log else float(value)
 
 
-def _can_be(name: str, value: Any) -> bool:
+def _is_valid(name: str, value: Any) -> bool:
+    """Whether the hyperparameter `name` can have this value."""
     try:
         checked(name, value)
     except UserError:
@@ -141,25 +150,26 @@ def _can_be(name: str, value: Any) -> bool:
 
 def _row(edge: Edge) -> tuple[str, str, str, str]:
     parameter = edge.parameter
-    where = f"{edge.there} of {edge.of} at the {edge.side} end, {value_text(edge.end)}"
+    location = f"{edge.count} of {edge.of} at the {edge.side} end, {value_text(edge.end)}"
     if edge.wider is None:
-        return parameter.name, parameter.describe(), where, f"none: it can only be {allowed(parameter.name)}"
-    return parameter.name, parameter.describe(), where, f"widen, say to {value_text(edge.wider)}"
+        advice = f"none: it can only be {allowed(parameter.name)}"
+    else:
+        advice = f"widen it, for example to {value_text(edge.wider)}"
+    return parameter.name, parameter.describe(), location, advice
 
 
-def _advice(m: Material, found: Sequence[Edge]) -> str:
-    """What to write into a copy of the space, and how to go on with it."""
-    if not found:
+def _advice(data: StudyData, edges: Sequence[Edge]) -> str:
+    """The lines to change in a copy of the space, and the command that resumes the study with it."""
+    if not edges:
         return ""
-    lines = [line for edge in found for line in _lines(edge)]
-    names = listed(sorted({edge.parameter.name for edge in found}))
-    said = f"The best {names} may lie outside what was searched. Copy space.toml, change these lines:"
-    more = f"python run_search.py --resume {m.name} --space wider.toml --time-budget 30m"
+    lines = [line for edge in edges for line in _lines(edge)]
+    names = listed(sorted({edge.parameter.name for edge in edges}))
+    resume = f"python run_search.py --resume {data.name} --space wider.toml --time-budget 30m"
     return (
-        note(said)
+        note(f"The best {names} may be outside the search space. Change these lines in a copy of {SPACE}:")
         + code("\n".join(lines))
-        + note("and go on; every trial is kept, its epochs count:")
-        + code(more)
+        + note("and resume the study with it; all of its trials are kept:")
+        + code(resume)
     )
 
 

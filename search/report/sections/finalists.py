@@ -1,130 +1,130 @@
-"""The finalists: what the search said of them, and what fresh seeds say."""
+"""The finalists: their scores in the search, and with fresh seeds."""
 
 from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from rigsl.wording import counted, percent, points
+from rigsl.wording import counted, percent, plus_minus, points
 from search.confirm.final_record import FinalistRecord, FinalistsRecord
-from search.report.charts import chart
-from search.report.data import Material
-from search.report.html import drawn, note, section, table
+from search.report.charts import chart, in_percent
+from search.report.data import StudyData
+from search.report.html import drawn, note, table
 from search.report.style import BLUE, GREY, INK, ORANGE
 
 
-def finalists(m: Material) -> str:
+def content(data: StudyData) -> str:
     """The section."""
-    found = m.final.finalists
-    title = "Finalists: one lucky training does not win"
-    if not found or not found.candidates:
-        said = "There were no finalists: the winner is the best single training of the search."
-        if m.winner is None:
-            said = "There was nothing to train again."
-        return section("finalists", title, note(said))
-    return section(
-        "finalists", title, _said(found), _table(found), drawn(lambda: _picture(found)), _after(found)
+    finalists = data.final.finalists
+    if not finalists or not finalists.candidates:
+        if data.winner is None:
+            return note("There was nothing to train again.")
+        return note("There were no finalists: the winner is the best single training of the search.")
+    return "".join(
+        [
+            _introduction(finalists),
+            _table(finalists),
+            drawn(lambda: _picture(finalists)),
+            _selection_bias(finalists),
+        ]
     )
 
 
-def _said(found: FinalistsRecord) -> str:
-    said = (
-        f"The best {counted(len(found.candidates), 'configuration')} of the search, each trained again "
-        f"with {counted(len(found.seeds), 'fresh seed')} for up to {found.epochs} epochs, on "
-        "validation."
+def _introduction(finalists: FinalistsRecord) -> str:
+    text = (
+        f"The best {counted(len(finalists.candidates), 'configuration')} of the search, each trained again "
+        f"with {counted(len(finalists.seeds), 'fresh seed')} for up to "
+        f"{counted(finalists.epochs, 'epoch')}, and scored on validation."
     )
-    if any(one.state == "stopped" for one in found.candidates):
-        said += " Those that could not win any more were stopped."
-    return note(said)
+    if any(finalist.state == "stopped" for finalist in finalists.candidates):
+        text += " Finalists that had no chance of winning any more were dropped (racing)."
+    return note(text)
 
 
-def _after(found: FinalistsRecord) -> str:
-    """How much of a search score was luck."""
-    if found.optimism is None:
+def _selection_bias(finalists: FinalistsRecord) -> str:
+    """How far the search scores are above the means over fresh seeds."""
+    if finalists.optimism is None:
         return ""
-    gap = 100 * found.optimism
-    said = (
-        f"Regression to the mean: on average the search scores stand {gap:.2f} points above the means over "
-        "fresh seeds. A search picks the highest scores, and with them the luckiest: they are no estimate of "
-        "what a configuration gives."
-    )
-    if gap <= 0:
-        said = f"On average the search scores stand {-gap:.2f} points below the means over fresh seeds."
-    short = sum(not one.complete for one in found.candidates)
-    if short:
-        said += (
-            f" {short} of the {len(found.candidates)} were cut short in the search, so that their search "
-            "scores are lower than those of whole trainings would be."
+    bias = 100 * finalists.optimism
+    if bias > 0:
+        text = (
+            f"Selection bias (optimism): on average the search scores are {bias:.2f} points above the means "
+            "over fresh seeds. A search picks the highest scores, and with them the luckiest, so they "
+            "overestimate what a configuration gives."
         )
-    return note(said)
+    else:
+        text = f"On average the search scores are {-bias:.2f} points below the means over fresh seeds."
+    incomplete = sum(not finalist.complete for finalist in finalists.candidates)
+    if incomplete:
+        verb = "was" if incomplete == 1 else "were"
+        text += (
+            f" {incomplete} of the {len(finalists.candidates)} {verb} stopped early in the search, so that a "
+            "complete trial would have scored higher."
+        )
+    return note(text)
 
 
-def _table(found: FinalistsRecord) -> str:
+def _table(finalists: FinalistsRecord) -> str:
     rows = []
-    for rank, one in enumerate(found.candidates, start=1):
-        scores = [*one.scores, *([None] * (len(found.seeds) - len(one.scores)))]
-        gap = None if one.mean is None else one.search_score - one.mean
+    for rank, finalist in enumerate(finalists.candidates, start=1):
+        scores = [*finalist.scores, *([None] * (len(finalists.seeds) - len(finalist.scores)))]
+        bias = None if finalist.mean is None else finalist.search_score - finalist.mean
         rows.append(
             (
                 str(rank),
-                f"trial {one.trial}{'' if one.complete else ', cut short'}",
-                percent(one.search_score),
-                _mean(one),
-                points(gap),
+                f"trial {finalist.trial}{'' if finalist.complete else ', stopped early'}",
+                percent(finalist.search_score),
+                plus_minus(finalist.mean, finalist.standard_error),
+                points(bias),
                 *(percent(score) for score in scores),
-                one.state,
+                finalist.state,
             )
         )
-    seeds = [f"seed {seed}" for seed in found.seeds]
-    head = ("", "configuration", "search score", "mean ± st. error", "too high by", *seeds, "")
-    first = next((i for i, one in enumerate(found.candidates) if one.state == "winner"), None)
-    ended = [f"trial {one.trial}: {one.reason}" for one in found.candidates if one.reason]
-    why = note(f"Why some were not trained with every seed: {'; '.join(ended)}.") if ended else ""
-    return table(head, rows, words=(1, len(head) - 1), marked=first) + why
+    seeds = [f"seed {seed}" for seed in finalists.seeds]
+    head = ("", "configuration", "search score", "mean ± st. error", "selection bias", *seeds, "state")
+    states = [finalist.state for finalist in finalists.candidates]
+    winner = states.index("winner") if "winner" in states else None
+    return table(head, rows, words=(1, len(head) - 1), marked=winner) + _reasons(finalists.candidates)
 
 
-def _mean(one: FinalistRecord) -> str:
-    if one.mean is None or one.standard_error is None:
-        return percent(one.mean)
-    return f"{100 * one.mean:.2f} ± {100 * one.standard_error:.2f} %"
+def _reasons(candidates: tuple[FinalistRecord, ...]) -> str:
+    """Why finalists were not trained with every seed."""
+    reasons = [f"trial {finalist.trial}: {finalist.reason}" for finalist in candidates if finalist.reason]
+    return note(f"Not trained with every seed: {'; '.join(reasons)}.") if reasons else ""
 
 
-def _picture(found: FinalistsRecord) -> str:
+def _picture(finalists: FinalistsRecord) -> str:
     figure = go.Figure()
-    names = [f"trial {one.trial}" for one in found.candidates]
-    searched = [100 * one.search_score for one in found.candidates]
-    dots = [
+    names = [f"trial {finalist.trial}" for finalist in finalists.candidates]
+    single = [
         (100 * score, name)
-        for name, one in zip(names, found.candidates, strict=True)
-        for score in one.scores
+        for name, finalist in zip(names, finalists.candidates, strict=True)
+        for score in finalist.scores
         if score is not None
     ]
     marker = {"color": GREY, "size": 8}
-    figure.add_scatter(
-        x=[x for x, _ in dots], y=[y for _, y in dots], mode="markers", name="a fresh seed", marker=marker
-    )
+    x, y = [score for score, _ in single], [name for _, name in single]
+    figure.add_scatter(x=x, y=y, mode="markers", name="a fresh seed", marker=marker)
     means = [
-        (name, one, one.mean)
-        for name, one in zip(names, found.candidates, strict=True)
-        if one.mean is not None
+        (name, finalist, finalist.mean)
+        for name, finalist in zip(names, finalists.candidates, strict=True)
+        if finalist.mean is not None
     ]
+    errors = [finalist.standard_error or 0 for _, finalist, _ in means]
     figure.add_scatter(
         x=[100 * mean for _, _, mean in means],
         y=[name for name, _, _ in means],
-        error_x={
-            "type": "data",
-            "array": [100 * (one.standard_error or 0) for _, one, _ in means],
-            "color": BLUE,
-        },
+        error_x={"type": "data", "array": in_percent(errors), "color": BLUE},
         mode="markers",
         name="mean ± standard error",
         marker={
-            "color": [BLUE if one.state == "winner" else INK for _, one, _ in means],
+            "color": [BLUE if finalist.state == "winner" else INK for _, finalist, _ in means],
             "size": 11,
             "symbol": "diamond",
         },
     )
-    open_marker = {"color": ORANGE, "size": 11, "symbol": "x-thin", "line": {"width": 2.5, "color": ORANGE}}
-    figure.add_scatter(x=searched, y=names, mode="markers", name="search score", marker=open_marker)
+    search_scores = in_percent([finalist.search_score for finalist in finalists.candidates])
+    cross = {"color": ORANGE, "size": 11, "symbol": "x-thin", "line": {"width": 2.5, "color": ORANGE}}
+    figure.add_scatter(x=search_scores, y=names, mode="markers", name="search score", marker=cross)
     figure.update_xaxes(title_text="validation weighted F1 (%)")
     figure.update_yaxes(autorange="reversed", showgrid=True, type="category")
     return chart(figure, "search score and fresh seeds of every finalist", height=130 + 42 * len(names))

@@ -1,158 +1,66 @@
-"""How the search went: the best score over trials and over time, and every learning curve."""
+"""The best score so far (the incumbent's) over trials and over time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import plotly.graph_objects as go
-from optuna.trial import TrialState
-from optuna.visualization import plot_intermediate_values
 
-from rigsl.wording import counted
-from search.record import record
-from search.record.states import state_name
-from search.report.charts import chart
-from search.report.clock import search_seconds
-from search.report.data import Material
-from search.report.html import drawn, note, section
-from search.report.style import BLUE, GREY, INK, ORANGE, STATES
-from search.report.trial_views import as_ended
+from search.record.states import COMPLETE, PRUNED
+from search.report.charts import chart, in_percent
+from search.report.data import StudyData
+from search.report.html import note
+from search.report.incumbent import IncumbentPoint, incumbent_curve
+from search.report.style import ORANGE, STATE_STYLES
 
-F1 = "validation weighted F1 (%)"
+#: Title of the axis of scores.
+F1_TITLE = "validation weighted F1 (%)"
+#: With at most this many trials, each has a tick.
+TICKS = 10
 
 
-@dataclass(frozen=True)
-class Point:
-    """A trial that ended with a score, in the order of the ends."""
-
-    number: int
-    hours: float  #: of search until its end
-    score: float
-    state: str  #: "complete" or "pruned"
-    best: float  #: score so far
-
-
-def points(m: Material) -> list[Point]:
-    """The scored trials in the order of their ends."""
-    trials = record.scored(m.study)
-    seconds = search_seconds(trials, m.starts())
-    found: list[Point] = []
-    for trial, elapsed in zip(trials, seconds, strict=True):
-        score = record.score(trial) or 0.0
-        best = max(score, found[-1].best if found else score)
-        found.append(Point(trial.number, elapsed / 3600, score, state_name(trial), best))
-    return found
-
-
-def history(m: Material) -> str:
-    """The section on the best score so far."""
-    found = points(m)
-    title = "The best score so far"
-    if not found:
-        return section("history", title, note("No trial has a score."))
-    hours = found[-1].hours
-    unit, factor = ("hours", 1.0) if hours >= 2 else ("minutes", 60.0)
-    over_trials = _steps(found, list(range(1, len(found) + 1)), "trials that ended with a score")
-    over_time = _steps(found, [point.hours * factor for point in found], f"{unit} of search")
-    return section(
-        "history",
-        title,
-        chart(over_trials, "best score over trials", height=330),
-        chart(over_time, "best score over time", height=330),
-        note("Time counts while the search ran: pauses before a resume are left out."),
+def content(data: StudyData) -> str:
+    """The section."""
+    curve = incumbent_curve(data)
+    if not curve:
+        return note("No trial has a score.")
+    unit, factor = ("hours", 1.0) if curve[-1].hours >= 2 else ("minutes", 60.0)
+    over_trials = _figure(curve, list(range(1, len(curve) + 1)), "trials that ended with a score")
+    if len(curve) <= TICKS:
+        over_trials.update_xaxes(dtick=1)
+    over_time = _figure(curve, [point.hours * factor for point in curve], f"{unit} of search")
+    return (
+        chart(over_trials, "best score over trials", height=330)
+        + chart(over_time, "best score over time", height=330)
+        + note("Only the time of the search counts: pauses before a resume are left out.")
     )
 
 
-def _steps(found: Sequence[Point], places: Sequence[float], title: str) -> go.Figure:
+def _figure(curve: Sequence[IncumbentPoint], x: Sequence[float], x_title: str) -> go.Figure:
+    """The scores of all trials, and the best one so far as a step function."""
     figure = go.Figure()
-    for state in ("pruned", "complete"):
-        colour, symbol = STATES[state]
-        at = [i for i, point in enumerate(found) if point.state == state]
-        if not at:
+    for state in (PRUNED, COMPLETE):
+        colour, symbol = STATE_STYLES[state]
+        indices = [i for i, point in enumerate(curve) if point.state == state]
+        if not indices:
             continue
         figure.add_scatter(
-            x=[places[i] for i in at],
-            y=[100 * found[i].score for i in at],
-            text=[f"trial {found[i].number}" for i in at],
+            x=[x[i] for i in indices],
+            y=in_percent([curve[i].score for i in indices]),
+            text=[f"trial {curve[i].number}" for i in indices],
             mode="markers",
             name=state,
             marker={"color": colour, "symbol": symbol, "size": 8, "line": {"width": 1.5, "color": colour}},
             hovertemplate="%{text}: %{y:.2f} %<extra></extra>",
         )
     figure.add_scatter(
-        x=list(places),
-        y=[100 * point.best for point in found],
+        x=list(x),
+        y=in_percent([point.best for point in curve]),
         mode="lines",
         name="best so far",
         line={"color": ORANGE, "shape": "hv", "width": 2.5},
         hoverinfo="skip",
     )
-    whole = len(found) <= 10 and list(places) == list(range(1, len(found) + 1))
-    figure.update_xaxes(title_text=title, rangemode="tozero", dtick=1 if whole else None)
-    figure.update_yaxes(title_text=F1)
+    figure.update_xaxes(title_text=x_title, rangemode="tozero")
+    figure.update_yaxes(title_text=F1_TITLE)
     return figure
-
-
-def curves(m: Material) -> str:
-    """The section on learning curves."""
-    view = as_ended(m.study)
-    known = [trial for trial in view.get_trials(deepcopy=False) if trial.intermediate_values]
-    pruned = sum(trial.state == TrialState.PRUNED for trial in known)
-    said = (
-        f"The best score of a trial up to each epoch, which is what decides about its end. "
-        f"{counted(pruned, 'trial')} stopped early fade: the lighter, the earlier."
-    )
-    return section(
-        "curves",
-        "Learning curves",
-        drawn(lambda: _curves(m), "" if known else "No trial has finished an epoch."),
-        note(said) if pruned else "",
-    )
-
-
-def _curves(m: Material) -> str:
-    view = as_ended(m.study)
-    figure = plot_intermediate_values(view)
-    trials = {f"Trial{trial.number}": trial for trial in view.get_trials(deepcopy=False)}
-    most = max(len(trial.intermediate_values) for trial in trials.values())
-    winner, baseline = m.winner, m.baseline
-    for trace in figure.data:
-        trial = trials[trace.name]
-        share = len(trial.intermediate_values) / most
-        colour, width, opacity = GREY, 1.2, 0.25 + 0.6 * share
-        if trial.state == TrialState.COMPLETE:
-            colour, opacity = BLUE, 0.75
-        if baseline is not None and trial.number == baseline.number:
-            colour, width, opacity = INK, 2.5, 1.0
-        if winner is not None and trial.number == winner.number:
-            colour, width, opacity = ORANGE, 3.0, 1.0
-        trace.update(
-            y=[100 * value for value in trace.y],
-            mode="lines" if len(trace.x) > 1 else "markers",
-            line={"color": colour, "width": width},
-            marker={"color": colour, "size": 5},
-            opacity=opacity,
-            name=f"trial {trial.number}",
-            showlegend=False,
-            hovertemplate="epoch %{x}: %{y:.2f} %",
-        )
-    _legend(figure, winner is not None, baseline is not None and not m.same)
-    figure.update_layout(showlegend=True)
-    figure.update_xaxes(title_text="epoch")
-    figure.update_yaxes(title_text=F1)
-    return chart(figure, "learning curves of all trials", height=400)
-
-
-def _legend(figure: go.Figure, winner: bool, baseline: bool) -> None:
-    entries = [
-        ("winner", ORANGE, winner),
-        ("baseline", INK, baseline),
-        ("complete", BLUE, True),
-        ("pruned", GREY, True),
-    ]
-    for name, colour, there in entries:
-        if there:
-            figure.add_scatter(
-                x=[None], y=[None], mode="lines", name=name, line={"color": colour, "width": 2.5}
-            )

@@ -1,4 +1,4 @@
-"""The winner against the baseline: scores, tests of the difference, every training, configurations."""
+"""Winner against baseline: scores, significance tests, all trainings, configurations."""
 
 from __future__ import annotations
 
@@ -9,200 +9,206 @@ import plotly.graph_objects as go
 
 from rigsl.wording import DASH, counted, listed, p_value, percent, points
 from search.confirm.bootstrap import Interval
-from search.confirm.final_record import ConfigurationRecord, TestRecord
+from search.confirm.final_record import TestRecord
 from search.confirm.summary import summary
 from search.record import record
-from search.report.charts import chart
-from search.report.data import Material
+from search.report.charts import chart, error_bar, in_percent
+from search.report.data import StudyData
 from search.report.format import MeanAndStd, span, spread, value_text
-from search.report.html import drawn, heading, note, section, table
+from search.report.html import drawn, heading, note, table
 from search.report.style import BLUE, ORANGE
 
+#: Name of a score -> its title.
 SCORES = {"weighted_f1": "weighted F1", "macro_f1": "macro F1", "accuracy": "accuracy"}
-PAPER = "selected on test, optimistic"
+PAPER = "weighted F1, paper protocol (selected on test, optimistic)"
 
 
-def result(m: Material) -> str:
+def content(data: StudyData) -> str:
     """The section."""
-    test = m.final.test
-    if test is not None:
-        parts = [_table(m, test), drawn(lambda: _picture(m, test)), _tests(test), _trainings(m, test)]
+    test = data.final.test
+    if test is None:
+        parts = [_single_training(data), _paper(data)]
     else:
-        parts = [_single(m), _paper(m)]
-    return section("result", "Winner against baseline", *parts, _configurations(m))
+        parts = [
+            _scores(data, test),
+            drawn(lambda: _picture(data, test)),
+            _tests(test),
+            _trainings(data, test),
+        ]
+    return "".join([*parts, _configurations(data)])
 
 
-def titles(m: Material) -> tuple[str, str]:
-    """What winner and baseline are called above a column of test scores."""
-    again = f" ({m.again})" if m.again else ""
-    return f"winner{again}", f"baseline{again}"
+def titles(data: StudyData) -> tuple[str, str]:
+    """The titles of two columns with test scores, of winner and baseline."""
+    reopened = f" ({data.reopened})" if data.reopened else ""
+    return f"winner{reopened}", f"baseline{reopened}"
 
 
-def _table(m: Material, test: TestRecord) -> str:
+def _scores(data: StudyData, test: TestRecord) -> str:
     winner, baseline = test.winner, test.baseline
-    difference = None if test.difference is None else test.difference.bootstrap
+    bootstrap = None if test.difference is None else test.difference.bootstrap
     rows = []
     for name, title in SCORES.items():
-        rows.append(
-            _row(
-                f"{title}, test", getattr(winner, name), None if baseline is None else getattr(baseline, name)
-            )
-        )
+        baseline_scores = None if baseline is None else getattr(baseline, name)
+        rows.append(_row(f"{title}, test", getattr(winner, name), baseline_scores))
         if name == "weighted_f1":
-            gap = None if difference is None else difference.interval
-            left, right = span(winner.interval), span(None if baseline is None else baseline.interval)
-            rows.append(("95 % interval, test", left, right, span(gap, signed=True)))
-    known = {side: summary(values) for side, values in test.validation.items() if values}
-    if (ours := known.get("winner")) is not None:
-        rows.append(_row("weighted F1, validation (same trainings)", ours, known.get("baseline")))
-    if (paper := m.final.paper) is not None:
-        rows.append(_row(f"weighted F1, paper protocol ({PAPER})", paper.winner, paper.baseline))
-    said = (
+            spans = [span(winner.interval), span(None if baseline is None else baseline.interval)]
+            difference = span(None if bootstrap is None else bootstrap.interval, signed=True)
+            rows.append(("95 % interval, test", spans[0], spans[1], difference))
+    validation = {side: summary(values) for side, values in test.validation.items() if values}
+    if (winner_scores := validation.get("winner")) is not None:
+        title = "weighted F1, validation (same trainings)"
+        rows.append(_row(title, winner_scores, validation.get("baseline")))
+    if (paper := data.final.paper) is not None:
+        rows.append(_row(PAPER, paper.winner, paper.baseline))
+    explanation = (
         f"Mean ± standard deviation of {counted(len(winner.seeds), 'training')} with fresh seeds; "
-        "differences in percentage points. The interval of a score is a bootstrap over dialogues and "
-        "trainings."
+        "differences in percentage points. Intervals: bootstrap over dialogues and trainings."
     )
-    if m.final.paper is not None:
-        said += (
+    if data.final.paper is not None:
+        explanation += (
             " The paper protocol trains on train and dev together and reports the best test epoch, as the "
             "official code does: for comparison with the literature only."
         )
-    return table(("", *titles(m), "difference"), rows, marked=0) + note(said)
+    return table(("", *titles(data), "difference"), rows, marked=0) + note(explanation)
 
 
-def _paper(m: Material) -> str:
-    """The paper protocol's numbers where no test of the other protocol stands beside them."""
-    if m.final.paper is None:
+def _paper(data: StudyData) -> str:
+    """The scores of the paper protocol, if winner and baseline have no other test scores."""
+    if data.final.paper is None:
         return ""
-    row = _row(f"weighted F1, paper protocol ({PAPER})", m.final.paper.winner, m.final.paper.baseline)
+    row = _row(PAPER, data.final.paper.winner, data.final.paper.baseline)
     return table(("", "winner", "baseline", "difference"), [row])
 
 
 def _row(title: str, winner: MeanAndStd | None, baseline: MeanAndStd | None) -> tuple[str, str, str, str]:
-    gap = None if winner is None or baseline is None else winner.mean - baseline.mean
-    return title, spread(winner), spread(baseline), points(gap)
+    difference = None if winner is None or baseline is None else winner.mean - baseline.mean
+    return title, spread(winner), spread(baseline), points(difference)
 
 
-def _picture(m: Material, test: TestRecord) -> str:
+def _picture(data: StudyData, test: TestRecord) -> str:
     figure = go.Figure()
     for name, colour, symbol in (("winner", BLUE, "circle"), ("baseline", ORANGE, "square")):
-        found = test.side(name)
-        if found is None:
+        scores = test.side(name)
+        if scores is None:
             continue
-        rows: list[tuple[str, tuple[float, ...], Interval | None]]
-        rows = [(f"{name}, test", found.weighted_f1.values, found.interval)]
-        if values := test.validation.get(name):
-            rows.append((f"{name}, validation", values, None))
-        for title, values, interval in rows:
-            hollow = f"{symbol}-open" if interval is None else symbol
-            x = [100 * value for value in values]
-            marker = {"symbol": hollow, "size": 9, "color": colour, "opacity": 0.55}
-            figure.add_scatter(x=x, y=[title] * len(x), mode="markers", name="a training", marker=marker)
-            _add_mean(figure, title, values, interval, colour)
+        f1 = scores.weighted_f1.values
+        _add_trainings(figure, f"{name}, test", f1, scores.interval, colour, symbol)
+        if validation := test.validation.get(name):
+            _add_trainings(figure, f"{name}, validation", validation, None, colour, f"{symbol}-open")
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title_text="weighted F1 (%)")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     caption = "Points: trainings. Bars: their mean; lines: its 95 % interval on test."
-    if m.again:
-        caption += f" ({m.again}.)"
+    if data.reopened:
+        caption += f" ({data.reopened}.)"
     return chart(figure, "weighted F1 of every training of winner and baseline", height=260, caption=caption)
 
 
-def _add_mean(
-    figure: go.Figure, title: str, values: Sequence[float], interval: Interval | None, colour: str
+def _add_trainings(
+    figure: go.Figure,
+    title: str,
+    values: Sequence[float],
+    interval: Interval | None,
+    colour: str,
+    symbol: str,
 ) -> None:
+    """One row of the picture: a point for each training, their mean and its interval."""
+    if interval is None and not symbol.endswith("-open"):
+        symbol = f"{symbol}-open"
+    marker = {"symbol": symbol, "size": 9, "color": colour, "opacity": 0.55}
+    figure.add_scatter(
+        x=in_percent(values), y=[title] * len(values), mode="markers", name="a training", marker=marker
+    )
     mean = sum(values) / len(values)
-    error: Mapping[str, Any] | None = None
-    if interval is not None:
-        above, below = interval.high - mean, mean - interval.low
-        error = {"type": "data", "symmetric": False, "array": [100 * above], "arrayminus": [100 * below],
-                 "thickness": 2, "width": 7, "color": colour}  # fmt: skip
-    marker = {"symbol": "line-ns-open", "size": 22, "color": colour, "line": {"width": 3}}
-    figure.add_scatter(x=[100 * mean], y=[title], mode="markers", name="mean", marker=marker, error_x=error)
+    bar = {"symbol": "line-ns-open", "size": 22, "color": colour, "line": {"width": 3}}
+    error = error_bar(mean, interval, colour, thickness=2, width=7)
+    figure.add_scatter(x=[100 * mean], y=[title], mode="markers", name="mean", marker=bar, error_x=error)
 
 
 def _tests(test: TestRecord) -> str:
+    """The significance tests of the difference."""
     difference = test.difference
     if difference is None:
         return ""
     rows = []
     if (bootstrap := difference.bootstrap) is not None:
         interval = bootstrap.interval
-        how = f"{' and '.join(interval.resampled)} resampled {interval.resamples} times"
-        rows.append(("paired bootstrap", p_value(bootstrap.p), f"weighted F1; {how}"))
-    if (test_over := difference.wilcoxon_over_dialogues) is not None:
-        how = f"share of utterances that are right, {test_over.pairs} dialogues that differ"
-        rows.append(("Wilcoxon, over dialogues", p_value(test_over.p), how))
-    if (test_over := difference.wilcoxon_over_seeds) is not None:
-        least = p_value(test_over.smallest_possible_p).removeprefix("p ").removeprefix("= ")
-        how = f"weighted F1, {test_over.pairs} seeds that differ; it cannot be below {least} with so many"
-        rows.append(("Wilcoxon, over seeds", p_value(test_over.p), how))
-    return heading("Is it a difference?") + table(("test", "", "of what"), rows, words=(0, 2))
+        basis = f"weighted F1; {' and '.join(interval.resampled)} resampled {interval.resamples:,} times"
+        rows.append(("paired bootstrap", p_value(bootstrap.p), basis))
+    if (wilcoxon := difference.wilcoxon_over_dialogues) is not None:
+        basis = f"accuracy of each dialogue; {counted(wilcoxon.pairs, 'dialogue')} with a difference"
+        rows.append(("Wilcoxon, over dialogues", p_value(wilcoxon.p), basis))
+    if (wilcoxon := difference.wilcoxon_over_seeds) is not None:
+        smallest = p_value(wilcoxon.smallest_possible_p).removeprefix("p ").removeprefix("= ")
+        seeds = counted(wilcoxon.pairs, "seed")
+        basis = f"weighted F1 of each seed; {seeds} with a difference, so p cannot be below {smallest}"
+        rows.append(("Wilcoxon, over seeds", p_value(wilcoxon.p), basis))
+    head = ("test", "p value", "compares")
+    return heading("Significance of the difference") + table(head, rows, words=(0, 2))
 
 
-def _trainings(m: Material, test: TestRecord) -> str:
-    """A row for every seed; a training that failed has none of its scores."""
-    sides = [
-        (name, title)
-        for name, title in zip(("winner", "baseline"), titles(m), strict=True)
-        if test.side(name)
-    ]
-    known = {name: _by_seed(test, name) for name, _ in sides}
+def _trainings(data: StudyData, test: TestRecord) -> str:
+    """A row for every seed; dashes for a training that failed."""
+    columns = {
+        side: title
+        for side, title in zip(("winner", "baseline"), titles(data), strict=True)
+        if test.side(side)
+    }
+    cells = {side: _cells_by_seed(test, side) for side in columns}
     head = ["seed"]
-    for _, title in sides:
+    for title in columns.values():
         head += [f"{title}, test", "95 % interval", "validation"]
-    seeds = sorted({seed for found in known.values() for seed in found})
-    nothing = (DASH, DASH, DASH)
+    seeds = sorted({seed for by_seed in cells.values() for seed in by_seed})
+    empty = (DASH, DASH, DASH)
     rows = [
-        [str(seed), *(cell for name in known for cell in known[name].get(seed, nothing))] for seed in seeds
+        [str(seed), *(cell for by_seed in cells.values() for cell in by_seed.get(seed, empty))]
+        for seed in seeds
     ]
-    return heading("Every training") + table(head, rows, words=())
+    return heading("All trainings") + table(head, rows, words=())
 
 
-def _by_seed(test: TestRecord, name: str) -> dict[int, tuple[str, str, str]]:
-    side = test.side(name)
-    runs = () if side is None else side.runs
-    scores = dict(enumerate(test.validation.get(name, ())))
+def _cells_by_seed(test: TestRecord, side: str) -> dict[int, tuple[str, str, str]]:
+    scores = test.side(side)
+    runs = () if scores is None else scores.runs
+    validation = dict(enumerate(test.validation.get(side, ())))
     return {
-        run.seed: (percent(run.weighted_f1), span(run.interval), percent(scores.get(i)))
+        run.seed: (percent(run.weighted_f1), span(run.interval), percent(validation.get(i)))
         for i, run in enumerate(runs)
     }
 
 
-def _single(m: Material) -> str:
-    """One training, looked at on test once, as a study without a last stage has it."""
-    if not m.metrics:
-        return note("There is no result to compare." if m.winner is None else "Nothing has been tested.")
-    validation, test = m.metrics["validation"], m.metrics["test"]
+def _single_training(data: StudyData) -> str:
+    """The scores of a single training, for a study without a final stage."""
+    if not data.metrics:
+        return note("There is no result to compare." if data.winner is None else "Nothing has been tested.")
+    validation, test = data.metrics["validation"], data.metrics["test"]
     rows = [(title, percent(validation[name]), percent(test[name])) for name, title in SCORES.items()]
-    head = ("winner, one training", "validation", f"test ({m.again})" if m.again else "test")
-    baseline = m.baseline
-    said = "It was trained once; a mean over fresh seeds, with its interval, needs the finalists."
-    if baseline is not None and (score := record.score(baseline)) is not None and not m.same:
-        said += f" The baseline, trial {baseline.number}, reached {percent(score)} on validation."
-    return table(head, rows, marked=0) + note(said)
+    head = ("winner, one training", "validation", f"test ({data.reopened})" if data.reopened else "test")
+    explanation = "A single training; a mean over fresh seeds, with its interval, needs a final stage."
+    baseline = data.baseline
+    if baseline is not None and (score := record.score(baseline)) is not None and not data.baseline_won:
+        explanation += f" The baseline, trial {baseline.number}, reached {percent(score)} on validation."
+    return table(head, rows, marked=0) + note(explanation)
 
 
-def _configurations(m: Material) -> str:
-    winner, baseline = _params(m.winner, m.final.winner), _params(m.baseline, m.final.baseline)
+def _configurations(data: StudyData) -> str:
+    """The hyperparameters in which winner and baseline differ, and those that they share."""
+    winner, baseline = data.winner_params, data.baseline_params
     if not winner:
         return ""
-    names = [name for name in m.space.parameters if name in winner or name in baseline]
-    if m.same or not baseline:
-        return heading("Configuration") + table(
-            ("", "winner"), [(name, _value(winner, name)) for name in names]
-        )
-    rows = [(name, _value(winner, name), _value(baseline, name)) for name in names]
-    same = [f"{name} = {left}" for name, left, right in rows if left == right]
-    said = note(f"The same in both: {listed(same)}.") if same else ""
-    differing = table(("", "winner", "baseline"), [row for row in rows if row[1] != row[2]])
-    return heading("What the winner does differently") + differing + said
-
-
-def _params(trial: Any, final: ConfigurationRecord | None) -> Mapping[str, Any]:
-    if final is not None:
-        return dict(final.params)
-    return {} if trial is None else dict(trial.params)
+    names = [name for name in data.space.parameters if name in winner or name in baseline]
+    if data.baseline_won or not baseline:
+        rows = [(name, _value(winner, name)) for name in names]
+        return heading("Configuration") + table(("", "winner"), rows)
+    both = [(name, _value(winner, name), _value(baseline, name)) for name in names]
+    differing = [row for row in both if row[1] != row[2]]
+    shared = [f"{name} = {value}" for name, value, other in both if value == other]
+    return (
+        heading("Hyperparameters of winner and baseline")
+        + table(("", "winner", "baseline"), differing)
+        + (note(f"The same in both: {listed(shared)}.") if shared else "")
+    )
 
 
 def _value(params: Mapping[str, Any], name: str) -> str:

@@ -1,4 +1,4 @@
-"""A second study's space lies around the good trials of the first."""
+"""The narrowed space of a second study lies around the good trials of the first."""
 
 from pathlib import Path
 
@@ -43,22 +43,22 @@ def test_ranges_shrink_to_the_good_trials_with_a_margin(run) -> None:
     bad = [(point(lr, gumbel=False, depth=2), 0.1) for lr in (1e-4, 9e-2, 5e-2, 2e-4, 3e-4, 4e-4, 6e-4)]
     path = write_next_space(folder, space, study_of(space, *good, *bad), good[1][0])
     assert path == folder / "best" / NEXT_SPACE
-    found = read_space(path)
-    lr = found.parameters["lr"]
+    narrowed = read_space(path)
+    lr = narrowed.parameters["lr"]
     assert 1e-3 < lr.low <= 2e-3
     assert 6e-3 <= lr.high < 1.2e-2
-    assert found.fixed["use_gumbel"] is True, "the only value of all good trials"
-    assert found.parameters["tau"].when is None
-    assert found.starts[0]["lr"] == 3e-3
+    assert narrowed.fixed["use_gumbel"] is True, "the only value of all good trials"
+    assert narrowed.parameters["tau"].when is None
+    assert narrowed.starts[0]["lr"] == 3e-3
 
 
-def test_a_parameter_that_no_good_trial_has_is_gone(run) -> None:
+def test_a_parameter_that_no_good_trial_has_is_dropped(run) -> None:
     folder, space = run
     good = [(point(lr), 0.6) for lr in (2e-3, 3e-3, 4e-3, 5e-3, 6e-3)]
     bad = [(point(lr, gumbel=True), 0.1) for lr in (1e-4, 9e-2, 5e-2, 2e-4, 3e-4)]
-    found = read_space(write_next_space(folder, space, study_of(space, *good, *bad), good[0][0]))
-    assert "tau" not in found.parameters
-    assert found.fixed["use_gumbel"] is False
+    narrowed = read_space(write_next_space(folder, space, study_of(space, *good, *bad), good[0][0]))
+    assert "tau" not in narrowed.parameters
+    assert narrowed.fixed["use_gumbel"] is False
 
 
 def test_nothing_is_written_from_few_trials(run) -> None:

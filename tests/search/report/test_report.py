@@ -1,4 +1,4 @@
-"""The report of a study: what it says of every kind of study, and that it needs nothing else."""
+"""The report: what it says about every kind of study, and that it is self-contained."""
 
 import dataclasses
 import json
@@ -7,18 +7,23 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+from rigsl.wording import counted
+from search.plan.plan import Plan
 from search.record import record
-from search.report import importance
+from search.report import importance, sections
 from search.report.clock import search_seconds
+from search.report.registry import SECTIONS
 from search.report.sections.classes import row_shares
-from search.report.sections.edges import at_edges, beyond
+from search.report.sections.edges import beyond, find_edges
 from search.report.sections.trials import grouped
-from search.report.trial_views import as_scored, good
+from search.report.trial_views import good_trials, scored_view
 from search.report.write import rebuild, study_claim, write_report
+from search.space.distributions import distribution
 from search.space.parameter import Parameter
 from tests.helpers.run_folders import (
     BEGIN,
@@ -33,27 +38,33 @@ from tests.helpers.toy_study import make_corpus
 PICTURES = {"history.png", "winner-baseline.png", "finalists.png", "confusion.png", "importance.png"}
 
 
-def own(page: str) -> str:
-    """The page without plotly.js, which is a library of other people."""
+def without_plotly(page: str) -> str:
+    """The page without plotly.js."""
     return re.sub(r"<head>.*</head>", "", page, flags=re.DOTALL)
 
 
-def said(page: str) -> str:
+def words(page: str) -> str:
     """The words of a page."""
-    text = re.sub(r"<script.*?</script>", " ", own(page), flags=re.DOTALL)
+    text = re.sub(r"<script.*?</script>", " ", without_plotly(page), flags=re.DOTALL)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text).replace("&nbsp;", " "))
 
 
+def write(plan: Plan, study: optuna.Study) -> str:
+    """The report of a study, whose result is exported first; returns the page."""
+    exported = make_export(plan, study)
+    path = write_report(plan.folder, study, exported, plan.corpus, plan.features)
+    return path.read_text(encoding="utf-8")
+
+
 def report_of(folder: Path, states: str, **options) -> str:
-    """The words of the report of a study without a last stage."""
+    """The words of the report of a study without a final stage."""
     plan = make_plan(folder, **options)
-    study = make_study(plan, states)
-    return said(write_report(plan, study, make_export(plan, study)).read_text(encoding="utf-8"))
+    return words(write(plan, make_study(plan, states)))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_forests():
-    """Seconds less, and the same of what is tested here."""
+    """Seconds less, and the same results."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importance, "TREES", 8)
         patch.setattr(importance, "SHUFFLES", 10)
@@ -67,12 +78,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = make_study(plan, "cppcpfcrpcpcpcppcpcpcpcc")
     make_final(plan, study)
     watch(plan, 200, gpus=1)
-    write_report(plan, study, make_export(plan, study))
+    write(plan, study)
     return plan.folder
 
 
-def test_a_whole_study_is_told(finished: Path) -> None:
-    text = said((finished / "report.html").read_text(encoding="utf-8"))
+def test_a_whole_study_is_reported(finished: Path) -> None:
+    text = words((finished / "report.html").read_text(encoding="utf-8"))
     final = json.loads((finished / "final.json").read_text(encoding="utf-8"))["test"]
     f1, interval = final["winner"]["weighted_f1"], final["winner"]["interval"]
     gap = final["difference"]["bootstrap"]["interval"]
@@ -82,13 +93,13 @@ def test_a_whole_study_is_told(finished: Path) -> None:
         f"{100 * gap['low']:+.2f}".replace("-", "\u2212"),
         "by the mean of 3 fresh seeds among 4 finalists, and test was opened once, afterwards",
         "selected on test, optimistic",
-        "Regression to the mean: on average the search scores stand 1.23 points above",
+        "Selection bias (optimism): on average the search scores are 1.23 points above",
         ": cannot win any more",
         "predefined edges, on average over its layers",
         "same configuration as trial 0",
         "stopped by the scheduler after epoch 2",
         "python run_search.py --rerun runs/whole/best",
-        "PED-ANOVA asks what tells",
+        "PED-ANOVA measures what distinguishes",
         "GPU 0",
         "0123456789abcdef",
     ):
@@ -97,20 +108,34 @@ def test_a_whole_study_is_told(finished: Path) -> None:
     assert {path.name for path in finished.glob("*.png")} == PICTURES
 
 
-def test_the_page_needs_nothing_else_and_escapes_what_it_shows(finished: Path) -> None:
+def test_the_page_is_self_contained_and_escapes_what_it_shows(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert page.count("plotly.js v") == 1
-    assert not re.findall(r"""(?:src|href|action)\s*=\s*["'](?!#)|@import|url\(|https?:""", own(page))
+    assert not re.findall(
+        r"""(?:src|href|action)\s*=\s*["'](?!#)|@import|url\(|https?:""", without_plotly(page)
+    )
     assert "crashed: ValueError: &lt;script&gt;alert(" in page
     assert "<script>alert(" not in page
     assert "alert(5)</script>" not in page
 
 
+def test_every_section_file_is_registered_under_its_own_name(finished: Path) -> None:
+    files = {path.stem for path in Path(sections.__file__).parent.glob("*.py")} - {"__init__"}
+    assert {section.content.__module__.rpartition(".")[2] for section in SECTIONS.values()} == files
+    for anchor, section in SECTIONS.items():
+        assert section.content.__module__ == f"{sections.__name__}.{anchor}"
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'<section id="(\w+)"', page) == list(SECTIONS)
+    for anchor, section in SECTIONS.items():
+        assert f'<a href="#{anchor}">{section.link}</a>' in page
+        assert f"<h2>{section.title}</h2>" in page
+
+
 def test_a_report_is_made_again_from_the_folder_alone(finished: Path, tmp_path: Path) -> None:
-    first = said((finished / "report.html").read_text(encoding="utf-8"))
+    first = words((finished / "report.html").read_text(encoding="utf-8"))
     for name in ("report.html", *PICTURES):
         (finished / name).unlink()
-    again = said(rebuild(finished).read_text(encoding="utf-8"))
+    again = words(rebuild(finished).read_text(encoding="utf-8"))
     made = re.compile(r"Made .* from the record")
     assert made.sub("", again) == made.sub("", first)
     assert {path.name for path in finished.glob("*.png")} == PICTURES
@@ -120,9 +145,9 @@ def test_a_second_opening_of_test_is_said_wherever_a_test_score_stands(tmp_path:
     plan = make_plan(tmp_path)
     study = make_study(plan, "cc")
     make_final(plan, study, openings=2)
-    page = write_report(plan, study, make_export(plan, study)).read_text(encoding="utf-8")
-    assert "test was opened 2 times, so that this number is no longer a first look" in said(page)
-    assert "The test split was opened 2 times for this study." in said(page)
+    page = write(plan, study)
+    assert "test was opened 2 times, so this score is no longer unbiased" in words(page)
+    assert "The test split was opened 2 times for this study." in words(page)
     for part in ("result", "classes"):
         section = page.split(f'<section id="{part}">')[1].split("</section>")[0]
         assert "winner (test opened 2 times)" in section
@@ -138,15 +163,16 @@ def test_a_second_opening_of_test_is_said_wherever_a_test_score_stands(tmp_path:
         ("fff", "None of 3 trials finished an epoch; there is no result."),
         ("c", "The best of 1 trial on MELD-tiny, trial 0, reaches a weighted F1 of"),
         ("p", "trial 0 (stopped before its last epoch), reaches a weighted F1 of"),
-        ("cc", "it is one training (seed 0), so that its spread is not known."),
+        ("cc", "it is a single training (seed 0), so its spread over seeds is not known."),
     ],
 )
 def test_few_trials_give_an_honest_page(tmp_path: Path, states: str, sentence: str) -> None:
     text = report_of(tmp_path, states)
     assert sentence in text
     scored = len(states.replace("f", ""))
-    assert f"Importance is computed from 10 trials with different scores on; there are {scored}." in text
-    assert "Ranges are judged from 10 trials with a score on" in text
+    importance_needs = "Importance is computed from at least 10 trials with different scores"
+    assert f"{importance_needs}; this study has {counted(scored, 'trial')} with a score." in text
+    assert "Ranges are assessed from 10 trials with a score on" in text
     assert ("No trial has a score." in text) == (scored == 0)
     assert ("This needs 2 trials with a score" in text) == (scored < 2)
     assert ("No trial has ended." in text) == (states == "")
@@ -161,8 +187,11 @@ def test_a_class_that_validation_lacks_is_named(tmp_path: Path) -> None:
     labels = np.array(corpus.labels)
     labels[rows] = np.where(labels[rows] == 2, 0, labels[rows])
     text = report_of(tmp_path, "cc", corpus=dataclasses.replace(corpus, labels=labels))
-    assert "No utterance of validation is fear: how well that is recognised had no part in any choice" in text
-    assert "No utterance of the training split" not in text
+    assert (
+        "Validation has no utterance of fear: how well that is recognised did not influence any choice"
+        in text
+    )
+    assert "The training split has no utterance" not in text
 
 
 def test_a_class_that_does_not_occur_has_no_shares() -> None:
@@ -171,11 +200,10 @@ def test_a_class_that_does_not_occur_has_no_shares() -> None:
 
 def test_a_result_that_the_search_has_left_behind_says_so(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
-    study = make_study(plan, "cc")
-    write_report(plan, study, make_export(plan, study))
+    write(plan, make_study(plan, "cc"))
     make_study(plan, "ccc", seed=1)
-    text = said(rebuild(plan.folder).read_text(encoding="utf-8"))
-    assert "3 trials ended after this result was made; they have no part in it." in text
+    text = words(rebuild(plan.folder).read_text(encoding="utf-8"))
+    assert "3 trials ended after this result was exported and did not influence it." in text
 
 
 def test_no_baseline_and_the_baseline_as_the_winner_are_told(tmp_path: Path) -> None:
@@ -185,29 +213,28 @@ def test_no_baseline_and_the_baseline_as_the_winner_are_told(tmp_path: Path) -> 
     final["test"] |= {"baseline": None, "difference": None, "validation": {"winner": [0.5, 0.5, 0.5]}}
     changed = final | {"baseline": None, "paper": None}
     (plan.folder / "final.json").write_text(json.dumps(changed), encoding="utf-8")
-    exported = make_export(plan, study)
-    text = said(write_report(plan, study, exported).read_text(encoding="utf-8"))
-    assert "with no baseline beside it" in text
+    text = words(write(plan, study))
+    assert "without a baseline to compare with" in text
     assert "Not drawn" not in text
     same = changed | {"baseline": final["winner"]}
     (plan.folder / "final.json").write_text(json.dumps(same), encoding="utf-8")
-    assert "the baseline itself reaches" in study_claim(plan, study, exported)
+    assert "the baseline itself reaches" in study_claim(plan.folder, study, make_export(plan, study))
 
 
 def test_trials_that_were_stopped_count_with_their_best_score(tmp_path: Path) -> None:
     study = make_study(make_plan(tmp_path), "cprf")
-    view = as_scored(study, 100).get_trials(deepcopy=False)
+    view = scored_view(study, 100).get_trials(deepcopy=False)
     assert [trial.number for trial in view] == [0, 1]
     assert [trial.value for trial in view] == [100 * record.score(trial) for trial in study.trials[:2]]
     assert study.trials[1].state == TrialState.PRUNED
 
 
 def test_importance_finds_what_matters_and_nothing_in_noise(tmp_path: Path) -> None:
-    found = importance.measure(make_study(make_plan(tmp_path, "real"), "c" * 24))
-    assert found.order[0] == "lr"
-    assert "lr" in found.fanova.beyond_chance
-    assert found.left_out == ["tau"]
-    assert sum(found.ped_anova.shares.values()) == pytest.approx(1)
+    real = importance.measure(make_study(make_plan(tmp_path, "real"), "c" * 24))
+    assert real.order[0] == "lr"
+    assert "lr" in real.fanova.beyond_chance
+    assert real.left_out == ["tau"]
+    assert sum(real.ped_anova.shares.values()) == pytest.approx(1)
     plan = make_plan(tmp_path, "noise")
     study = record.open_record(plan.folder, plan.name)
     rng = np.random.default_rng(1)
@@ -237,35 +264,26 @@ def test_parameters_at_an_edge_are_found_and_can_be_widened() -> None:
                 "class_weight": "none",
             },
             distributions={
-                name: _range(one) for name, one in _named(lr, dropout, layers, width, kind).items()
+                parameter.name: distribution(parameter) for parameter in (lr, dropout, layers, width, kind)
             },
         )
         for i in range(6)
     ]
-    found = {edge.parameter.name: edge for edge in at_edges([lr, dropout, layers, width, kind], trials)}
-    assert set(found) == {"lr", "dropout", "hidden_dim"}
-    assert (found["lr"].side, found["lr"].there, found["lr"].wider) == ("high", 6, pytest.approx(0.03))
-    assert (found["dropout"].side, found["dropout"].wider) == ("low", None)  # below 0 there is none
-    assert (found["hidden_dim"].end, found["hidden_dim"].wider) == (128, 256)
+    parameters = [lr, dropout, layers, width, kind]
+    edges = {edge.parameter.name: edge for edge in find_edges(parameters, trials)}
+    assert set(edges) == {"lr", "dropout", "hidden_dim"}
+    assert (edges["lr"].side, edges["lr"].count, edges["lr"].wider) == ("high", 6, pytest.approx(0.03))
+    assert (edges["dropout"].side, edges["dropout"].wider) == ("low", None)  # below 0 there is none
+    assert (edges["hidden_dim"].end, edges["hidden_dim"].wider) == (128, 256)
     assert beyond(layers, "high") == 4
     assert beyond(layers, "low") is None
     assert beyond(dataclasses.replace(dropout, high=0.9), "high") == 0.95
 
 
-def _named(*parameters: Parameter) -> dict[str, Parameter]:
-    return {parameter.name: parameter for parameter in parameters}
-
-
-def _range(parameter: Parameter):
-    from search.space.distributions import distribution
-
-    return distribution(parameter)
-
-
 def test_good_trials_are_the_best_fifth_of_enough(tmp_path: Path) -> None:
-    assert good(make_study(make_plan(tmp_path, "few"), "c" * 9)) == []
+    assert good_trials(make_study(make_plan(tmp_path, "few"), "c" * 9)) == []
     study = make_study(make_plan(tmp_path, "many"), "cp" * 20)
-    best = good(study)
+    best = good_trials(study)
     scores = sorted((record.score(trial) for trial in study.trials), reverse=True)
     assert [record.score(trial) for trial in best] == scores[:8]
 

@@ -8,10 +8,10 @@ import run_search
 from search import run_folder
 from search.execution.searcher import StudySearcher
 from search.plan.new_study import prepare
-from search.plan.options import Wishes
+from search.plan.options import SearchOptions
 from search.record import lock, record
 from search.record.learning_curve import METRIC
-from search.study import _write_folder
+from search.study import write_folder
 from tests.helpers.toy_study import write_home
 
 
@@ -19,9 +19,9 @@ from tests.helpers.toy_study import write_home
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = write_home(tmp_path / "home")
     monkeypatch.chdir(home)
-    plan = prepare(Wishes(space=home / "space.toml", data_dir=home / "data", trials=5, study="one"))
+    plan = prepare(SearchOptions(space=home / "space.toml", data_dir=home / "data", trials=5, study="one"))
     plan.folder.mkdir(parents=True)
-    written = _write_folder(plan, record.open_record(plan.folder, plan.name))
+    written = write_folder(plan, record.open_record(plan.folder, plan.name))
     searcher = StudySearcher(
         written, plan.space, sampler="random", seed=0, budget=plan.budget, workers=2, overrides={}
     )
@@ -34,9 +34,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_running_study_is_printed_from_another_process(study: Path, capsys: pytest.CaptureFixture) -> None:
-    with lock.held(study / run_folder.LOCK, "busy"):
+    with lock.hold(study / run_folder.LOCK, "busy"):
         assert run_search.main(["--status", "one"]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for part in (
         "running (process",
         "of 5 trials",
@@ -46,8 +46,8 @@ def test_a_running_study_is_printed_from_another_process(study: Path, capsys: py
         "2/4",
         "0.4321",
     ):
-        assert part in said
-    assert "trial 0 complete 0.5678 after 4 epochs" in said
+        assert part in printed
+    assert "trial 0 complete 0.5678 after 4 epochs" in printed
 
 
 def test_a_study_whose_process_is_gone_is_interrupted(study: Path, capsys: pytest.CaptureFixture) -> None:

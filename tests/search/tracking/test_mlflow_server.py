@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from search.plan.new_study import prepare
-from search.plan.options import Wishes
+from search.plan.options import SearchOptions
 from search.record import record
 from search.resources.workers import Workers
 from search.space.schedule import Schedule
@@ -21,7 +21,7 @@ from search.tracking import tracker as tracking
 from search.tracking.sync import sync
 from tests.helpers.mlflow_contents import assert_held
 from tests.helpers.toy_study import write_home
-from tests.search.record.test_dashboard import asked, free_port
+from tests.search.record.test_dashboard import free_port, get_json
 
 
 class Server:
@@ -43,7 +43,7 @@ class Server:
         self._process = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True)
 
     def wait(self) -> None:
-        asked(f"{self.uri}/api/2.0/mlflow/experiments/get?experiment_id=0")
+        get_json(f"{self.uri}/api/2.0/mlflow/experiments/get?experiment_id=0")
 
     def signal(self, number: int) -> None:
         """To the server and its worker."""
@@ -60,10 +60,10 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path)
-    made.start()
-    yield made
-    made.end()
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.end()
 
 
 class Saboteur:
@@ -79,14 +79,14 @@ class Saboteur:
             self.server.signal(signal.SIGKILL)
             self.killed = True
 
-    def epoch(self, number, metrics) -> None:
+    def epoch(self, number, report) -> None:
         if not self.stopped:
             self.server.signal(signal.SIGSTOP)
             self.stopped = True
             self.again = threading.Timer(2.5, self.server.signal, (signal.SIGCONT,))
             self.again.start()
 
-    def finished(self, trial) -> None:
+    def finished(self, trial, snapshot) -> None:
         pass
 
 
@@ -97,9 +97,9 @@ def test_a_server_that_hangs_and_dies_is_sent_everything_later(
     home = write_home(tmp_path / "home", epochs=20)
     monkeypatch.chdir(home)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    for name in ("EVERY", "AGAIN"):
+    for name in ("UPDATE_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(tracking, name, 0.2)
-    wishes = Wishes(
+    options = SearchOptions(
         space=home / "space.toml",
         data_dir=home / "data",
         trials=8,
@@ -107,7 +107,7 @@ def test_a_server_that_hangs_and_dies_is_sent_everything_later(
         test_seeds=0,
         tracking_uri=server.uri,
     )
-    plan = dataclasses.replace(prepare(wishes), workers=Workers(2, "cpu"), schedule=Schedule("none"))
+    plan = dataclasses.replace(prepare(options), workers=Workers(2, "cpu"), schedule=Schedule("none"))
     saboteur = Saboteur(server)
     outcome = run(plan, listeners=[saboteur])
     assert saboteur.killed

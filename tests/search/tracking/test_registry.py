@@ -1,4 +1,4 @@
-"""A registered model gives the recorded predictions in a process that knows nothing of this project."""
+"""A registered model reproduces the recorded predictions in a process without this project."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rigsl.training.evaluation import evaluate
 from search.tracking.client import connect
 from search.tracking.registry import ALIAS, register_best, requirements
 from tests.helpers.toy_study import CLASSES, make_corpus
-from tests.test_imports import imported
+from tests.test_architecture import packages_of
 
 CONFIG = RIGSLConfig(
     modals="ld", hidden_dim=8, num_L=1, num_K=1, nodeformer_heads=1, nb_features_dim=4, use_gumbel=False
@@ -46,10 +46,10 @@ def corpus():
 
 @pytest.fixture
 def best(tmp_path, corpus):
-    return _best(tmp_path / "best", corpus)
+    return save_model(tmp_path / "best", corpus)
 
 
-def _best(folder, corpus, **changes):
+def save_model(folder, corpus, **changes):
     save_checkpoint(folder, RIGSL(CONFIG.replace(**changes), corpus.schema))
     return folder
 
@@ -66,22 +66,26 @@ def store(tmp_path_factory):
 def test_a_registered_model_gives_the_recorded_predictions(tmp_path, corpus, best, store):
     client, run_id, folder = store
     (best / "metrics.json").write_text("{}")
-    done = register_best(client, run_id, best, corpus, "MELD", {"study": "first"})
-    assert done.problem == ""
-    assert (done.name, done.version, done.uri) == ("rigsl-meld", "1", "models:/rigsl-meld@best")
-    found = evaluate(load_checkpoint(best), corpus, "test")
+    registration = register_best(client, run_id, best, corpus, "MELD", {"study": "first"})
+    assert registration.problem == ""
+    assert (registration.name, registration.version, registration.uri) == (
+        "rigsl-meld",
+        "1",
+        "models:/rigsl-meld@best",
+    )
+    evaluation = evaluate(load_checkpoint(best), corpus, "test")
     table = table_of(corpus, corpus.dialogues("test"), "ld")
     order = np.random.default_rng(0).permutation(len(table))
     table.iloc[order].to_json(tmp_path / "input.json", orient="split", index=False, double_precision=15)
-    shown = _fresh_process(tmp_path, f"sqlite:///{folder}/mlflow.db", done.uri, "input.json")
-    assert tuple(shown["columns"]) == CLASSES
-    served = pd.DataFrame(shown["columns"]).to_numpy()
-    np.testing.assert_allclose(served, np.exp(found.log_prob)[order], atol=1e-6)
+    loaded = _fresh_process(tmp_path, f"sqlite:///{folder}/mlflow.db", registration.uri, "input.json")
+    assert tuple(loaded["columns"]) == CLASSES
+    served = pd.DataFrame(loaded["columns"]).to_numpy()
+    np.testing.assert_allclose(served, np.exp(evaluation.log_prob)[order], atol=1e-6)
     # The code is that of the version, whatever is installed; the search and its packages stay out.
-    files = [Path(file) for file in shown["files"]]
+    files = [Path(file) for file in loaded["files"]]
     assert all(file.is_relative_to(folder / "mlruns") for file in files)
-    assert not {"ray", "optuna", "search", "sentence_transformers"} & set(shown["modules"])
-    used = set.union(*map(imported, files)) - set(sys.stdlib_module_names) - {"rigsl"}
+    assert not {"ray", "optuna", "search", "sentence_transformers"} & set(loaded["modules"])
+    used = set.union(*map(packages_of, files)) - set(sys.stdlib_module_names) - {"rigsl"}
     packages = packages_distributions()
     needed = {name.lower().replace("_", "-") for module in used for name in packages.get(module, [])}
     assert needed <= {line.split("==")[0].replace("_", "-") for line in requirements()}
@@ -93,11 +97,11 @@ def test_a_registered_model_gives_the_recorded_predictions(tmp_path, corpus, bes
 
 
 def _fresh_process(folder, uri, model, table):
-    known = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MLFLOW"))}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MLFLOW"))}
     done = subprocess.run(
         [sys.executable, "-c", LOAD, model, str(table)],
         cwd=folder,
-        env=known | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"},
+        env=clean | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
@@ -107,9 +111,9 @@ def _fresh_process(folder, uri, model, table):
 
 def test_the_alias_follows_the_last_registration(tmp_path, corpus, best, store):
     client, run_id, _ = store
-    other = _best(tmp_path / "other", corpus, seed=1, hidden_dim=16)
-    versions = [register_best(client, run_id, folder, corpus, "alias") for folder in (best, other)]
-    assert [done.version for done in versions] == ["1", "2"]
+    other = save_model(tmp_path / "other", corpus, seed=1, hidden_dim=16)
+    registrations = [register_best(client, run_id, folder, corpus, "alias") for folder in (best, other)]
+    assert [registration.version for registration in registrations] == ["1", "2"]
     assert client.get_model_version_by_alias("rigsl-alias", ALIAS).version == 2
     # A model that is registered already is no new version.
     again = register_best(client, run_id, best, corpus, "alias")
@@ -132,10 +136,10 @@ def test_a_failure_half_way_is_a_sentence_and_no_version(tmp_path, corpus, store
     client, _, _ = store
     experiment = client.create_experiment("broken")
     run_id = client.create_run(experiment).info.run_id
-    broken = _best(tmp_path / "broken", corpus)
+    broken = save_model(tmp_path / "broken", corpus)
     (broken / "config.toml").write_text("nonsense", encoding="utf-8")
-    done = register_best(client, run_id, broken, corpus, "broken")
-    assert "config.toml: is not valid TOML" in done.problem
+    registration = register_best(client, run_id, broken, corpus, "broken")
+    assert "config.toml: is not valid TOML" in registration.problem
     assert client.search_model_versions("name = 'rigsl-broken'") == []
     assert [model.status.name for model in client.search_logged_models([experiment])] == ["FAILED"]
 
@@ -161,9 +165,9 @@ def test_several_text_vectors_stand_one_after_another():
     views = np.random.default_rng(0).normal(size=(len(corpus.labels), 4, 12)).astype(np.float32)
     several = dataclasses.replace(corpus, features={"l": views})
     model = RIGSL(CONFIG.replace(modals="l", norm="LN"), several.schema)
-    found = evaluate(model, several, "dev")
+    evaluation = evaluate(model, several, "dev")
     served = ServedModel(model).predict(table_of(several, several.dialogues("dev"), "l"))
-    np.testing.assert_allclose(served, np.exp(found.log_prob), atol=1e-6)
+    np.testing.assert_allclose(served, np.exp(evaluation.log_prob), atol=1e-6)
 
 
 @pytest.mark.parametrize(

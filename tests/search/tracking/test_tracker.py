@@ -1,4 +1,4 @@
-"""What MLflow gets of a study: from events, after losses, and from the run folder; without Ray."""
+"""What MLflow gets of a study: from its events, after failures, and from the run folder; without Ray."""
 
 import contextlib
 import shutil
@@ -19,7 +19,7 @@ from search.tracking import sync as syncing
 from search.tracking import system_metrics
 from search.tracking import tracker as tracking
 from search.tracking.sync import sync
-from search.tracking.system_metrics import Sampler, read_system
+from search.tracking.system_metrics import SystemMonitor, read_system
 from search.tracking.tracker import Tracker
 from search.tracking.writer import Writer
 from tests.helpers.mlflow_contents import assert_held, runs_at
@@ -44,20 +44,26 @@ def home(tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(empty, folder / name)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    for name in ("EVERY", "AGAIN"):
+    for name in ("UPDATE_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(tracking, name, 0.1)
     return folder
 
 
-def interrupted(made: ByHand, tracker: Tracker) -> None:
-    made.study.set_user_attr(record.STANDING, "interrupted")
+def track(played: ByHand) -> Tracker:
+    """A tracker of the study."""
+    return Tracker(played.folder, played.plan.tracking_uri, played.study)
+
+
+def interrupt(played: ByHand, tracker: Tracker) -> None:
+    """The end of a study that the user interrupts."""
+    played.study.set_user_attr(record.STANDING, "interrupted")
     tracker.interrupted()
 
 
-def until(true: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     """Wait for something that another thread brings about."""
     for _ in range(3000):
-        if true():
+        if condition():
             return
         time.sleep(0.02)
     raise AssertionError("it never came true")
@@ -69,46 +75,46 @@ class Ending(Exception):
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that is looked at quickly."""
-    monkeypatch.setattr(system_metrics, "LOOK", 0.02)
-    monkeypatch.setattr(system_metrics, "EVERY", 0.05)
+    """System metrics are read and written quickly."""
+    monkeypatch.setattr(system_metrics, "READ_SECONDS", 0.02)
+    monkeypatch.setattr(system_metrics, "LINE_SECONDS", 0.05)
 
 
 def test_every_part_of_a_study_is_in_mlflow_through_interruptions_and_a_crash(home: Path, machine) -> None:
     uri = f"sqlite:///{home}/mlflow.db"
-    made = ByHand(home, uri)
-    with Tracker(made.plan, made.study) as tracker:
-        made.play([tracker], 3, last="failed")
-        interrupted(made, tracker)
-    assert_held(uri, made.folder)
-    made = ByHand(home, uri)
-    with contextlib.suppress(Ending), Tracker(made.plan, made.study) as tracker:
-        made.play([tracker], 2, last="running")
+    played = ByHand(home, uri)
+    with track(played) as tracker:
+        played.play([tracker], 3, last="failed")
+        interrupt(played, tracker)
+    assert_held(uri, played.folder)
+    played = ByHand(home, uri)
+    with contextlib.suppress(Ending), track(played) as tracker:
+        played.play([tracker], 2, last="running")
         raise Ending
-    assert_held(uri, made.folder)
-    made = ByHand(home, uri)
-    with Tracker(made.plan, made.study) as tracker:
-        made.play([tracker], 2, epochs=4)
-        until(lambda: read_system(made.folder))
-        tracker.done("all done", made.finish())
+    assert_held(uri, played.folder)
+    played = ByHand(home, uri)
+    with track(played) as tracker:
+        played.play([tracker], 2, epochs=4)
+        wait_until(lambda: read_system(played.folder))
+        tracker.done("all done", played.finish())
     assert tracker.problem is None
-    assert_held(uri, made.folder)
+    assert_held(uri, played.folder)
     assert runs_at(uri)["study"][0].data.metrics["test_weighted_f1"] == pytest.approx(0.31)
 
 
 def test_what_a_killed_study_could_not_send_is_sent_later_and_only_once(home: Path, machine) -> None:
     away = ByHand(home, "http://127.0.0.1:9")
-    with contextlib.suppress(Ending), Tracker(away.plan, away.study) as tracker:
+    with contextlib.suppress(Ending), track(away) as tracker:
         away.play([tracker], 4, last="running")
-        until(lambda: tracker.problem)
+        wait_until(lambda: tracker.problem)
         raise Ending
     assert "127.0.0.1:9 refuses the connection" in tracker.problem
     assert tracker.problem.endswith("not sent: the study's run and trials 0, 1, 2, 3")
     with (away.folder / system_metrics.SYSTEM).open("a") as file:
         file.write('{"time": 17')
-    uri, told = f"sqlite:///{home}/mlflow.db", []
-    sent = sync(away.folder, uri, told=told.append)
-    assert (sent.problem, sent.runs, told) == (
+    uri, messages = f"sqlite:///{home}/mlflow.db", []
+    sent = sync(away.folder, uri, notify=messages.append)
+    assert (sent.problem, sent.runs, messages) == (
         None,
         5,
         ["0 of 4 trials are up to date", "4 of 4 trials are up to date"],
@@ -118,32 +124,36 @@ def test_what_a_killed_study_could_not_send_is_sent_later_and_only_once(home: Pa
     again = sync(away.folder, uri)
     assert (again.problem, again.runs, again.metrics, again.files) == (None, 0, 0, 0)
     assert snapshot(uri) == before
-    made = ByHand(home, uri)
-    with Tracker(made.plan, made.study) as tracker:
-        made.play([tracker], 2)
-        tracker.done("all done", made.finish())
-    assert_held(uri, made.folder)
+    played = ByHand(home, uri)
+    with track(played) as tracker:
+        played.play([tracker], 2)
+        tracker.done("all done", played.finish())
+    assert_held(uri, played.folder)
     other = f"sqlite:///{home}/other.db"
-    assert sync(made.folder, other).files == 2
-    assert sync(made.folder, other).files == 0
-    assert_held(other, made.folder)
+    assert sync(played.folder, other).files == 2
+    assert sync(played.folder, other).files == 0
+    assert_held(other, played.folder)
     assert snapshot(other, times=True) == snapshot(uri, times=True), "sent late, it is the same"
 
 
 def test_epochs_without_a_time_end_with_their_trial(home: Path) -> None:
     from mlflow import MlflowClient
 
-    made, uri = ByHand(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
-    made.play([Tracker(made.plan, made.study)], 1)
-    folder = run_folder.trial_folder(made.folder, 0)
+    played, uri = ByHand(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
+    played.play([track(played)], 1)
+    folder = run_folder.trial_folder(played.folder, 0)
     lines = [
         {name: line[name] for name in line if name != "time"} for line in learning_curve.read_curve(folder)
     ]
     learning_curve.write_curve(folder, lines)
-    assert sync(made.folder, uri).problem is None
-    end = int(1000 * made.study.trials[0].datetime_complete.timestamp())
+    assert sync(played.folder, uri).problem is None
+    end = int(1000 * played.study.trials[0].datetime_complete.timestamp())
     history = MlflowClient(uri).get_metric_history(runs_at(uri)["trial"][0].info.run_id, "train_loss")
-    assert [(one.step, one.timestamp) for one in history] == [(1, end - 500), (2, end - 250), (3, end)]
+    assert [(metric.step, metric.timestamp) for metric in history] == [
+        (1, end - 500),
+        (2, end - 250),
+        (3, end),
+    ]
 
 
 def test_the_command_line_says_what_was_sent(
@@ -151,20 +161,20 @@ def test_the_command_line_says_what_was_sent(
 ) -> None:
     import run_search
 
-    monkeypatch.setattr(syncing, "PAUSE", 0.0)
-    made, uri = ByHand(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
-    made.play([], 2)
+    monkeypatch.setattr(syncing, "RETRY_SECONDS", 0.0)
+    played, uri = ByHand(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
+    played.play([], 2)
     assert run_search.main(["--sync", "one"]) == 1
-    assert "127.0.0.1:9 refuses the connection; not sent: the study's run and trials 0, 1" in said(capsys)
+    assert "127.0.0.1:9 refuses the connection; not sent: the study's run and trials 0, 1" in printed(capsys)
     assert run_search.main(["--sync", "one", "--tracking-uri", uri]) == 0
-    assert "2 of 2 trials are up to date" in said(capsys)
-    assert_held(uri, made.folder)
-    with lock.held(made.folder / run_folder.LOCK):
+    assert "2 of 2 trials are up to date" in printed(capsys)
+    assert_held(uri, played.folder)
+    with lock.hold(played.folder / run_folder.LOCK):
         assert run_search.main(["--sync", "one", "--tracking-uri", uri]) == 2
-    assert "being run by another process" in said(capsys)
+    assert "being run by another process" in printed(capsys)
 
 
-def said(capsys: pytest.CaptureFixture) -> str:
+def printed(capsys: pytest.CaptureFixture) -> str:
     """All that was printed since the last call."""
     return "".join(capsys.readouterr())
 
@@ -173,48 +183,48 @@ def snapshot(uri: str, times: bool = False) -> dict:
     """Everything that MLflow holds, by name; `times`: of the metrics, too."""
     from mlflow import MlflowClient
 
-    found = {}
-    for one in [one for kind in runs_at(uri).values() for one in kind]:
-        tags = {name: value for name, value in one.data.tags.items() if name != "mlflow.parentRunId"}
+    content = {}
+    for run in [run for runs in runs_at(uri).values() for run in runs]:
+        tags = {name: value for name, value in run.data.tags.items() if name != "mlflow.parentRunId"}
         history = [
             (metric.key, metric.step, metric.value, metric.timestamp if times else 0)
-            for name in one.data.metrics
-            for metric in MlflowClient(uri).get_metric_history(one.info.run_id, name)
+            for name in run.data.metrics
+            for metric in MlflowClient(uri).get_metric_history(run.info.run_id, name)
         ]
-        found[one.info.run_name] = (
+        content[run.info.run_name] = (
             tags,
-            one.data.params,
-            one.info.status,
-            one.info.start_time,
+            run.data.params,
+            run.info.status,
+            run.info.start_time,
             sorted(history),
         )
-    return found
+    return content
 
 
 def test_a_server_that_comes_back_gets_what_it_missed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, uri = ByHand(home, f"sqlite:///{home}/mlflow.db"), f"sqlite:///{home}/mlflow.db"
-    find = Writer.find
-    with Tracker(made.plan, made.study) as tracker:
+    played, uri = ByHand(home, f"sqlite:///{home}/mlflow.db"), f"sqlite:///{home}/mlflow.db"
+    find_runs = Writer.find_runs
+    with track(played) as tracker:
         with monkeypatch.context() as away:
-            away.setattr(Writer, "find", lambda writer, **_: find(None))
-            made.play([tracker], 3, last="failed")
+            away.setattr(Writer, "find_runs", lambda writer, **_: find_runs(None))
+            played.play([tracker], 3, last="failed")
             trials = [run for number, run in tracker.runs.items() if number >= 0]
-            until(lambda: not any(run.entries for run in trials))  # they are in the run folder
-        made.play([tracker], 2)
-        interrupted(made, tracker)
+            wait_until(lambda: not any(run.entries for run in trials))  # they are in the run folder
+        played.play([tracker], 2)
+        interrupt(played, tracker)
     assert tracker.problem is None
-    assert_held(uri, made.folder)
+    assert_held(uri, played.folder)
 
 
 def test_a_study_that_runs_is_not_synced(home: Path) -> None:
-    made = ByHand(home, f"sqlite:///{home}/mlflow.db")
+    played = ByHand(home, f"sqlite:///{home}/mlflow.db")
     with (
-        lock.held(made.folder / run_folder.LOCK),
+        lock.hold(played.folder / run_folder.LOCK),
         pytest.raises(UserError, match="being run by another process"),
     ):
-        sync(made.folder)
+        sync(played.folder)
     with pytest.raises(UserError, match="has no trial yet"):
-        sync(made.folder)
+        sync(played.folder)
     with pytest.raises(UserError, match="cannot be read"):
         sync(home / "runs" / "none")
 
@@ -239,106 +249,109 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{made.server_port}"
-    made.shutdown()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
 
 
-@pytest.mark.parametrize(("hanging", "said"), [(False, "answers with error 500"), (True, "does not answer")])
+@pytest.mark.parametrize(
+    ("hanging", "problem"), [(False, "answers with error 500"), (True, "does not answer")]
+)
 def test_a_server_in_trouble_is_named_and_costs_nothing(
-    home: Path, server: str, hanging: bool, said: str
+    home: Path, server: str, hanging: bool, problem: str
 ) -> None:
     (Server.hanging.set if hanging else Server.hanging.clear)()
-    made = ByHand(home, server)
-    with Tracker(made.plan, made.study) as tracker:
-        made.play([tracker], 2)
-        until(lambda: tracker.problem)
-    assert f"{server} {said}; not sent: the study's run and trials 0, 1" == tracker.problem
-    assert sync(made.folder, f"sqlite:///{home}/mlflow.db").problem is None
+    played = ByHand(home, server)
+    with track(played) as tracker:
+        played.play([tracker], 2)
+        wait_until(lambda: tracker.problem)
+    assert f"{server} {problem}; not sent: the study's run and trials 0, 1" == tracker.problem
+    assert sync(played.folder, f"sqlite:///{home}/mlflow.db").problem is None
 
 
 def test_a_run_whose_answer_was_lost_is_not_made_twice(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    create, asked = MlflowClient.create_run, []
+    create, requests = MlflowClient.create_run, []
 
     def late(client: MlflowClient, *arguments, **named):
-        asked.append(named["run_name"])
-        if len(asked) == 3:  # the server hangs; it will see this request later
+        requests.append(named["run_name"])
+        if len(requests) == 3:  # the server hangs; it will see this request later
             raise MlflowException("timed out")
-        made = create(client, *arguments, **named)
-        if len(asked) == 1:  # it made the run, and the answer did not come in time
+        created = create(client, *arguments, **named)
+        if len(requests) == 1:  # it created the run, and the answer did not come in time
             raise MlflowException("timed out")
-        if len(asked) == 4:  # it sees both
+        if len(requests) == 4:  # it sees both
             create(client, *arguments, **named)
-        return made
+        return created
 
     monkeypatch.setattr(MlflowClient, "create_run", late)
     uri = f"sqlite:///{home}/mlflow.db"
-    made = ByHand(home, uri)
-    with Tracker(made.plan, made.study) as tracker:
-        made.play([tracker], 2)
-        until(lambda: len(asked) == 4)
-        interrupted(made, tracker)
-    assert asked == ["one", "trial 0", "trial 1", "trial 1"]
+    played = ByHand(home, uri)
+    with track(played) as tracker:
+        played.play([tracker], 2)
+        wait_until(lambda: len(requests) == 4)
+        interrupt(played, tracker)
+    assert requests == ["one", "trial 0", "trial 1", "trial 1"]
     assert tracker.problem is None
-    assert_held(uri, made.folder)
+    assert_held(uri, played.folder)
 
 
 def test_a_run_that_the_user_deleted_keeps_nothing_back(home: Path) -> None:
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{home}/mlflow.db"
-    made = ByHand(home, uri)
-    with Tracker(made.plan, made.study) as tracker:
-        made.play([tracker], 1, last="running")
-        until(lambda: runs_at(uri)["trial"])
+    played = ByHand(home, uri)
+    with track(played) as tracker:
+        played.play([tracker], 1, last="running")
+        wait_until(lambda: runs_at(uri)["trial"])
         MlflowClient(uri).delete_run(runs_at(uri)["trial"][0].info.run_id)
-        made.play([tracker], 3)
-        interrupted(made, tracker)
+        played.play([tracker], 3)
+        interrupt(played, tracker)
     assert "deleted" in tracker.problem
     assert tracker.problem.endswith("not sent: trial 0")
-    assert {one.info.run_name for one in runs_at(uri)["trial"]} == {"trial 1", "trial 2"}
+    assert {run.info.run_name for run in runs_at(uri)["trial"]} == {"trial 1", "trial 2"}
     assert runs_at(uri)["study"][0].info.status == "KILLED"
-    assert sync(made.folder).problem is None
-    assert_held(uri, made.folder)
+    assert sync(played.folder).problem is None
+    assert_held(uri, played.folder)
 
 
 def test_two_studies_write_to_one_sqlite_file(home: Path) -> None:
     uri = f"sqlite:///{home}/mlflow.db"
     both = [ByHand(home, uri, name) for name in ("one", "two")]
-    with Tracker(both[0].plan, both[0].study) as first, Tracker(both[1].plan, both[1].study) as second:
+    with track(both[0]) as first, track(both[1]) as second:
         threads = [
-            threading.Thread(target=made.play, args=([tracker], 6))
-            for made, tracker in zip(both, (first, second), strict=True)
+            threading.Thread(target=played.play, args=([tracker], 6))
+            for played, tracker in zip(both, (first, second), strict=True)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        for made, tracker in zip(both, (first, second), strict=True):
-            interrupted(made, tracker)
-    for made, tracker in zip(both, (first, second), strict=True):
+        for played, tracker in zip(both, (first, second), strict=True):
+            interrupt(played, tracker)
+    for played, tracker in zip(both, (first, second), strict=True):
         assert tracker.problem is None
-        assert_held(uri, made.folder)
+        assert_held(uri, played.folder)
 
 
-def sample(folder: Path, before: float, lines: int) -> list[dict]:
-    heard: list[dict] = []
+def measure(folder: Path, before: float, count: int) -> list[dict]:
+    """The first lines of a system monitor."""
+    lines: list[dict] = []
     enough = threading.Event()
 
-    def hear(line: dict) -> None:
-        heard.append(line)
-        if len(heard) == lines:
+    def on_line(line: dict) -> None:
+        lines.append(line)
+        if len(lines) == count:
             enough.set()
 
-    sampler = Sampler(folder, before, hear)
-    sampler.start()
+    monitor = SystemMonitor(folder, before, on_line)
+    monitor.start()
     assert enough.wait(30)
-    sampler.stop()
-    return heard
+    monitor.stop()
+    return lines
 
 
 def test_system_metrics_go_on_after_a_kill_and_past_a_broken_monitor(
@@ -350,17 +363,17 @@ def test_system_metrics_go_on_after_a_kill_and_past_a_broken_monitor(
         raise OSError("no such disk")
 
     monkeypatch.setattr(DiskMonitor, "collect_metrics", broken)
-    first = sample(tmp_path, 0.0, 2)
+    first = measure(tmp_path, 0.0, 2)
     with (tmp_path / system_metrics.SYSTEM).open("a") as file:
         file.write('{"time": 17')  # cut off by a kill
-    second = sample(tmp_path, first[-1]["seconds"] + 1.0, 2)
-    kept = read_system(tmp_path)
-    assert kept[: len(first)] == first
-    assert all(line in kept for line in second)
-    seconds = [line["seconds"] for line in kept]
+    second = measure(tmp_path, first[-1]["seconds"] + 1.0, 2)
+    lines = read_system(tmp_path)
+    assert lines[: len(first)] == first
+    assert all(line in lines for line in second)
+    seconds = [line["seconds"] for line in lines]
     assert seconds == sorted(set(seconds))
-    assert {"system/cpu_utilization_percentage", "system/network_receive_megabytes"} <= set(kept[0])
-    assert not any("disk" in name for name in kept[0])
+    assert {"system/cpu_utilization_percentage", "system/network_receive_megabytes"} <= set(lines[0])
+    assert not any("disk" in name for name in lines[0])
 
 
 def test_every_gpu_is_measured_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,12 +383,12 @@ def test_every_gpu_is_measured_by_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(gpu_monitor, "pynvml", nvml, raising=False)
     monitors = system_metrics.make_monitors()
     for _ in range(2):
-        system_metrics.look(monitors)
-    found = system_metrics.means(monitors)
-    assert found["system/gpu_0_utilization_percentage"] == 15.0
-    assert found["system/gpu_1_utilization_percentage"] == 75.0
-    assert found["system/gpu_1_memory_usage_percentage"] == 50.0
-    assert not any("power" in name for name in found), "a device that does not say its power"
+        system_metrics.read_monitors(monitors)
+    means = system_metrics.take_means(monitors)
+    assert means["system/gpu_0_utilization_percentage"] == 15.0
+    assert means["system/gpu_1_utilization_percentage"] == 75.0
+    assert means["system/gpu_1_memory_usage_percentage"] == 50.0
+    assert not any("power" in name for name in means), "a device that does not say its power"
 
 
 def two_gpus() -> types.ModuleType:
