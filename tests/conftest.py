@@ -1,9 +1,113 @@
-"""One thread per test process: small models gain nothing from more, and lose much when cores are shared."""
+"""What tests share: a working directory with a toy study, one Ray, one empty MLflow database, and servers.
+
+Whatever takes seconds is imported or started by the first test that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
+from tests.helpers.shared_ray import SharedRay
+
+if TYPE_CHECKING:
+    from tests.helpers.postgres import Postgres
+    from tests.helpers.ray_nodes import RayNodes
+
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread():
+def _one_thread() -> None:
+    """Small models gain nothing from more threads, and lose much when cores are shared."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def epochs() -> int:
+    """Epochs of a trial of the toy space; a module whose trials must last longer has a fixture of its own."""
+    return 4
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int) -> Path:
+    """The working directory: a toy corpus in ``data/``, and the toy space in ``space.toml``."""
+    from tests.helpers.toy_study import write_home
+
+    folder = write_home(tmp_path / "home", epochs=epochs)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without a run, to be copied: MLflow needs seconds to make one."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def tracked_home(home: Path, empty_mlflow: Path) -> Path:
+    """`home` with an MLflow database in ``mlflow.db``, where searches in that directory write to."""
+    shutil.copy(empty_mlflow, home / "mlflow.db")
+    return home
+
+
+@pytest.fixture
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are not flushed to the disk: for tests that write thousands of lines."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
+@pytest.fixture(scope="session")
+def _ray() -> Iterator[SharedRay]:
+    shared = SharedRay()
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_ray(_ray: SharedRay) -> None:
+    """A running Ray, the same for all modules that ask for it."""
+    _ray.start()
+
+
+@pytest.fixture(scope="module")
+def no_shared_ray(_ray: SharedRay) -> None:
+    """No Ray in this process: the module's tests start their own, or join one."""
+    _ray.stop()
+
+
+@pytest.fixture(scope="module")
+def nodes(no_shared_ray: None) -> Iterator[RayNodes]:
+    """A Ray cluster that somebody else started: a head without cores, and two nodes with two cores each."""
+    import ray
+
+    from tests.helpers.ray_nodes import NODES, RayNodes
+
+    cluster = RayNodes()
+    try:
+        for host in NODES:
+            cluster.start(host)
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.close()
+
+
+@pytest.fixture(scope="module")
+def postgres_server() -> Iterator[Postgres]:
+    """A running PostgreSQL server with an empty database."""
+    from tests.helpers.postgres import postgres, programs
+
+    if programs() is None:
+        pytest.skip("no PostgreSQL server programs here")
+    with postgres() as server:
+        yield server

@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 
 from benchmarks.efficiency.simulator import Curve, Epoch
-from benchmarks.efficiency.surrogate import Table, read_table
+from benchmarks.efficiency.surrogate import CurveTable, read_table
 from search.space.space import Space, read_space
 
 EPOCHS = 27
@@ -94,7 +94,7 @@ def objective(config: Mapping[str, Any]) -> Curve:
     return [Epoch(end - 0.3 * (part - left[-1]), seconds) for part in left]
 
 
-def make_table(space: Space, count: int = 100) -> Table:
+def make_table(space: Space, count: int = 100) -> CurveTable:
     """`count` random configurations of the problem, the first five with three seeds."""
     chance = np.random.default_rng(0)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

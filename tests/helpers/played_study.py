@@ -17,10 +17,11 @@ from search.execution.listener import Listener
 from search.execution.searcher import StudySearcher
 from search.export import best as export
 from search.plan.new_study import prepare
-from search.plan.options import Wishes
+from search.plan.options import SearchOptions
 from search.plan.plan import Plan
 from search.record import learning_curve, record
-from search.study import _write_folder
+from search.record.trial_report import TrialReport
+from search.study import write_folder
 
 
 class ByHand:
@@ -34,7 +35,7 @@ class ByHand:
     """
 
     def __init__(self, home: Path, uri: str, name: str = "one", storage: str | None = None) -> None:
-        wishes = Wishes(
+        options = SearchOptions(
             space=home / "space.toml",
             data_dir=home / "data",
             trials=50,
@@ -43,12 +44,12 @@ class ByHand:
             storage=storage,
         )
         if (home / "runs" / name).exists():
-            wishes = dataclasses.replace(wishes, study=None, resume=name, space=None)
-        self.plan: Plan = prepare(wishes)
+            options = dataclasses.replace(options, study=None, resume=name, space=None)
+        self.plan: Plan = prepare(options)
         self.folder = self.plan.folder
         self.folder.mkdir(parents=True, exist_ok=True)
         opened = record.open_record(self.folder, name, self.plan.storage)
-        self.study: optuna.Study = _write_folder(self.plan, opened)
+        self.study: optuna.Study = write_folder(self.plan, opened)
 
     def play(self, listeners: Sequence[Listener], trials: int, *, last: str = "", epochs: int = 3) -> None:
         """Run so many `trials`; the `last` one: "" ends, "failed" breaks, "running" goes on."""
@@ -89,14 +90,14 @@ class ByHand:
             )
             learning_curve.append_epoch(folder, lines[-1])
             if epoch < epochs:
-                searcher.on_trial_result(trial, learning_curve.report(lines))
+                searcher.on_trial_result(trial, TrialReport.from_curve(lines).to_ray())
         if last == "failed":
             searcher.on_trial_complete(trial, {"ended": "failed", "reason": "diverged: loss is nan"})
         elif last != "running":
             ended = "by itself" if given["number"] % 2 else ""
-            searcher.on_trial_complete(trial, learning_curve.report(lines) | {"ended": ended})
+            searcher.on_trial_complete(trial, TrialReport.from_curve(lines).to_ray() | {"ended": ended})
 
-    def finish(self) -> export.Exported:
+    def finish(self) -> export.ExportedModel:
         """The end of a study: result and report."""
         best = record.winner(self.study)
         counts = {name: count for name, count in record.counts(self.study).items() if name != "running"}
@@ -113,4 +114,4 @@ class ByHand:
         write_text(self.folder / "best" / run_folder.METRICS, json.dumps(metrics))
         write_text(self.folder / "report.html", f"{counts}")
         self.study.set_user_attr(record.STANDING, "finished: all done")
-        return export.Exported(self.folder / "best", metrics)
+        return export.ExportedModel(self.folder / "best", metrics)

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 
 HEAD = "127.0.0.2"
+#: Addresses of the nodes that carry trials.
+NODES = ("127.0.0.3", "127.0.0.4")
 
 
 class RayNodes:
@@ -60,10 +62,14 @@ class RayNodes:
         """SIGKILL to the node and to all its workers, as when its power is cut."""
         import psutil
 
-        for one in psutil.process_iter(["name", "cmdline"]):
-            line = " ".join(one.info["cmdline"] or [])
-            if one.info["name"] == "raylet" and f"--node_ip_address={host}" in line and self.folder in line:
-                for process in [one, *one.children(recursive=True)]:
+        for raylet in psutil.process_iter(["name", "cmdline"]):
+            line = " ".join(raylet.info["cmdline"] or [])
+            if (
+                raylet.info["name"] == "raylet"
+                and f"--node_ip_address={host}" in line
+                and self.folder in line
+            ):
+                for process in [raylet, *raylet.children(recursive=True)]:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
                 return

@@ -24,7 +24,7 @@ from rigsl.training.checkpoint import save_checkpoint
 from search import run_folder
 from search.confirm import summary
 from search.confirm.predictions import SeedRuns
-from search.export.best import Exported
+from search.export.best import ExportedModel
 from search.plan.plan import Plan
 from search.record import record
 from search.resources.workers import Workers
@@ -153,7 +153,7 @@ def add_trial(
     study.add_trial(made)
 
 
-def make_export(plan: Plan, study: optuna.Study) -> Exported | None:
+def make_export(plan: Plan, study: optuna.Study) -> ExportedModel | None:
     """``best/`` of the best trial; None where no trial has a score."""
     best = record.winner(study)
     if best is None:
@@ -171,7 +171,7 @@ def make_export(plan: Plan, study: optuna.Study) -> Exported | None:
         "test": {**scores, "f1": dict.fromkeys(plan.corpus.classes, 0.4)},
     }
     write_text(plan.folder / BEST / "metrics.json", json.dumps(metrics))
-    return Exported(plan.folder / BEST, metrics)
+    return ExportedModel(plan.folder / BEST, metrics)
 
 
 def make_runs(corpus: Corpus, seeds: Sequence[int], skill: float, seed: int) -> SeedRuns:

@@ -1,12 +1,17 @@
-"""A tiny synthetic corpus that can be learned a little, and a tiny space; both as files."""
+"""A study in miniature: a corpus as MELD's, a space of four parameters, both as files, and its plan."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rigsl.data.corpus import Corpus
+
+if TYPE_CHECKING:
+    from search.plan.plan import Plan
 
 CLASSES = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 
@@ -66,7 +71,11 @@ test_seeds = 0
 
 
 def make_corpus(seed: int = 0) -> Corpus:
-    """30 dialogues of 2 to 6 utterances; the label shows in the features."""
+    """30 dialogues of 2 to 6 utterances with the features and classes of MELD; the label shows in the text.
+
+    `corpora.toy_corpus` is for tests of the model: any features and classes, in memory only. This one is what
+    a search finds for ``--dataset MELD``, with utterances to read and half-precision text vectors.
+    """
     rng = np.random.default_rng(seed)
     lengths = rng.integers(2, 7, size=30)
     n = int(lengths.sum())
@@ -97,3 +106,21 @@ def write_home(folder: Path, epochs: int = 4) -> Path:
     make_corpus().save(folder / "data" / "meld_open.safetensors")
     (folder / "space.toml").write_text(SPACE.format(epochs=epochs), encoding="utf-8")
     return folder
+
+
+def toy_plan(home: Path, workers: int = 2, **options: Any) -> Plan:
+    """The plan of a study in the working directory `home`, on `workers` CPU workers.
+
+    Args:
+        home: made by `write_home`, and the working directory.
+        workers: trials at a time.
+        options: of `SearchOptions`; with `resume`, the plan of a study that goes on. Without, six trials,
+            tracked in ``mlflow.db``.
+    """
+    from search.plan.new_study import prepare
+    from search.plan.options import SearchOptions
+    from search.resources.workers import Workers
+
+    new = {"space": home / "space.toml", "trials": 6, "tracking_uri": f"sqlite:///{home}/mlflow.db"}
+    given = ({} if "resume" in options else new) | {"data_dir": home / "data"} | options
+    return dataclasses.replace(prepare(SearchOptions(**given)), workers=Workers(workers, "cpu"))

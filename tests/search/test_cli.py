@@ -3,35 +3,24 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import run_search
 from search import run_folder
 from search.record import lock, record
-from search.run_folder import ROOT
-from tests.helpers.toy_study import write_home
-from tests.search.test_study import mlflow_runs
+from tests.helpers.commands import search_command, start_search
+from tests.helpers.mlflow_contents import mlflow_runs
+from tests.helpers.toy_study import toy_plan
 
-OPTIONS = ("--space", "space.toml", "--data-dir", "data")
+OPTIONS = ("--space", "space.toml")
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return write_home(tmp_path / "home", epochs=60)
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "run_search.py"), *arguments]
-
-
-def start(home: Path, *arguments: str) -> subprocess.Popen:
-    with (home / "output.txt").open("ab") as file:
-        return subprocess.Popen(
-            command(*arguments), cwd=home, stdout=file, stderr=file, start_new_session=True
-        )
+def epochs() -> int:
+    return 60
 
 
 def wait_for(home: Path, process: subprocess.Popen, condition, seconds: float = 300) -> None:
@@ -49,30 +38,30 @@ def wait_for(home: Path, process: subprocess.Popen, condition, seconds: float = 
     raise AssertionError((home / "output.txt").read_text(encoding="utf-8"))
 
 
-def in_the_middle(done: int):
-    """So many trials have ended, and another one is in its third epoch."""
+def in_the_middle(ended: int):
+    """At least `ended` trials have ended, and another one is in its third epoch."""
 
     def condition(study) -> bool:
         running = record.running(study)
-        return len(record.finished(study)) >= done and any(len(t.intermediate_values) >= 3 for t in running)
+        return len(record.finished(study)) >= ended and any(len(t.intermediate_values) >= 3 for t in running)
 
     return condition
 
 
+@pytest.mark.usefixtures("shared_ray")
 def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(home: Path) -> None:
-    process = start(home, *OPTIONS, "--trials", "4", "--scheduler", "none", "--study", "s")
+    process = start_search(home, *OPTIONS, "--trials", "4", "--scheduler", "none", "--study", "s")
     wait_for(home, process, in_the_middle(1))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     killed = record.read_record(home / "runs" / "s").trials
-    process = start(home, "--resume", "s", "--data-dir", "data")
+    process = start_search(home, "--resume", "s", "--workers", "1")
     wait_for(home, process, in_the_middle(len([t for t in killed if t.state.is_finished()]) + 1))
     process.send_signal(signal.SIGINT)
     assert process.wait(300) == 130
     assert "python run_search.py --resume s" in (home / "output.txt").read_text(encoding="utf-8")
     interrupted = record.read_record(home / "runs" / "s").trials
-    process = start(home, "--resume", "s", "--data-dir", "data")
-    assert process.wait(400) == 0
+    assert run_search.main(["--resume", "s", "--workers", "1", "--data-dir", "data"]) == 0
     final = record.read_record(home / "runs" / "s").trials
     assert [trial.number for trial in final] == list(range(4))
     for earlier in (killed, interrupted):
@@ -84,35 +73,29 @@ def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(home: Path) -> N
     assert all(sorted(trial.intermediate_values) == list(range(1, 61)) for trial in final)
     runs = mlflow_runs(home)
     assert len(runs["study"]) == 1
-    assert sorted(int(one.data.tags["trial"]) for one in runs["trial"]) == list(range(4))
-    assert {one.info.status for one in runs["study"] + runs["trial"]} == {"FINISHED"}
+    assert sorted(int(run.data.tags["trial"]) for run in runs["trial"]) == list(range(4))
+    assert {run.info.status for run in runs["study"] + runs["trial"]} == {"FINISHED"}
 
 
-def test_a_second_process_on_one_study_is_refused(
-    home: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import run_search
-    from search.plan.new_study import prepare
-    from search.plan.options import Wishes
-
-    monkeypatch.chdir(home)
-    plan = prepare(Wishes(study="s", space=home / "space.toml", data_dir=home / "data"))
+def test_a_second_process_on_one_study_is_refused(home: Path, capsys: pytest.CaptureFixture) -> None:
+    plan = toy_plan(home, study="s")
     plan.folder.mkdir(parents=True)
     record.open_record(plan.folder, plan.name)
     (plan.folder / "study.toml").write_text(plan.options_toml(), encoding="utf-8")
     (plan.folder / "space.toml").write_bytes((home / "space.toml").read_bytes())
     before = sorted(home.rglob("*"))
-    with lock.held(plan.folder / run_folder.LOCK):
+    with lock.hold(plan.folder / run_folder.LOCK):
         assert run_search.main(["--resume", "s", "--data-dir", "data"]) == 2
-    said = capsys.readouterr().err
-    assert "being run by another process" in said
-    assert str(os.getpid()) in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "being run by another process" in message
+    assert str(os.getpid()) in message
+    assert message.count("\n") == 1
     assert sorted(home.rglob("*")) == sorted([*before, plan.folder / run_folder.LOCK])
 
 
 def test_two_searches_at_once_do_not_disturb_each_other(home: Path) -> None:
-    both = [start(home, *OPTIONS, "--trials", "2", "--epochs", "3", "--workers", "1") for _ in range(2)]
+    options = (*OPTIONS, "--trials", "2", "--epochs", "3", "--workers", "1")
+    both = [start_search(home, *options) for _ in range(2)]
     output = home / "output.txt"
     assert [process.wait(400) for process in both] == [0, 0], output.read_text(encoding="utf-8")
     assert "warning" not in output.read_text(encoding="utf-8")
@@ -161,44 +144,41 @@ def test_two_searches_at_once_do_not_disturb_each_other(home: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
-    home: Path,
-    arguments: list[str],
-    word: str,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    home: Path, arguments: list[str], word: str, capsys: pytest.CaptureFixture
 ) -> None:
     import torch
 
-    import run_search
-
     if torch.cuda.is_available() and ("cuda" in arguments or "--gpus-per-trial" in arguments):
         pytest.skip("here is a GPU")
-    monkeypatch.chdir(home)
     (home / "wrong.toml").write_text("[study]\n", encoding="utf-8")
     before = sorted(home.rglob("*"))
-    options = ["--data-dir", "data"] if {"--space", "--dataset"} & set(arguments) else list(OPTIONS)
+    options = (
+        ["--data-dir", "data"]
+        if {"--space", "--dataset"} & set(arguments)
+        else [*OPTIONS, "--data-dir", "data"]
+    )
     options = ["--data-dir", "data"] if {"--resume", "--rerun"} & set(arguments) else options
     options = [] if {"--status", "--sync", "--report", "--compare"} & set(arguments) else options
     assert run_search.main([*options, *arguments]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
-    assert word in said
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert word in message
     assert sorted(home.rglob("*")) == before
 
 
 def test_an_unreadable_option_is_one_sentence_too(home: Path) -> None:
-    done = subprocess.run(command("--trials", "many"), cwd=home, capture_output=True, text=True)
+    done = subprocess.run(search_command("--trials", "many"), cwd=home, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: argument --trials")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_damaged_corpus_is_one_sentence(home: Path) -> None:
+def test_a_damaged_corpus_is_one_sentence(home: Path, capsys: pytest.CaptureFixture) -> None:
     (home / "data" / "meld_open.safetensors").write_bytes(b"not a corpus")
-    done = subprocess.run(command(*OPTIONS), cwd=home, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "meld_open.safetensors" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert run_search.main([*OPTIONS, "--data-dir", "data"]) == 2
+    message = capsys.readouterr().err
+    assert "meld_open.safetensors" in message
+    assert message.count("\n") == 1
     assert not (home / "runs").exists()
     assert not (home / "mlflow.db").exists()

@@ -1,20 +1,16 @@
 """A search on files in the official schemas, and the spaces that belong to them."""
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from rigsl.official.presets import preset
-from search.plan.new_study import prepare
-from search.plan.options import Wishes
-from search.resources.workers import Workers
 from search.run_folder import ROOT
 from search.space.space import read_space
 from search.study import run
 from tests.helpers.official_files import write_official
-from tests.helpers.toy_study import SPACE
+from tests.helpers.toy_study import SPACE, toy_plan
 
 
 @pytest.mark.parametrize("dataset", ["MELD", "IEMOCAP"])
@@ -24,16 +20,15 @@ def test_the_space_of_a_dataset_begins_with_the_published_configuration(dataset)
     assert space.config(space.starts[0], published.seed) == published
 
 
+@pytest.mark.usefixtures("shared_ray")
 @pytest.mark.parametrize("dataset", ["MELD", "IEMOCAP"])
-def test_official_files_are_searched(dataset, tmp_path: Path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_official(tmp_path / "data", dataset)
+def test_official_files_are_searched(dataset, tracked_home: Path):
+    write_official(tracked_home / "official", dataset)
     space = SPACE.format(epochs=2).replace('"MELD"', f'"{dataset}"').replace('"open"', '"official"')
-    (tmp_path / "space.toml").write_text(space.replace('"ld"', '"lav"'), encoding="utf-8")
-    wishes = Wishes(
-        dataset=dataset.lower(), data_dir=tmp_path / "data", space=tmp_path / "space.toml", trials=2
+    (tracked_home / "space.toml").write_text(space.replace('"ld"', '"lav"'), encoding="utf-8")
+    plan = toy_plan(
+        tracked_home, workers=1, trials=2, dataset=dataset.lower(), data_dir=tracked_home / "official"
     )
-    plan = dataclasses.replace(prepare(wishes), workers=Workers(1, "cpu"))
     assert plan.features == "official"
     outcome = run(plan)
     assert outcome.counts["failed"] == 0

@@ -1,65 +1,81 @@
-"""Whole studies on real Ray, a real journal and a real MLflow database; one Ray for the module."""
+"""Whole studies on real Ray, a real journal and a real MLflow database."""
 
 import dataclasses
 import json
-import os
+import shutil
 import signal
+import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from rigsl.errors import UserError
-from search.execution import ray_session
-from search.plan.new_study import prepare
-from search.plan.options import Wishes
-from search.plan.plan import Plan
+from search.confirm.final_record import read_final_record
+from search.execution import clock
+from search.export.rerun import rerun
 from search.record import record
-from search.resources.workers import Workers
+from search.results import Outcome
 from search.space.budget import Budget
-from search.space.schedule import Schedule
 from search.study import run
+from tests.helpers.listeners import Bystander, Interrupter, WorkerKiller
 from tests.helpers.mlflow_contents import assert_mirrored, mlflow_runs
-from tests.helpers.toy_study import make_corpus, write_home
+from tests.helpers.toy_study import make_corpus, toy_plan, write_home
+
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_of_the_module():
-    """Two cores and two pretended GPUs."""
-    with ray_session.running(Workers(4, "cpu", cpus=1, gpus=0.5, gpu_total=2), 10_000_000):
-        yield
+@dataclass(frozen=True)
+class WholeStudy:
+    """A study that began without its tracking server, and was resumed with one and more trials."""
+
+    home: Path
+    untracked: Outcome
+    outcome: Outcome
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = write_home(tmp_path / "home")
-    monkeypatch.chdir(folder)
-    return folder
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, shared_ray: None, empty_mlflow: Path) -> WholeStudy:
+    home = write_home(tmp_path_factory.mktemp("whole") / "home")
+    shutil.copy(empty_mlflow, home / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        plan = toy_plan(home, workers=1, trials=2)
+        untracked = run(dataclasses.replace(plan, tracking_uri="http://127.0.0.1:9"))
+        uri = f"sqlite:///{home}/mlflow.db"
+        outcome = run(toy_plan(home, workers=1, resume=plan.name, trials=8, tracking_uri=uri))
+    return WholeStudy(home, untracked, outcome)
 
 
-def plan_for(home: Path, **wishes) -> Plan:
-    wishes = {"trials": 6, "workers": 2, "space": home / "space.toml", "data_dir": home / "data"} | wishes
-    workers = wishes.pop("workers")
-    plan = prepare(Wishes(tracking_uri=f"sqlite:///{home}/mlflow.db", **wishes))
-    return dataclasses.replace(plan, workers=Workers(workers, "cpu"))
+def test_a_lost_tracking_server_never_stops_a_study(whole: WholeStudy) -> None:
+    counts = whole.untracked.counts
+    assert counts["complete"] + counts["pruned"] == 2
+    assert "127.0.0.1:9" in str(whole.untracked.tracking_problem)
+    assert_mirrored(whole.home, whole.outcome)
 
 
-def resumed(home: Path, name: str, workers: int = 2, **wishes) -> Plan:
-    plan = prepare(Wishes(resume=name, data_dir=home / "data", **wishes))
-    return dataclasses.replace(plan, workers=Workers(workers, "cpu"))
+def test_without_finalists_and_seeds_the_searchs_best_checkpoint_is_tested(whole: WholeStudy) -> None:
+    outcome = whole.outcome
+    final = read_final_record(outcome.plan.folder)
+    best = record.winner(record.read_record(outcome.plan.folder))
+    assert final.finalists is None
+    assert final.test.baseline is None
+    assert final.test.seeds == (outcome.plan.seed,)
+    assert outcome.exported.metrics["trial"] == best.number
+    assert outcome.exported.validation["weighted_f1"] == pytest.approx(record.score(best), abs=1e-9)
+    assert rerun(outcome.exported.folder, data_dir=whole.home / "data").equal
 
 
-def test_a_study_from_start_to_export_and_again(home: Path) -> None:
-    from search.export.rerun import rerun
-
-    outcome = run(plan_for(home, trials=8))
+def test_a_study_from_start_to_export_and_again(whole: WholeStudy) -> None:
+    home, outcome = whole.home, whole.outcome
     folder, counts = outcome.plan.folder, outcome.counts
     assert counts["complete"] + counts["pruned"] == 8
     assert counts["complete"] >= 1
     assert counts["pruned"] >= 1
     assert counts["running"] == counts["failed"] == 0
-    assert_mirrored(home, outcome)
     study = record.read_record(folder)
     best = record.winner(study)
     metrics = json.loads((folder / "best" / "metrics.json").read_text(encoding="utf-8"))
@@ -74,51 +90,48 @@ def test_a_study_from_start_to_export_and_again(home: Path) -> None:
     assert not list((folder / "trials").glob("*/state.pt"))
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "study.toml"]
     assert not [path for path in files if str(home).encode() in path.read_bytes()], "the folder can be moved"
-    moved = folder.rename(home / "elsewhere")
-    found = rerun(moved / "best", data_dir=home / "data")
-    assert found.equal
-    assert found.reproducible
+    moved = shutil.move(folder, home / "elsewhere")
+    try:
+        result = rerun(moved / "best", data_dir=home / "data")
+    finally:
+        shutil.move(moved, folder)  # for the other tests of this study
+    assert result.equal
+    assert result.reproducible
 
 
-def test_one_worker_and_one_seed_give_the_same_trials(home: Path) -> None:
-    first, second = (run(plan_for(home, trials=4, workers=1, study=name, seed=5)) for name in ("one", "two"))
-    told = []
-    for outcome in (first, second):
-        trials = record.begun(record.read_record(outcome.plan.folder))
-        told.append([(trial.params, trial.state, trial.intermediate_values) for trial in trials])
-    assert told[0] == told[1]
+@dataclass(frozen=True)
+class Resumed:
+    """A study that was interrupted by a signal, and lost a worker after it was resumed."""
+
+    home: Path
+    interrupted: Outcome
+    statuses: set[str]  #: of the study's runs in MLflow, then
+    before: list  #: its trials, then
+    outcome: Outcome
 
 
-class Interrupter:
-    """Sends this process a signal at a certain event of a study."""
-
-    def __init__(self, number: int, epoch: int, sent: int) -> None:
-        self.number, self.at, self.sent = number, epoch, sent
-
-    def started(self, trial, config, resumed) -> None:
-        pass
-
-    def epoch(self, number, metrics) -> None:
-        if number >= self.number and metrics["epoch"] >= self.at:
-            os.kill(os.getpid(), self.sent)
-            self.number = 10**9
-
-    def finished(self, trial) -> None:
-        pass
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory: pytest.TempPathFactory, shared_ray: None, empty_mlflow: Path) -> Resumed:
+    home = write_home(tmp_path_factory.mktemp("resumed") / "home", epochs=20)
+    shutil.copy(empty_mlflow, home / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        first = run(toy_plan(home, scheduler="none"), listeners=[Interrupter(2, 1, signal.SIGTERM)])
+        statuses = {run.info.status for run in mlflow_runs(home)["study"]}
+        before = record.read_record(first.plan.folder).trials
+        killer = WorkerKiller(0, 3)
+        outcome = run(toy_plan(home, resume=first.plan.name), listeners=[killer])
+    assert killer.acted
+    return Resumed(home, first, statuses, before, outcome)
 
 
-def test_an_interrupted_study_goes_on_without_losing_or_repeating_a_trial(home: Path) -> None:
-    sent = signal.SIGTERM
-    plan = plan_for(home, trials=6, epochs=12)
-    outcome = run(plan, listeners=[Interrupter(2, 1, sent)])
-    assert outcome.interrupted == sent
-    before = record.read_record(outcome.plan.folder).trials
-    assert outcome.counts["running"] >= 1
-    assert {one.info.status for one in mlflow_runs(home)["study"]} == {"KILLED"}
-    after = run(resumed(home, outcome.plan.name))
-    trials = record.read_record(after.plan.folder).trials
-    assert len(record.begun(record.read_record(after.plan.folder))) == 6
-    for old, new in zip(before, trials, strict=False):
+def test_an_interrupted_study_goes_on_without_losing_or_repeating_a_trial(resumed: Resumed) -> None:
+    assert resumed.interrupted.interrupted == signal.SIGTERM
+    assert resumed.interrupted.counts["running"] >= 1
+    assert resumed.statuses == {"KILLED"}
+    study = record.read_record(resumed.outcome.plan.folder)
+    assert len(record.begun(study)) == 6
+    for old, new in zip(resumed.before, study.trials, strict=False):
         assert (old.number, old.params) == (new.number, new.params)
         if old.state.is_finished():
             assert (old.state, old.values, old.intermediate_values) == (
@@ -128,17 +141,20 @@ def test_an_interrupted_study_goes_on_without_losing_or_repeating_a_trial(home: 
             )
         else:
             assert old.intermediate_values.items() <= new.intermediate_values.items()
-    for trial in trials:
+    for trial in study.trials:
         assert trial.state.is_finished()
         assert sorted(trial.intermediate_values) == list(range(1, len(trial.intermediate_values) + 1))
-    assert_mirrored(home, after)
-    assert (
-        len({trial.user_attrs[record.HASH] for trial in record.begun(record.read_record(after.plan.folder))})
-        == 6
-    )
+    assert_mirrored(resumed.home, resumed.outcome)
+    assert len({trial.user_attrs[record.HASH] for trial in record.begun(study)}) == 6
 
 
-def test_broken_trials_do_not_stop_a_study(home: Path) -> None:
+def test_a_killed_worker_costs_no_trial(resumed: Resumed) -> None:
+    assert resumed.outcome.counts == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}
+    assert_mirrored(resumed.home, resumed.outcome)
+
+
+def test_broken_trials_do_not_stop_a_study(tracked_home: Path) -> None:
+    home = tracked_home
     text = (home / "space.toml").read_text(encoding="utf-8").replace('modals = "ld"\n', "")
     text = text.replace(
         "[[start]]", '[space.modals]\ntype = "choice"\nvalues = ["l", "ld"]\n[[start]]\nmodals = "ld"'
@@ -147,7 +163,7 @@ def test_broken_trials_do_not_stop_a_study(home: Path) -> None:
     corpus = make_corpus()
     bad = corpus.features | {"d": np.full_like(corpus.features["d"], np.nan)}
     dataclasses.replace(corpus, features=bad).save(home / "data" / "meld_open.safetensors")
-    outcome = run(plan_for(home, trials=8, sampler="random"))
+    outcome = run(toy_plan(home, workers=1, trials=8, sampler="random"))
     trials = record.begun(record.read_record(outcome.plan.folder))
     for trial in trials:
         assert (trial.state.name == "FAIL") == (trial.params["modals"] == "ld")
@@ -157,31 +173,25 @@ def test_broken_trials_do_not_stop_a_study(home: Path) -> None:
     assert_mirrored(home, outcome)
 
 
-class WorkerKiller(Interrupter):
-    """Kills a worker process at an event, as the system does when memory runs out."""
+class Later(Bystander):
+    """An hour passes as soon as two trials have finished an epoch."""
 
-    def epoch(self, number, metrics) -> None:
-        import psutil
+    def __init__(self) -> None:
+        self.trials: set[int] = set()
+        self.seconds = 0.0
 
-        if number >= self.number and metrics["epoch"] >= self.at:
-            self.number = 10**9
-            for process in psutil.process_iter(["cmdline"]):
-                title = " ".join(process.info["cmdline"] or [])
-                mine = any(parent.pid == os.getpid() for parent in process.parents())
-                if title.startswith("ray::") and "TrialWorker" in title and mine:
-                    process.kill()
-                    return
+    def epoch(self, number, report) -> None:
+        self.trials.add(number)
+        self.seconds = 3600.0 if len(self.trials) == 2 else 0.0
 
 
-def test_a_killed_worker_costs_no_trial(home: Path) -> None:
-    outcome = run(plan_for(home, trials=3, epochs=30, scheduler="none"), listeners=[WorkerKiller(0, 3, 0)])
-    assert outcome.counts == {"complete": 3, "pruned": 0, "failed": 0, "running": 0}
-    assert_mirrored(home, outcome)
-
-
-def test_the_time_budget_ends_a_study_and_says_so(home: Path) -> None:
-    plan = plan_for(home, minutes=0.5, trials=None, epochs=5000)
-    outcome = run(dataclasses.replace(plan, schedule=Schedule("none")))
+def test_the_time_budget_ends_a_study_and_says_so(
+    tracked_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = Later()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + later.seconds))
+    plan = toy_plan(tracked_home, minutes=30, trials=None, epochs=5000, scheduler="none")
+    outcome = run(plan, listeners=[later])
     trials = record.begun(record.read_record(outcome.plan.folder))
     assert "time budget" in outcome.ending
     assert trials
@@ -190,54 +200,22 @@ def test_the_time_budget_ends_a_study_and_says_so(home: Path) -> None:
         assert "time budget" in trial.user_attrs[record.REASON]
     assert outcome.exported is not None
     assert outcome.exported.metrics["trial_complete"] is False
-    from search.export.rerun import rerun
-
-    assert rerun(outcome.exported.folder, data_dir=home / "data").equal
+    assert rerun(outcome.exported.folder, data_dir=tracked_home / "data").equal
     with pytest.raises(UserError, match="has ended"):
-        run(resumed(home, outcome.plan.name))
+        run(toy_plan(tracked_home, resume=outcome.plan.name))
 
 
-def test_a_target_ends_a_study(home: Path) -> None:
-    outcome = run(plan_for(home, trials=50, target=1e-6))
+def test_a_target_ends_a_study(tracked_home: Path) -> None:
+    outcome = run(toy_plan(tracked_home, workers=1, trials=50, target=1e-6))
     assert "target" in outcome.ending
     assert outcome.counts["complete"] >= 1
 
 
-def test_a_gpu_in_halves_carries_two_trials(home: Path) -> None:
-    alive: set[int] = set()
-    most = []
-
-    class Count(Interrupter):
-        def epoch(self, number, metrics) -> None:
-            alive.add(number)
-            most.append(len(alive))
-
-        def finished(self, trial) -> None:
-            alive.discard(trial.number)
-
-    plan = plan_for(home, trials=4, epochs=60)
-    plan = dataclasses.replace(
-        plan, workers=Workers(4, "cpu", gpus=0.5, gpu_total=2), schedule=Schedule("none")
-    )
-    outcome = run(plan, listeners=[Count(0, 0, 0)])
-    assert outcome.counts["complete"] == 4
-    assert max(most) == 4
-
-
-def test_a_lost_tracking_server_never_stops_a_study(home: Path) -> None:
-    plan = dataclasses.replace(plan_for(home, trials=2), tracking_uri="http://127.0.0.1:9")
-    outcome = run(plan)
-    assert outcome.counts["complete"] + outcome.counts["pruned"] == 2
-    assert "127.0.0.1:9" in str(outcome.tracking_problem)
-    later = run(resumed(home, outcome.plan.name, trials=3, tracking_uri=f"sqlite:///{home}/mlflow.db"))
-    assert_mirrored(home, later)
-
-
-def test_a_study_of_nothing_but_failures_ends(home: Path) -> None:
+def test_a_study_of_nothing_but_failures_ends(tracked_home: Path) -> None:
     corpus = make_corpus()
     bad = {letter: np.full_like(array, np.nan) for letter, array in corpus.features.items()}
-    dataclasses.replace(corpus, features=bad).save(home / "data" / "meld_open.safetensors")
-    plan = plan_for(home, trials=500)
+    dataclasses.replace(corpus, features=bad).save(tracked_home / "data" / "meld_open.safetensors")
+    plan = toy_plan(tracked_home, workers=1, trials=500)
     outcome = run(dataclasses.replace(plan, budget=Budget(trials=500)))
     assert "10 trials failed" in outcome.ending
     assert outcome.exported is None

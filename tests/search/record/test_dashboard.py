@@ -1,40 +1,17 @@
 """optuna-dashboard shows a study while it runs, from a journal and from a database."""
 
-import json
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from search import run_folder
 from search.record import lock
+from tests.helpers.loopback import free_port, get_json
 from tests.helpers.played_study import ByHand
-from tests.helpers.toy_study import write_home
-
-
-def free_port() -> int:
-    """A port of the loopback interface on which no process listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def get_json(url: str) -> Any:
-    """The JSON at `url`, as soon as a server answers there."""
-    for _ in range(1200):
-        try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.URLError:
-            time.sleep(0.1)
-    raise AssertionError(f"{url} never answered")
 
 
 def polls() -> Iterator[None]:
@@ -52,10 +29,8 @@ def polls() -> Iterator[None]:
     ],
 )
 def test_the_dashboard_shows_a_running_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str | None, address: Callable[[Path], str]
+    home: Path, storage: str | None, address: Callable[[Path], str]
 ) -> None:
-    home = write_home(tmp_path / "home")
-    monkeypatch.chdir(home)
     made, port = ByHand(home, "http://127.0.0.1:9", storage=storage), free_port()
     program = str(Path(sys.executable).with_name("optuna-dashboard"))
     with lock.hold(made.folder / run_folder.LOCK):

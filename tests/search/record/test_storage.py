@@ -1,8 +1,6 @@
-"""A record in a database: a real PostgreSQL server, stopped in the middle of a search."""
+"""A record in a database: SQLite, and a real PostgreSQL server that is stopped and started again."""
 
 import dataclasses
-import threading
-import time
 from pathlib import Path
 
 import optuna
@@ -11,105 +9,34 @@ import pytest
 from rigsl.config import read_toml
 from rigsl.errors import UserError
 from search import run_folder
-from search.execution import ray_session
 from search.plan.new_study import prepare
 from search.plan.options import SearchOptions
 from search.record import record, storage
-from search.resources.workers import Workers
 from search.study import run
-from tests.helpers.postgres import Postgres, postgres, programs
-from tests.helpers.toy_study import write_home
-
-
-@pytest.fixture(scope="module")
-def server():
-    if programs() is None:
-        pytest.skip("no PostgreSQL server programs here")
-    with postgres() as running:
-        yield running
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = write_home(tmp_path / "home")
-    monkeypatch.chdir(folder)
-    return folder
+from tests.helpers.postgres import Postgres
+from tests.helpers.toy_study import toy_plan
 
 
 def options(home: Path, **more) -> SearchOptions:
     return SearchOptions(tracking_uri=f"sqlite:///{home}/mlflow.db", data_dir=home / "data", **more)
 
 
-class Stopper:
-    """Stops the database at an event of a study, and starts it again a little later."""
-
-    def __init__(self, server: Postgres) -> None:
-        self.server, self.stopped = server, False
-
-    def started(self, trial, config, resumed) -> None:
-        pass
-
-    def epoch(self, number, report) -> None:
-        if number == 1 and not self.stopped:
-            self.stopped = True
-            self.server.stop()
-            threading.Thread(target=self.start).start()
-
-    def start(self) -> None:
-        time.sleep(3)
-        self.server.start()
-
-    def finished(self, trial, snapshot) -> None:
-        pass
-
-
-@pytest.mark.soak
-def test_a_study_in_postgresql_survives_a_restart_of_the_server_and_can_be_resumed(
-    home: Path, server: Postgres, capsys: pytest.CaptureFixture
-) -> None:
-    plan = prepare(options(home, space=home / "space.toml", trials=4, storage=server.url, study="pg"))
-    stopper = Stopper(server)
-    with ray_session.running(Workers(2, "cpu"), 10_000_000):
-        outcome = run(dataclasses.replace(plan, workers=Workers(2, "cpu")), listeners=[stopper])
-        assert stopper.stopped
-        assert outcome.counts["complete"] + outcome.counts["pruned"] == 4
-        output = capsys.readouterr().out
-        assert "database does not answer" in output
-        assert "database is back" in output
-        assert not (plan.folder / record.JOURNAL).exists()
-        before = record.read_record(plan.folder).trials
-        again = prepare(options(home, resume="pg", trials=6))
-        assert again.storage == server.url
-        after = run(dataclasses.replace(again, workers=Workers(1, "cpu")))
-    assert after.counts["complete"] + after.counts["pruned"] == 6
-    trials = record.read_record(plan.folder).trials
-    assert [(t.params, t.values, t.intermediate_values) for t in trials[: len(before)]] == [
-        (t.params, t.values, t.intermediate_values) for t in before
-    ]
-    for trial in trials:
-        assert sorted(trial.intermediate_values) == list(range(1, len(trial.intermediate_values) + 1))
-    with pytest.raises(UserError, match="holds a study pg already"):
-        prepare(
-            options(home, space=home / "space.toml", storage=server.url, study="pg", runs_dir=home / "other")
-        )
-
-
 def test_a_database_that_never_answers_again_ends_the_search_with_a_sentence(
-    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "TIMEOUT", 0.5)
     monkeypatch.setattr(storage, "RETRY_EVERY", 0.1)
     messages = []
-    study = record.open_record(tmp_path, "away", server.url, messages.append)
-    server.stop()
+    study = record.open_record(tmp_path, "away", postgres_server.url, messages.append)
+    postgres_server.stop()
     try:
         with pytest.raises(storage.DatabaseUnavailable, match="--resume"):
             study.set_user_attr("a", 1)
     finally:
-        server.start()
+        postgres_server.start()
     assert messages == ["the record's database does not answer; waiting for it"]
     study.set_user_attr("a", 2)
-    assert record.open_record(tmp_path, "away", server.url).user_attrs == {"a": 2}
+    assert record.open_record(tmp_path, "away", postgres_server.url).user_attrs == {"a": 2}
 
 
 def test_an_end_that_is_written_twice_because_its_answer_was_lost_counts_once(
@@ -165,11 +92,9 @@ def test_a_password_is_not_stored(home: Path) -> None:
     assert plan.options()["storage"] == "postgresql://rigsl@host/db"
 
 
-def test_a_sqlite_address_is_stored_as_an_absolute_path(home: Path) -> None:
-    plan = prepare(
-        options(home, space=home / "space.toml", trials=1, storage="sqlite:///study.db", study="s")
-    )
-    with ray_session.running(Workers(1, "cpu"), 10_000_000):
-        run(dataclasses.replace(plan, workers=Workers(1, "cpu")))
-    assert read_toml(plan.folder / run_folder.STUDY)["storage"] == f"sqlite:///{home}/study.db"
+@pytest.mark.usefixtures("shared_ray")
+def test_a_sqlite_address_is_stored_as_an_absolute_path(tracked_home: Path) -> None:
+    plan = toy_plan(tracked_home, workers=1, trials=1, storage="sqlite:///study.db", study="s")
+    run(plan)
+    assert read_toml(plan.folder / run_folder.STUDY)["storage"] == f"sqlite:///{tracked_home}/study.db"
     assert len(record.begun(record.read_record(plan.folder))) == 1

@@ -1,4 +1,4 @@
-"""A cluster of real Ray nodes that was started elsewhere; some are lost in the middle of a search."""
+"""A cluster of real Ray nodes that was started elsewhere: who may join it, and what its nodes can run."""
 
 import contextlib
 import os
@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,31 +15,11 @@ import ray
 
 from rigsl.errors import UserError
 from search.execution import node_watch
-from search.execution.searcher import StudySearcher
-from search.plan.new_study import prepare
-from search.plan.options import SearchOptions
-from search.record import record
-from search.record.learning_curve import read_curve
 from search.resources import cluster
 from search.resources.workers import plan_workers
-from search.study import run
-from tests.helpers.ray_nodes import HEAD, RayNodes
-from tests.helpers.toy_study import write_home
+from tests.helpers.ray_nodes import HEAD, NODES, RayNodes
 
-NODES = ("127.0.0.3", "127.0.0.4")
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[RayNodes]:
-    """A head without cores, and two nodes with two cores each."""
-    made = RayNodes()
-    try:
-        for host in NODES:
-            made.start(host)
-        yield made
-    finally:
-        ray.shutdown()
-        made.close()
+pytestmark = pytest.mark.usefixtures("no_shared_ray")
 
 
 @pytest.fixture
@@ -176,74 +155,6 @@ def test_a_node_that_lacks_a_package_is_named(
 
 def absent(probe: str) -> None:
     """A task that no node can import."""
-
-
-class PowerCut:
-    """Kills the node of the first trial that finishes its fifth epoch."""
-
-    def __init__(self, nodes: RayNodes, trials: Path) -> None:
-        self.nodes, self.trials = nodes, trials
-        self.killed = ""
-        #: The first lines of the learning curves of those trials on that node that had saved a state; a state
-        #: is written while the next epoch runs.
-        self.first_lines: dict[int, dict] = {}
-        self.hosts: dict[int, str] = {}
-
-    def result(self, number: int, result: dict) -> None:
-        self.hosts[number] = result["node_ip"]
-        if not self.killed and result["epoch"] == 5:
-            self.killed = result["node_ip"]
-            self.nodes.kill(self.killed)
-            lost = [number for number, host in self.hosts.items() if host == self.killed]
-            curves = {trial: read_curve(self.trials / f"{trial:04d}") for trial in lost}
-            self.first_lines = {trial: lines[0] for trial, lines in curves.items() if len(lines) > 2}
-
-
-@pytest.mark.soak
-def test_a_lost_node_costs_no_trial(nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = write_home(tmp_path / "home", epochs=40)
-    monkeypatch.chdir(home)
-    plan = prepare(
-        SearchOptions(
-            trials=6,
-            minutes=5,
-            workers=3,
-            ray_address=nodes.address,
-            study="s",
-            scheduler="none",
-            space=home / "space.toml",
-            data_dir=home / "data",
-            tracking_uri=f"sqlite:///{home}/mlflow.db",
-            finalists=0,
-            test_seeds=0,
-        )
-    )
-    assert plan.workers.describe() == "3 on CPU of 2 nodes, 1 thread each"
-    cut, hear = PowerCut(nodes, plan.folder / "trials"), StudySearcher.on_trial_result
-
-    def on_trial_result(searcher: StudySearcher, trial_id: str, result: dict) -> None:
-        hear(searcher, trial_id, result)
-        cut.result(searcher.live[trial_id].trial.number, result)
-
-    monkeypatch.setattr(StudySearcher, "on_trial_result", on_trial_result)
-    outcome = run(plan)
-    trials = record.begun(record.read_record(plan.folder))
-    reasons = [trial.user_attrs.get(record.REASON) for trial in trials]
-    assert outcome.counts == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}, (
-        outcome.ending,
-        reasons,
-    )
-    (survivor,) = {*NODES} - {cut.killed}
-    assert Counter(trial.user_attrs[record.HASH] for trial in trials).most_common(1)[0][1] == 1
-    for trial in trials:
-        lines = read_curve(plan.folder / "trials" / f"{trial.number:04d}")
-        assert [line["epoch"] for line in lines] == sorted(trial.intermediate_values) == list(range(1, 41))
-    assert cut.first_lines
-    for number, line in cut.first_lines.items():
-        assert trials[number].user_attrs["host"].endswith(f"({survivor})")
-        # Its time, too, is that of the first attempt: the trial was resumed, not restarted.
-        assert read_curve(plan.folder / "trials" / f"{number:04d}")[0] == line
-    assert not ray.is_initialized()
 
 
 def test_messages_of_nodes_to_every_driver_are_not_printed() -> None:

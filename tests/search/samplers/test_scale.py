@@ -1,6 +1,5 @@
-"""A study of thousands of trials: it ends, the driver stays small, and proposals stay quick."""
+"""In a study of thousands of trials proposals stay quick, and a trial leaves little in the driver."""
 
-import os
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -13,42 +12,18 @@ import pytest
 
 from benchmarks.speed.proposals import SPACE, fill, propose
 from search.record import record
-from search.space.space import Space, read_space
-from tests.helpers.objectives import make_space
+from search.space.space import read_space
+from tests.helpers.large_study import bytes_per_trial
 
-TRIALS = 2000
+TRIALS, PROPOSALS = 2000, 5
 
-
-@pytest.fixture(autouse=True)
-def _no_disk_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda file: None)
-
-
-def growth(study: optuna.Study, folder: Path, space: Space) -> float:
-    """Bytes that a trial leaves in the driver."""
-    tracemalloc.start()
-    propose(study, folder, space, "random", 100, watch=nullcontext, grace=1)
-    grown, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return grown / 100
-
-
-@pytest.mark.soak
-def test_a_study_of_2000_trials_ends_and_its_driver_stays_small(tmp_path: Path) -> None:
-    """Most of them random, for the test's own sake: to the record, all samplers' trials are the same."""
-    space, study = make_space(tmp_path), record.open_record(tmp_path, "large")
-    propose(study, tmp_path, space, "random", TRIALS - 300, watch=nullcontext, grace=1)
-    assert growth(study, tmp_path, space) < 50_000
-    propose(study, tmp_path, space, "tpe", 200, watch=nullcontext, grace=1)
-    counts = record.counts(record.open_record(tmp_path, "large"))
-    assert counts["complete"] + counts["pruned"] == TRIALS
-    assert min(counts["complete"], counts["pruned"]) > 100
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def test_22_parameters_leave_the_driver_small_too(tmp_path: Path) -> None:
     space, study = read_space(SPACE), record.open_record(tmp_path, "large")
     propose(study, tmp_path, space, "random", 100, watch=nullcontext, grace=1)
-    assert growth(study, tmp_path, space) < 50_000
+    assert bytes_per_trial(study, tmp_path, space) < 50_000
 
 
 class Work:
@@ -93,7 +68,7 @@ def test_a_proposal_needs_hardly_more_work_in_a_large_study(
     works = []
     for number, study in enumerate(studies):
         works.append(Work())
-        propose(study, tmp_path / str(number), read_space(SPACE), sampler, 8, watch=works[-1])
+        propose(study, tmp_path / str(number), read_space(SPACE), sampler, PROPOSALS, watch=works[-1])
     small, large = works
     assert np.median(large.calls) < 2.5 * np.median(small.calls)
     assert np.median(large.peaks) < 2 * np.median(small.peaks)

@@ -1,8 +1,8 @@
 """A whole study with population based training on real Ray, interrupted and resumed, and its winner again."""
 
-import dataclasses
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,18 +14,15 @@ from optuna.trial import FrozenTrial
 
 from search.confirm import race
 from search.confirm import stage as final_stage
-from search.execution import ray_session
 from search.export.rerun import rerun
-from search.plan.new_study import prepare
-from search.plan.options import SearchOptions
-from search.plan.plan import Plan
 from search.record import lineage, record
-from search.resources.workers import Workers
+from search.results import Outcome
 from search.run_folder import METRICS, SNAPSHOTS, STATE
-from search.study import Outcome, run
+from search.study import run
 from tests.helpers.corpora import toy_corpus
+from tests.helpers.listeners import Bystander
 from tests.helpers.mlflow_contents import assert_mirrored
-from tests.helpers.toy_study import write_home
+from tests.helpers.toy_study import toy_plan, write_home
 
 #: The weaker half of a population is replaced after two epochs of six and after four.
 SCHEDULER = """[scheduler]
@@ -55,35 +52,28 @@ class Lived:
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+def lived(tmp_path_factory: pytest.TempPathFactory, shared_ray: None, empty_mlflow: Path) -> Iterator[Lived]:
     home = write_home(tmp_path_factory.mktemp("population") / "home", epochs=6)
+    shutil.copy(empty_mlflow, home / "mlflow.db")
     toy_corpus(dialogues=40).save(home / "data" / "meld_open.safetensors")
     text = (home / "space.toml").read_text(encoding="utf-8")
     begin, end = text.index("[scheduler]"), text.index("[budget.cpu]")
     text = (text[:begin] + SCHEDULER + text[end:]).replace("[fixed]\n", FIXED)
     (home / "space.toml").write_text(text.replace("low = 1e-4", "low = 3e-3"), encoding="utf-8")
-    options = {"space": home / "space.toml", "tracking_uri": f"sqlite:///{home}/mlflow.db"}
-    with pytest.MonkeyPatch.context() as patch, ray_session.running(Workers(2, "cpu"), 10_000_000):
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.setattr(record, "best_of", best_child)
         patch.setattr(final_stage, "top", top_child)
-        first = run(
-            plan_for(home, 2, sampler="random", seed=1, trials=10, **options), listeners=[Interrupter()]
-        )
+        first = run(toy_plan(home, sampler="random", seed=1, trials=10), listeners=[ChildInterrupter()])
         assert first.interrupted == signal.SIGTERM
         before = record.read_record(first.plan.folder).trials
-        outcome = run(plan_for(home, 1, resume=first.plan.name))
+        outcome = run(toy_plan(home, workers=1, resume=first.plan.name))
         trials = record.begun(record.read_record(outcome.plan.folder))
         children = [trial for trial in trials if lineage.origin(trial)]
         yield Lived(home, before, outcome, {trial.number: trial for trial in trials}, children)
 
 
-def plan_for(home: Path, workers: int, **options) -> Plan:
-    plan = prepare(SearchOptions(data_dir=home / "data", **options))
-    return dataclasses.replace(plan, workers=Workers(workers, "cpu"))
-
-
-class Interrupter:
+class ChildInterrupter(Bystander):
     """Interrupts the study as soon as a child has an epoch of its own."""
 
     def __init__(self) -> None:
@@ -97,9 +87,6 @@ class Interrupter:
         if number in self.children and report.metrics["epoch_seconds"]:
             self.children.clear()
             os.kill(os.getpid(), signal.SIGTERM)
-
-    def finished(self, trial, snapshot) -> None:
-        pass
 
 
 best_of = record.best_of

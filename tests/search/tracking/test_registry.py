@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -55,9 +56,10 @@ def save_model(folder, corpus, **changes):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(tmp_path_factory, empty_mlflow):
     """A client, the id of a run, and the folder of a SQLite store; every test has a dataset of its own."""
     folder = tmp_path_factory.mktemp("store")
+    shutil.copy(empty_mlflow, folder / "mlflow.db")
     uri = f"sqlite:///{folder}/mlflow.db"
     client, experiment = connect(uri, "MELD")
     return client, client.create_run(experiment).info.run_id, folder

@@ -1,6 +1,5 @@
 """A search on real Ray whose real MLflow server hangs, comes back and dies; later it is sent the rest."""
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -11,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from search.plan.new_study import prepare
-from search.plan.options import SearchOptions
 from search.record import record
-from search.resources.workers import Workers
-from search.space.schedule import Schedule
 from search.study import run
 from search.tracking import tracker as tracking
 from search.tracking.sync import sync
+from tests.helpers.listeners import Bystander
+from tests.helpers.loopback import free_port, get_json
 from tests.helpers.mlflow_contents import assert_held
-from tests.helpers.toy_study import write_home
-from tests.search.record.test_dashboard import free_port, get_json
+from tests.helpers.toy_study import toy_plan
+
+pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("shared_ray")]
 
 
 class Server:
@@ -59,6 +57,11 @@ class Server:
 
 
 @pytest.fixture
+def epochs() -> int:
+    return 20
+
+
+@pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path)
     server.start()
@@ -66,8 +69,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.end()
 
 
-class Saboteur:
-    """Stops the server in mid-search for longer than a request may take; later it kills it."""
+class Saboteur(Bystander):
+    """Stops the server in the middle of the search for longer than a request may take; later it kills it."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -86,28 +89,14 @@ class Saboteur:
             self.again = threading.Timer(2.5, self.server.signal, (signal.SIGCONT,))
             self.again.start()
 
-    def finished(self, trial, snapshot) -> None:
-        pass
 
-
-@pytest.mark.soak
 def test_a_server_that_hangs_and_dies_is_sent_everything_later(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    home: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = write_home(tmp_path / "home", epochs=20)
-    monkeypatch.chdir(home)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     for name in ("UPDATE_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(tracking, name, 0.2)
-    options = SearchOptions(
-        space=home / "space.toml",
-        data_dir=home / "data",
-        trials=8,
-        finalists=0,
-        test_seeds=0,
-        tracking_uri=server.uri,
-    )
-    plan = dataclasses.replace(prepare(options), workers=Workers(2, "cpu"), schedule=Schedule("none"))
+    plan = toy_plan(home, trials=8, tracking_uri=server.uri, scheduler="none")
     saboteur = Saboteur(server)
     outcome = run(plan, listeners=[saboteur])
     assert saboteur.killed
