@@ -21,6 +21,33 @@ if TYPE_CHECKING:
     from tests.helpers.ray_nodes import RayNodes
 
 
+#: The files that take longest. They come first, so that no process is left alone with one of them at the end.
+LONGEST = (
+    "search/test_cli.py",
+    "search/samplers/test_quality.py",
+    "search/test_study.py",
+    "test_extending.py",
+    "search/execution/test_lost_workers.py",
+    "search/resources/test_cluster.py",
+    "search/confirm/test_stage.py",
+    "search/test_registries.py",
+    "benchmarks/test_efficiency.py",
+    "search/test_python_api.py",
+    "search/samplers/test_scale.py",
+    "rigsl/model/test_invariance.py",
+    "search/schedulers/test_pbt_study.py",
+    "rigsl/memory/test_estimate.py",
+    "search/test_earlier_studies.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    here = Path(__file__).parent
+    order = {here / name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Small models gain nothing from more threads, and lose much when cores are shared."""
@@ -54,6 +81,16 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def new_mlflow_addresses() -> Iterator[None]:
+    """A relative address of MLflow leads into the folder of this test, and of no other."""
+    from tests.helpers.mlflow_contents import forget_addresses
+
+    forget_addresses()
+    yield
+    forget_addresses()
+
+
+@pytest.fixture
 def tracked_home(home: Path, empty_mlflow: Path) -> Path:
     """`home` with an MLflow database in ``mlflow.db``, where searches in that directory write to."""
     shutil.copy(empty_mlflow, home / "mlflow.db")
@@ -77,6 +114,14 @@ def _ray() -> Iterator[SharedRay]:
 def shared_ray(_ray: SharedRay) -> None:
     """A running Ray, the same for all modules that ask for it."""
     _ray.start()
+
+
+@pytest.fixture
+def workers_here(shared_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared Ray with a search's workers in this process: for tests of what a study decides and writes."""
+    from tests.helpers.workers_here import keep_workers_here
+
+    keep_workers_here(monkeypatch)
 
 
 @pytest.fixture(scope="module")

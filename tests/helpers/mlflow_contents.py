@@ -31,6 +31,22 @@ def runs_at(uri: str) -> dict[str, list]:
     return found
 
 
+def forget_addresses() -> None:
+    """Have MLflow open its databases anew: it keeps a connection to every address that it has met.
+
+    A relative address would lead into the folder of an earlier test.
+    """
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+    from mlflow.tracking._model_registry.registry import ModelRegistryStoreRegistry
+    from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry
+
+    for store in (RegistryStore, TrackingStore):
+        store._engine_map.clear()
+    for registry in (ModelRegistryStoreRegistry, TrackingStoreRegistry):
+        registry._get_store_with_resolved_uri.cache_clear()
+
+
 def mlflow_runs(home: Path) -> dict[str, list]:
     """All runs in the MLflow of the working directory `home`."""
     return runs_at(f"sqlite:///{home}/mlflow.db")

@@ -36,7 +36,7 @@ LOCATIONS = {
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_mlflow_addresses: None) -> Iterator[Path]:
     """The working directory of that study: ``data``, ``runs``, ``mlflow.db`` and ``mlruns``."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -65,6 +65,7 @@ def test_it_is_reported_and_shown(home: Path, capsys: pytest.CaptureFixture[str]
     assert "4 complete, 1 pruned, 0 failed" in shown
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_it_is_resumed_and_mlflow_goes_on_with_its_runs(home: Path) -> None:
     folder = home / "runs" / NAME
     before = [trial.intermediate_values for trial in record.read_record(folder).trials]

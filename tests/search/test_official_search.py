@@ -20,7 +20,7 @@ def test_the_space_of_a_dataset_begins_with_the_published_configuration(dataset)
     assert space.config(space.starts[0], published.seed) == published
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("workers_here")
 @pytest.mark.parametrize("dataset", ["MELD", "IEMOCAP"])
 def test_official_files_are_searched(dataset, tracked_home: Path):
     write_official(tracked_home / "official", dataset)

@@ -15,7 +15,7 @@ from search.space.schedule import SCHEDULERS
 from search.study import run
 from tests.helpers.toy_study import toy_plan
 
-pytestmark = pytest.mark.usefixtures("shared_ray")
+pytestmark = pytest.mark.usefixtures("workers_here")
 #: As many studies as the longest registry has names; the shorter ones begin again.
 STUDIES = max(len(SAMPLERS), len(SCHEDULERS), len(BACKBONES))
 NAMES = list(

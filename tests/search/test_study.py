@@ -153,6 +153,7 @@ def test_a_killed_worker_costs_no_trial(resumed: Resumed) -> None:
     assert_mirrored(resumed.home, resumed.outcome)
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_broken_trials_do_not_stop_a_study(tracked_home: Path) -> None:
     home = tracked_home
     text = (home / "space.toml").read_text(encoding="utf-8").replace('modals = "ld"\n', "")
@@ -205,12 +206,14 @@ def test_the_time_budget_ends_a_study_and_says_so(
         run(toy_plan(tracked_home, resume=outcome.plan.name))
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_a_target_ends_a_study(tracked_home: Path) -> None:
     outcome = run(toy_plan(tracked_home, workers=1, trials=50, target=1e-6))
     assert "target" in outcome.ending
     assert outcome.counts["complete"] >= 1
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_a_study_of_nothing_but_failures_ends(tracked_home: Path) -> None:
     corpus = make_corpus()
     bad = {letter: np.full_like(array, np.nan) for letter, array in corpus.features.items()}

@@ -3,7 +3,6 @@
 import random
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,8 +10,7 @@ import pytest
 
 from benchmarks.speed.overhead import trial_workers
 from search.record import record
-from search.run_folder import ROOT
-from tests.helpers.toy_study import write_home
+from tests.helpers.commands import start_search
 
 KILLS, EPOCHS = 20, 8
 #: More than any machine trains before the last kill; so many more than had ended then are trained in the end.
@@ -20,17 +18,12 @@ TRIALS, LAST = 10_000, 10
 NEW = ("--space", "space.toml", "--trials", str(TRIALS), "--study", "s", "--scheduler", "none")
 
 
+pytestmark = pytest.mark.soak
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return write_home(tmp_path / "home", epochs=EPOCHS)
-
-
-def start(home: Path, *arguments: str) -> subprocess.Popen:
-    with (home / "output.txt").open("ab") as file:
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "run_search.py"), "--data-dir", "data", *arguments],
-            cwd=home, stdout=file, stderr=file, start_new_session=True,
-        )  # fmt: skip
+def epochs() -> int:
+    return EPOCHS
 
 
 def trials(home: Path, copy: Path) -> list:
@@ -54,15 +47,15 @@ def wait_for_workers(driver: subprocess.Popen) -> None:
         time.sleep(0.1)
 
 
-def kill_worker(driver: int, chance: random.Random) -> bool:
+def kill_worker(driver: int, rng: random.Random) -> bool:
     """SIGKILL for one of the driver's workers; whether there was one."""
-    found = trial_workers(driver)
-    if found:
-        chance.choice(found).kill()
-    return bool(found)
+    workers = trial_workers(driver)
+    if workers:
+        rng.choice(workers).kill()
+    return bool(workers)
 
 
-def told(trial) -> tuple:
+def result(trial) -> tuple:
     return trial.state, trial.params, trial.values, trial.intermediate_values, trial.datetime_complete
 
 
@@ -71,7 +64,7 @@ def check_kept(before: list, after: list) -> None:
     assert len(after) >= len(before)
     for old, new in zip(before, after, strict=False):
         if old.state.is_finished():
-            assert told(old) == told(new)
+            assert result(old) == result(new)
         assert old.params.items() <= new.params.items()
         assert old.intermediate_values.items() <= new.intermediate_values.items()
 
@@ -80,19 +73,18 @@ def ended(trials: list) -> int:
     return sum(trial.state.is_finished() for trial in trials)
 
 
-@pytest.mark.soak
 def test_no_kill_costs_a_finished_trial(home: Path, tmp_path: Path) -> None:
-    chance, kills, before = random.Random(20), 0, []
+    rng, kills, before = random.Random(20), 0, []
     while kills < KILLS:
-        process = start(home, *(("--resume", "s") if (home / "runs" / "s").exists() else NEW))
-        if chance.random() < 0.3:
-            time.sleep(chance.uniform(0.5, 6))  # a kill while everything starts
+        process = start_search(home, *(("--resume", "s") if (home / "runs" / "s").exists() else NEW))
+        if rng.random() < 0.3:
+            time.sleep(rng.uniform(0.5, 6))  # a kill while everything starts
         else:
             wait_for_workers(process)
-            for _ in range(chance.randint(2, 4)):
-                time.sleep(chance.uniform(0, 3))
-                kills += kill_worker(process.pid, chance)
-            time.sleep(chance.uniform(0, 2))
+            for _ in range(rng.randint(2, 4)):
+                time.sleep(rng.uniform(0, 3))
+                kills += kill_worker(process.pid, rng)
+            time.sleep(rng.uniform(0, 2))
         assert process.poll() is None, (home / "output.txt").read_text(encoding="utf-8")
         process.kill()  # nobody else: what it started goes down by itself
         kills += 1
@@ -102,7 +94,7 @@ def test_no_kill_costs_a_finished_trial(home: Path, tmp_path: Path) -> None:
         before = after
     assert ended(before) >= 5, "the kills met hardly a finished trial"
     total = ended(before) + LAST
-    process = start(home, "--resume", "s", "--trials", str(total))
+    process = start_search(home, "--resume", "s", "--trials", str(total))
     assert process.wait(400) == 0, (home / "output.txt").read_text(encoding="utf-8")
     study = record.read_record(home / "runs" / "s")
     check_kept(before, study.trials)

@@ -20,11 +20,12 @@ from search.results import Outcome
 from search.run_folder import RESULTS
 from search.study import run
 from tests.helpers.toy_study import make_corpus, toy_plan, write_home
+from tests.helpers.workers_here import keep_workers_here
 
 FINAL = {"finalists": 2, "finalist_seeds": 2, "test_seeds": 2}
 
 
-pytestmark = pytest.mark.usefixtures("shared_ray")
+pytestmark = pytest.mark.usefixtures("workers_here")
 
 
 def searched(home: Path, **options) -> Outcome:
@@ -65,6 +66,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory, shared_ray: None, empty_mlfl
     dataclasses.replace(corpus, labels=labels).save(home / "shuffled" / "meld_open.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
+        keep_workers_here(patch)
         first = searched(home, study="first")
         second = searched(home, study="second", data_dir=home / "shuffled")
     return Twins(home, first, second)
@@ -159,6 +161,7 @@ def interrupted(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
+        keep_workers_here(patch)
         with patch.context() as interrupting:
             interrupting.setattr(runner, "JobSearcher", InterruptingSearcher)
             outcome = searched(home, study="one", protocol="paper")

@@ -17,9 +17,8 @@ from search.record.snapshot import take_snapshot
 from search.record.trial_report import BY_ITSELF, TrialReport
 from search.run_folder import MODEL, STATE
 from search.space.budget import Budget
-from search.space.space import read_space
+from search.space.space import Space
 from search.terminal.progress import Progress
-from tests.helpers.toy_study import write_home
 
 
 def add_trial(study: optuna.Study, score: float | None) -> FrozenTrial:
@@ -30,10 +29,9 @@ def add_trial(study: optuna.Study, score: float | None) -> FrozenTrial:
 
 
 def test_the_record_is_read_once_for_every_trial_that_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, clock = optuna.create_study(direction="maximize"), Clock()
-    budget, space = Budget(trials=3), read_space(write_home(tmp_path / "home") / "space.toml")
+    study, clock, budget = optuna.create_study(direction="maximize"), Clock(), Budget(trials=3)
     stopper = StudyStopper(budget, clock, SignalWatch(), print)
     progress = Progress(study, clock.seconds, name="one", budget=budget, epochs=4)
     searcher = StudySearcher(

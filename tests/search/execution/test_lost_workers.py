@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,6 +47,7 @@ class Killer:
         process = result["pid"]
         self.live.add(number)
         self.max_live = max(self.max_live, len(self.live))
+        self._leave_the_cores_to_starting_workers()
         if not self.killed:
             self.before[process] = result["gpu"]
             if len(self.before) == self.slots and 5 <= result["epoch"] <= 30:
@@ -58,6 +60,12 @@ class Killer:
             self.after[process] = result["gpu"]
             if len(self.after) == self.slots <= self.complete:
                 os.kill(os.getpid(), signal.SIGTERM)
+
+    def _leave_the_cores_to_starting_workers(self) -> None:
+        """The trials that run would train for nothing meanwhile: their next epoch waits for this process."""
+        seen = {0: self.before, 3: self.after}.get(len(self.killed))
+        if len(self.killed) == 1 or (seen is not None and len(seen) < self.slots):
+            time.sleep(0.05)
 
     def ended(self, number: int, result: dict | None) -> None:
         self.live.discard(number)

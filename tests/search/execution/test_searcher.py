@@ -15,12 +15,6 @@ from search.record.trial_report import FAILED, TrialReport
 from search.samplers.registry import SAMPLERS
 from search.space.budget import Budget
 from search.space.space import Space, read_space
-from tests.helpers.toy_study import write_home
-
-
-@pytest.fixture
-def space(tmp_path: Path) -> Space:
-    return read_space(write_home(tmp_path / "home") / "space.toml")
 
 
 def searcher(

@@ -9,13 +9,17 @@ from search.execution import trainable
 from search.execution.trainable import TrialWorker, WorkerOptions
 from search.record.learning_curve import read_curve
 from search.run_folder import ERROR, MODEL, STATE
-from search.space.space import read_space
-from tests.helpers.toy_study import make_corpus, write_home
+from search.space.space import Space
+from tests.helpers.toy_study import make_corpus
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> dict:
-    space = read_space(write_home(tmp_path / "home", epochs=3) / "space.toml")
+def epochs() -> int:
+    return 3
+
+
+@pytest.fixture
+def config(space: Space) -> dict:
     return space.config(space.starts[0], seed=1).to_dict()
 
 
@@ -62,8 +66,9 @@ def test_an_interrupted_trial_tells_its_last_epoch_again_and_goes_on(
     monkeypatch.setattr(trainable, "SAVING_SHARE", 0)  # save after every epoch, however short
     whole = run(worker)
     worker.reset_config({"number": 1, "config": config})
-    worker.step()
-    worker.step()
+    for _ in range(2):
+        worker.step()
+        worker._writer.wait()  # a state is skipped while an older one is being written
     worker.reset_config({"number": 1, "config": config})
     rest = run(worker)
     assert [report["epoch"] for report in rest] == [2, 3]

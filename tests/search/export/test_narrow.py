@@ -10,12 +10,10 @@ from search.export.narrow import write_next_space
 from search.run_folder import NEXT_SPACE
 from search.space.distributions import distribution
 from search.space.space import Space, read_space
-from tests.helpers.toy_study import write_home
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> tuple[Path, Space]:
-    home = write_home(tmp_path / "home")
+def run(home: Path) -> tuple[Path, Space]:
     folder = home / "runs" / "one"
     (folder / "best").mkdir(parents=True)
     (folder / "space.toml").write_bytes((home / "space.toml").read_bytes())

@@ -8,14 +8,6 @@ from rigsl.errors import UserError
 from search.plan.new_study import prepare
 from search.plan.options import SearchOptions
 from search.space.budget import Budget
-from tests.helpers.toy_study import write_home
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = write_home(tmp_path / "home")
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def options(home: Path, **more) -> SearchOptions:

@@ -18,14 +18,6 @@ from search.record.learning_curve import METRIC
 from search.run_folder import SPACE
 from search.space.budget import Budget
 from search.study import write_folder
-from tests.helpers.toy_study import write_home
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = write_home(tmp_path / "home")
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def options(home: Path, **more) -> SearchOptions:

@@ -92,7 +92,7 @@ def test_a_password_is_not_stored(home: Path) -> None:
     assert plan.options()["storage"] == "postgresql://rigsl@host/db"
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("workers_here")
 def test_a_sqlite_address_is_stored_as_an_absolute_path(tracked_home: Path) -> None:
     plan = toy_plan(tracked_home, workers=1, trials=1, storage="sqlite:///study.db", study="s")
     run(plan)

@@ -130,6 +130,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused(
     nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "SYNC_TIMEOUT", 0.1)
+    ray.cloudpickle.register_pickle_by_value(cluster)  # so that the nodes get this value, too
     runs = os.open(tmp_path, os.O_RDONLY)
     try:
         # A folder under a name that only this process can follow.
@@ -137,6 +138,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused(
             cluster.read_nodes(nodes.address, Path(f"/proc/self/fd/{runs}/runs"))
     finally:
         os.close(runs)
+        ray.cloudpickle.unregister_pickle_by_value(cluster)
     with pytest.raises(UserError, match="--runs-dir /proc/runs: /proc cannot be written"):
         cluster.read_nodes(nodes.address, Path("/proc/runs"))
     assert not ray.is_initialized()

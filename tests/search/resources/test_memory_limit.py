@@ -13,7 +13,7 @@ from search.record.learning_curve import METRIC
 from search.resources.memory_limit import excess, largest
 from search.space.budget import Budget
 from search.space.space import Space, read_space
-from tests.helpers.toy_study import make_corpus, write_home
+from tests.helpers.toy_study import make_corpus
 
 WIDTH = """
 [space.hidden_dim]
@@ -26,8 +26,8 @@ hidden_dim = 8
 
 
 @pytest.fixture
-def space(tmp_path: Path) -> Space:
-    path = write_home(tmp_path / "home") / "space.toml"
+def space(home: Path) -> Space:
+    path = home / "space.toml"
     text = path.read_text(encoding="utf-8").replace("hidden_dim = 8\n", "").replace("[[start]]", WIDTH, 1)
     path.write_text(text, encoding="utf-8")
     return read_space(path)

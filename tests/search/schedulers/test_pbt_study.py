@@ -1,4 +1,4 @@
-"""A whole study with population based training on real Ray, interrupted and resumed, and its winner again."""
+"""A whole study with population based training is interrupted and resumed, and its winner trained again."""
 
 import json
 import os
@@ -23,6 +23,7 @@ from tests.helpers.corpora import toy_corpus
 from tests.helpers.listeners import Bystander
 from tests.helpers.mlflow_contents import assert_mirrored
 from tests.helpers.toy_study import toy_plan, write_home
+from tests.helpers.workers_here import keep_workers_here
 
 #: The weaker half of a population is replaced after two epochs of six and after four.
 SCHEDULER = """[scheduler]
@@ -62,6 +63,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory, shared_ray: None, empty_mlfl
     (home / "space.toml").write_text(text.replace("low = 1e-4", "low = 3e-3"), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
+        keep_workers_here(patch)
         patch.setattr(record, "best_of", best_child)
         patch.setattr(final_stage, "top", top_child)
         first = run(toy_plan(home, sampler="random", seed=1, trials=10), listeners=[ChildInterrupter()])

@@ -12,13 +12,10 @@ from search.plan.options import SearchOptions
 from search.record import lock, record
 from search.record.learning_curve import METRIC
 from search.study import write_folder
-from tests.helpers.toy_study import write_home
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    home = write_home(tmp_path / "home")
-    monkeypatch.chdir(home)
+def study(home: Path) -> Path:
     plan = prepare(SearchOptions(space=home / "space.toml", data_dir=home / "data", trials=5, study="one"))
     plan.folder.mkdir(parents=True)
     written = write_folder(plan, record.open_record(plan.folder, plan.name))

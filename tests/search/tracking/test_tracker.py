@@ -24,29 +24,17 @@ from search.tracking.tracker import Tracker
 from search.tracking.writer import Writer
 from tests.helpers.mlflow_contents import assert_held, runs_at
 from tests.helpers.played_study import ByHand
-from tests.helpers.toy_study import write_home
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without a run: it takes seconds to make."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture
-def home(tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = write_home(tmp_path / "home")
+def home(home: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with two empty databases of MLflow, and a tracker that loses no time."""
     for name in ("mlflow.db", "other.db"):
-        shutil.copy(empty, folder / name)
-    monkeypatch.chdir(folder)
+        shutil.copy(empty_mlflow, home / name)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     for name in ("UPDATE_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(tracking, name, 0.1)
-    return folder
+    return home
 
 
 def track(played: ByHand) -> Tracker:
