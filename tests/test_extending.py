@@ -65,7 +65,8 @@ def run(copy: Path, *arguments: str) -> str:
 
 
 def test_a_search_with_everything_on_the_page(extended: Path) -> None:
-    shown = run(extended, "run_search.py", "--dataset", "Toy", "--sampler", "halton", "--study", "one")
+    options = ("--sampler", "halton", "--study", "one", "--workers", "1")
+    shown = run(extended, "run_search.py", "--dataset", "Toy", *options)
     assert "halton, floor, seed 0" in shown
     folder = extended / "runs" / "one"
     metrics = json.loads((folder / "best" / "metrics.json").read_text(encoding="utf-8"))

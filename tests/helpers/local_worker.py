@@ -33,7 +33,7 @@ def train(worker: TrialWorker, folder: Path, number: int, config: dict) -> dict:
     while not reports[-1]["done"]:
         reports.append(worker.step())
     clock = ("seconds", "metrics/time", "metrics/epoch_seconds")
-    numbers = [{name: value for name, value in one.items() if name not in clock} for one in reports]
+    numbers = [{name: value for name, value in report.items() if name not in clock} for report in reports]
     path = folder / "trials" / f"{number:04d}" / MODEL / "model.safetensors"
     weights = load_file(path) if path.exists() else {}
     sums = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ def runs_at(uri: str) -> dict[str, list]:
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("rigsl-meld")
-    found: dict[str, list] = {"study": [], "trial": []}
+    runs: dict[str, list] = {"study": [], "trial": []}
     if experiment is None:
-        return found
-    for one in client.search_runs([experiment.experiment_id], max_results=1000):
-        found[one.data.tags["kind"]].append(one)
-    return found
+        return runs
+    for run in client.search_runs([experiment.experiment_id], max_results=1000):
+        runs[run.data.tags["kind"]].append(run)
+    return runs
 
 
 def forget_addresses() -> None:
@@ -62,11 +63,11 @@ def assert_mirrored(home: Path, outcome: Outcome) -> None:
 def assert_held(uri: str, folder: Path) -> None:
     """The MLflow at `uri` holds the study in `folder`, nobody runs it; nothing is missing, nothing twice."""
     runs, study = runs_at(uri), record.read_record(folder)
-    parents = [one for one in runs["study"] if one.info.run_name == folder.name]
+    parents = [run for run in runs["study"] if run.info.run_name == folder.name]
     assert len(parents) == 1
     parent, trials = parents[0], record.begun(study)
-    children = [one for one in runs["trial"] if one.data.tags["mlflow.parentRunId"] == parent.info.run_id]
-    by_number = {int(one.data.tags["trial"]): one for one in children}
+    children = [run for run in runs["trial"] if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+    by_number = {int(run.data.tags["trial"]): run for run in children}
     assert sorted(by_number) == sorted(trial.number for trial in trials)
     assert len(children) == len(by_number), "a trial is there twice"
     origin = json.loads((folder / "environment.json").read_text(encoding="utf-8"))[-1]
@@ -103,15 +104,15 @@ def _assert_study(uri: str, run: Any, study: Any, folder: Path) -> None:
     from mlflow import MlflowClient
 
     ended = list(enumerate(record.finished(study), 1))
-    scores = [(place, value) for place, trial in ended if (value := record.score(trial)) is not None]
+    scores = [(count, score) for count, trial in ended if (score := record.score(trial)) is not None]
     assert _history(uri, run, "trial_weighted_f1") == scores
-    best = [max(value for _, value in scores[: place + 1]) for place in range(len(scores))]
-    assert _history(uri, run, METRIC) == [(place, top) for (place, _), top in zip(scores, best, strict=True)]
+    best = list(accumulate((score for _, score in scores), max))
+    assert _history(uri, run, METRIC) == [(count, top) for (count, _), top in zip(scores, best, strict=True)]
     lines = read_system(folder)
     for name in {name for line in lines for name in line if name.startswith(PREFIX)}:
-        there = [(line["seconds"], line[name]) for line in lines if name in line]
-        assert _history(uri, run, name) == there
-        assert [step for step, _ in there] == sorted({step for step, _ in there}), "a second came twice"
+        series = [(line["seconds"], line[name]) for line in lines if name in line]
+        assert _history(uri, run, name) == series
+        assert [step for step, _ in series] == sorted({step for step, _ in series}), "a second came twice"
     state, _, ending = str(study.user_attrs[record.STANDING]).partition(": ")
     finished = state == "finished"
     assert run.info.status == ("FINISHED" if finished else "KILLED")
@@ -121,9 +122,9 @@ def _assert_study(uri: str, run: Any, study: Any, folder: Path) -> None:
         files = {path.name: path.stat().st_size for path in (folder / "best").glob("*")}
         client = MlflowClient(uri)
         listed = client.list_artifacts(run.info.run_id, "best")
-        assert {Path(one.path).name: one.file_size for one in listed} == files
+        assert {Path(file.path).name: file.file_size for file in listed} == files
         report = [
-            one.file_size for one in client.list_artifacts(run.info.run_id) if one.path == "report.html"
+            file.file_size for file in client.list_artifacts(run.info.run_id) if file.path == "report.html"
         ]
         assert report == [(folder / "report.html").stat().st_size]
 
@@ -132,5 +133,5 @@ def _history(uri: str, run: Any, metric: str) -> list[tuple[int, float]]:
     """All values of a metric as (step, value), in the order of the steps; each must be there once."""
     from mlflow import MlflowClient
 
-    found = MlflowClient(uri).get_metric_history(run.info.run_id, metric)
-    return sorted((one.step, one.value) for one in found)
+    history = MlflowClient(uri).get_metric_history(run.info.run_id, metric)
+    return sorted((entry.step, entry.value) for entry in history)

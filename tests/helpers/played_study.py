@@ -1,4 +1,4 @@
-"""A study whose workers are the test: events of trials, the files that workers write, the end."""
+"""A study that a test plays, without Ray and training: its events, the files of its workers, and its end."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from search.record.trial_report import TrialReport
 from search.study import write_folder
 
 
-class ByHand:
-    """The study `name` in the working directory `home`; a second one of the name goes on with it.
+class PlayedStudy:
+    """The study `name` in the working directory `home`; a second object of that name resumes it.
 
     Args:
         home: made by `write_home`, and the working directory.
@@ -52,7 +52,7 @@ class ByHand:
         self.study: optuna.Study = write_folder(self.plan, opened)
 
     def play(self, listeners: Sequence[Listener], trials: int, *, last: str = "", epochs: int = 3) -> None:
-        """Run so many `trials`; the `last` one: "" ends, "failed" breaks, "running" goes on."""
+        """Run this many `trials`; the `last` one ends (""), breaks ("failed") or goes on ("running")."""
         searcher = StudySearcher(
             self.study,
             self.plan.space,
@@ -64,9 +64,9 @@ class ByHand:
             trials=self.folder / "trials",
             listeners=listeners,
         )
-        for place in range(trials):
-            given = searcher.suggest(str(place))
-            self._train(searcher, str(place), given, epochs, last if place == trials - 1 else "")
+        for index in range(trials):
+            given = searcher.suggest(str(index))
+            self._train(searcher, str(index), given, epochs, last if index == trials - 1 else "")
 
     def _train(self, searcher: StudySearcher, trial: str, given: dict, epochs: int, last: str) -> None:
         folder = run_folder.trial_folder(self.folder, given["number"])

@@ -14,8 +14,8 @@ from pathlib import Path
 
 def programs() -> Path | None:
     """The folder of PostgreSQL's server programs; None where there is no server."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    path = found[-1] if found else shutil.which("initdb")
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    path = installed[-1] if installed else shutil.which("initdb")
     return Path(path).resolve().parent if path else None
 
 

@@ -1,4 +1,4 @@
-"""Run folders as searches leave them, made in milliseconds: trials, a last stage, a watched machine."""
+"""Run folders as searches leave them, made in milliseconds: trials, final stage, system metrics."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def make_plan(
     folder = runs / name
     folder.mkdir(parents=True)
     write_text(folder / SPACE, space)
-    found = read_space(folder / SPACE)
+    space_read = read_space(folder / SPACE)
     plan = Plan(
         name=name,
         folder=folder,
         resumed=False,
-        space=found,
+        space=space_read,
         corpus=corpus or tiny_corpus(),
         features="open",
         budget=Budget(trials=50),
-        schedule=found.schedule,
+        schedule=space_read.schedule,
         sampler="tpe",
         seed=0,
-        epochs=int(found.fixed["epochs"]),
+        epochs=int(space_read.fixed["epochs"]),
         workers=Workers(2, "cpu"),
         tracking_uri="sqlite:///mlflow.db",
     )
@@ -252,7 +252,7 @@ def save_predictions(folder: Path, winner: SeedRuns, baseline: SeedRuns) -> None
 def _candidate(rank: int, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     score = record.score(trial) or 0.0
     scores = [score - 0.01 * (rank + 1) + 0.004 * i for i in range(1 if rank == 3 else len(SEEDS))]
-    found = summary.summary(scores)
+    described = summary.summary(scores)
     return {
         "trial": trial.number,
         "config_hash": f"{trial.number:012x}",
@@ -260,16 +260,16 @@ def _candidate(rank: int, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
         "search_score": score,
         "complete": trial.state == TrialState.COMPLETE,
         "scores": scores,
-        "mean": found.mean,
-        "std": found.std,
-        "standard_error": found.standard_error,
+        "mean": described.mean,
+        "std": described.std,
+        "standard_error": described.standard_error,
         "state": "winner" if rank == 0 else "stopped" if rank == 3 else "finished",
         "reason": "cannot win any more" if rank == 3 else "",
     }
 
 
-def watch(plan: Plan, seconds: int, gpus: int = 0) -> None:
-    """``system.jsonl`` of a search of so many seconds."""
+def write_system_metrics(plan: Plan, seconds: int, gpus: int = 0) -> None:
+    """``system.jsonl`` of a search that took this many seconds."""
     rng, lines = np.random.default_rng(0), []
     for second in range(10, seconds, 10):
         line = {"time": BEGIN.timestamp() + second, "seconds": second}

@@ -24,6 +24,7 @@ from search.study import run
 from tests.helpers.listeners import Bystander, Interrupter, WorkerKiller
 from tests.helpers.mlflow_contents import assert_mirrored, mlflow_runs
 from tests.helpers.toy_study import make_corpus, toy_plan, write_home
+from tests.helpers.workers_here import keep_workers_here
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 
@@ -44,7 +45,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory, shared_ray: None, empty_mlfl
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         plan = toy_plan(home, workers=1, trials=2)
-        untracked = run(dataclasses.replace(plan, tracking_uri="http://127.0.0.1:9"))
+        with patch.context() as here:
+            keep_workers_here(here)
+            untracked = run(dataclasses.replace(plan, tracking_uri="http://127.0.0.1:9"))
         uri = f"sqlite:///{home}/mlflow.db"
         outcome = run(toy_plan(home, workers=1, resume=plan.name, trials=8, tracking_uri=uri))
     return WholeStudy(home, untracked, outcome)
@@ -120,7 +123,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory, shared_ray: None, empty_ml
         statuses = {run.info.status for run in mlflow_runs(home)["study"]}
         before = record.read_record(first.plan.folder).trials
         killer = WorkerKiller(0, 3)
-        outcome = run(toy_plan(home, resume=first.plan.name), listeners=[killer])
+        outcome = run(toy_plan(home, workers=1, resume=first.plan.name), listeners=[killer])
     assert killer.acted
     return Resumed(home, first, statuses, before, outcome)
 

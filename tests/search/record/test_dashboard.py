@@ -11,7 +11,7 @@ import pytest
 from search import run_folder
 from search.record import lock
 from tests.helpers.loopback import free_port, get_json
-from tests.helpers.played_study import ByHand
+from tests.helpers.played_study import PlayedStudy
 
 
 def polls() -> Iterator[None]:
@@ -31,7 +31,7 @@ def polls() -> Iterator[None]:
 def test_the_dashboard_shows_a_running_study(
     home: Path, storage: str | None, address: Callable[[Path], str]
 ) -> None:
-    made, port = ByHand(home, "http://127.0.0.1:9", storage=storage), free_port()
+    made, port = PlayedStudy(home, "http://127.0.0.1:9", storage=storage), free_port()
     program = str(Path(sys.executable).with_name("optuna-dashboard"))
     with lock.hold(made.folder / run_folder.LOCK):
         made.play([], 3, last="running")

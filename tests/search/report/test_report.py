@@ -31,7 +31,7 @@ from tests.helpers.run_folders import (
     make_final,
     make_plan,
     make_study,
-    watch,
+    write_system_metrics,
 )
 from tests.helpers.toy_study import make_corpus
 
@@ -77,7 +77,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = make_plan(tmp_path_factory.mktemp("runs"), "whole")
     study = make_study(plan, "cppcpfcrpcpcpcppcpcpcpcc")
     make_final(plan, study)
-    watch(plan, 200, gpus=1)
+    write_system_metrics(plan, 200, gpus=1)
     write(plan, study)
     return plan.folder
 

@@ -23,7 +23,7 @@ from search.tracking.system_metrics import SystemMonitor, read_system
 from search.tracking.tracker import Tracker
 from search.tracking.writer import Writer
 from tests.helpers.mlflow_contents import assert_held, runs_at
-from tests.helpers.played_study import ByHand
+from tests.helpers.played_study import PlayedStudy
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def home(home: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return home
 
 
-def track(played: ByHand) -> Tracker:
+def track(played: PlayedStudy) -> Tracker:
     """A tracker of the study."""
     return Tracker(played.folder, played.plan.tracking_uri, played.study)
 
 
-def interrupt(played: ByHand, tracker: Tracker) -> None:
+def interrupt(played: PlayedStudy, tracker: Tracker) -> None:
     """The end of a study that the user interrupts."""
     played.study.set_user_attr(record.STANDING, "interrupted")
     tracker.interrupted()
@@ -70,17 +70,17 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_part_of_a_study_is_in_mlflow_through_interruptions_and_a_crash(home: Path, machine) -> None:
     uri = f"sqlite:///{home}/mlflow.db"
-    played = ByHand(home, uri)
+    played = PlayedStudy(home, uri)
     with track(played) as tracker:
         played.play([tracker], 3, last="failed")
         interrupt(played, tracker)
     assert_held(uri, played.folder)
-    played = ByHand(home, uri)
+    played = PlayedStudy(home, uri)
     with contextlib.suppress(Ending), track(played) as tracker:
         played.play([tracker], 2, last="running")
         raise Ending
     assert_held(uri, played.folder)
-    played = ByHand(home, uri)
+    played = PlayedStudy(home, uri)
     with track(played) as tracker:
         played.play([tracker], 2, epochs=4)
         wait_until(lambda: read_system(played.folder))
@@ -91,7 +91,7 @@ def test_every_part_of_a_study_is_in_mlflow_through_interruptions_and_a_crash(ho
 
 
 def test_what_a_killed_study_could_not_send_is_sent_later_and_only_once(home: Path, machine) -> None:
-    away = ByHand(home, "http://127.0.0.1:9")
+    away = PlayedStudy(home, "http://127.0.0.1:9")
     with contextlib.suppress(Ending), track(away) as tracker:
         away.play([tracker], 4, last="running")
         wait_until(lambda: tracker.problem)
@@ -112,7 +112,7 @@ def test_what_a_killed_study_could_not_send_is_sent_later_and_only_once(home: Pa
     again = sync(away.folder, uri)
     assert (again.problem, again.runs, again.metrics, again.files) == (None, 0, 0, 0)
     assert snapshot(uri) == before
-    played = ByHand(home, uri)
+    played = PlayedStudy(home, uri)
     with track(played) as tracker:
         played.play([tracker], 2)
         tracker.done("all done", played.finish())
@@ -127,7 +127,7 @@ def test_what_a_killed_study_could_not_send_is_sent_later_and_only_once(home: Pa
 def test_epochs_without_a_time_end_with_their_trial(home: Path) -> None:
     from mlflow import MlflowClient
 
-    played, uri = ByHand(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
+    played, uri = PlayedStudy(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
     played.play([track(played)], 1)
     folder = run_folder.trial_folder(played.folder, 0)
     lines = [
@@ -150,7 +150,7 @@ def test_the_command_line_says_what_was_sent(
     import run_search
 
     monkeypatch.setattr(syncing, "RETRY_SECONDS", 0.0)
-    played, uri = ByHand(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
+    played, uri = PlayedStudy(home, "http://127.0.0.1:9"), f"sqlite:///{home}/mlflow.db"
     played.play([], 2)
     assert run_search.main(["--sync", "one"]) == 1
     assert "127.0.0.1:9 refuses the connection; not sent: the study's run and trials 0, 1" in printed(capsys)
@@ -190,7 +190,7 @@ def snapshot(uri: str, times: bool = False) -> dict:
 
 
 def test_a_server_that_comes_back_gets_what_it_missed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    played, uri = ByHand(home, f"sqlite:///{home}/mlflow.db"), f"sqlite:///{home}/mlflow.db"
+    played, uri = PlayedStudy(home, f"sqlite:///{home}/mlflow.db"), f"sqlite:///{home}/mlflow.db"
     find_runs = Writer.find_runs
     with track(played) as tracker:
         with monkeypatch.context() as away:
@@ -205,7 +205,7 @@ def test_a_server_that_comes_back_gets_what_it_missed(home: Path, monkeypatch: p
 
 
 def test_a_study_that_runs_is_not_synced(home: Path) -> None:
-    played = ByHand(home, f"sqlite:///{home}/mlflow.db")
+    played = PlayedStudy(home, f"sqlite:///{home}/mlflow.db")
     with (
         lock.hold(played.folder / run_folder.LOCK),
         pytest.raises(UserError, match="being run by another process"),
@@ -250,7 +250,7 @@ def test_a_server_in_trouble_is_named_and_costs_nothing(
     home: Path, server: str, hanging: bool, problem: str
 ) -> None:
     (Server.hanging.set if hanging else Server.hanging.clear)()
-    played = ByHand(home, server)
+    played = PlayedStudy(home, server)
     with track(played) as tracker:
         played.play([tracker], 2)
         wait_until(lambda: tracker.problem)
@@ -277,7 +277,7 @@ def test_a_run_whose_answer_was_lost_is_not_made_twice(home: Path, monkeypatch: 
 
     monkeypatch.setattr(MlflowClient, "create_run", late)
     uri = f"sqlite:///{home}/mlflow.db"
-    played = ByHand(home, uri)
+    played = PlayedStudy(home, uri)
     with track(played) as tracker:
         played.play([tracker], 2)
         wait_until(lambda: len(requests) == 4)
@@ -291,7 +291,7 @@ def test_a_run_that_the_user_deleted_keeps_nothing_back(home: Path) -> None:
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{home}/mlflow.db"
-    played = ByHand(home, uri)
+    played = PlayedStudy(home, uri)
     with track(played) as tracker:
         played.play([tracker], 1, last="running")
         wait_until(lambda: runs_at(uri)["trial"])
@@ -308,7 +308,7 @@ def test_a_run_that_the_user_deleted_keeps_nothing_back(home: Path) -> None:
 
 def test_two_studies_write_to_one_sqlite_file(home: Path) -> None:
     uri = f"sqlite:///{home}/mlflow.db"
-    both = [ByHand(home, uri, name) for name in ("one", "two")]
+    both = [PlayedStudy(home, uri, name) for name in ("one", "two")]
     with track(both[0]) as first, track(both[1]) as second:
         threads = [
             threading.Thread(target=played.play, args=([tracker], 6))
