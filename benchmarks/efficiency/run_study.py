@@ -27,6 +27,7 @@ from benchmarks.efficiency.simulator import Epoch, Limits, SimulationResult, sim
 from benchmarks.efficiency.surrogate import CurveTable, Surrogate, read_table
 from search.confirm.race import Finalist, Race
 from search.confirm.trainings import JobResult
+from search.space.final_seeds import CONSECUTIVE, final_seeds
 from search.space.space import Space
 
 FloatArray = NDArray[np.float64]
@@ -159,7 +160,7 @@ def _run_finals(
         config = benchmark.space.config(params, seed)
         search_score = max(score for end, score in search.scores[trial] if end <= until)
         finalists.append(Finalist(rank, config, params, search_score, complete=True))
-    race = Race(finalists, final.finalist_numbers(seed), **options)
+    race = Race(finalists, final_seeds(seed, final, CONSECUTIVE).finalists, **options)
     while job := race.next():
         curve = benchmark.validation.curve(job.config.to_dict(), job.config.seed)
         score = max(epoch.score for epoch in curve)
@@ -171,7 +172,7 @@ def _test_score(benchmark: SurrogateBenchmark, config: Mapping[str, object], stu
     """Mean test score over new training seeds, each at its best epoch on validation; NaN without test."""
     if benchmark.test is None:
         return float("nan")
-    seeds = benchmark.space.final.test_numbers(study_seed)
+    seeds = final_seeds(study_seed, benchmark.space.final, CONSECUTIVE).tests
     return float(np.mean([benchmark.test.curve(config, seed)[-1].score for seed in seeds]))
 
 

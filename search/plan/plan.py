@@ -14,6 +14,7 @@ from search.record.storage import without_password
 from search.resources.workers import Workers
 from search.space.budget import Budget
 from search.space.confirmation import FinalOptions
+from search.space.final_seeds import HASHED, FinalSeeds, final_seeds
 from search.space.schedule import Schedule
 from search.space.space import Space
 
@@ -40,7 +41,13 @@ class Plan:
     record: str = ""  #: the study's name in the storage, if it differs from `name`
     widened_from: str | None = None  #: its name there until this resume widens its space
     final: FinalOptions = field(default_factory=FinalOptions)
+    seed_derivation: str = HASHED  #: of the seeds of the final stage; see `final_seeds`
     start_from: Path | None = None  #: folder of the study for a warm start
+
+    @property
+    def final_seeds(self) -> FinalSeeds:
+        """The training seeds of the final stage."""
+        return final_seeds(self.seed, self.final, self.seed_derivation)
 
     @property
     def opens(self) -> str:
@@ -66,6 +73,7 @@ class Plan:
             "corpus": self.corpus.content_hash(),
             "record": self.record or self.name,
             "budget": limits,
+            "seed_derivation": self.seed_derivation,
             "final": dataclasses.asdict(self.final),
         } | {name: value for name, value in optional.items() if value is not None}
 

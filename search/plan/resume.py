@@ -19,6 +19,7 @@ from search.run_folder import SPACE, STUDY
 from search.space import widen
 from search.space.budget import read_budget
 from search.space.confirmation import read_final
+from search.space.final_seeds import CONSECUTIVE
 from search.space.space import Space, read_space
 
 
@@ -71,6 +72,7 @@ def prepare_resume(options: SearchOptions) -> Plan:
         schedule=checks.schedule(space.schedule, stored["scheduler"]),
         sampler=stored["sampler"],
         seed=stored["seed"],
+        seed_derivation=stored.get("seed_derivation", CONSECUTIVE),
         epochs=stored["epochs"],
         workers=workers,
         tracking_uri=options.tracking_uri or stored["tracking_uri"],

@@ -51,14 +51,6 @@ class FinalOptions:
         paper = "; and the best test epoch (optimistic)" if self.protocol == "paper" else ""
         return f"finalists: {finalists}; tested once: {tested}{paper}"
 
-    def finalist_numbers(self, seed: int) -> list[int]:
-        """The finalists' training seeds; no trial of a study with `seed` uses one of them."""
-        return [1000 * (seed + 1) + number for number in range(1, self.finalist_seeds + 1)]
-
-    def test_numbers(self, seed: int) -> list[int]:
-        """The training seeds of the test; no trial and no finalist uses one of them."""
-        return [1000 * (seed + 1) + 500 + number for number in range(1, self.test_seeds + 1)]
-
 
 NAMES = tuple(spec.name for spec in dataclasses.fields(FinalOptions))
 

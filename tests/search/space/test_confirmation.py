@@ -41,10 +41,3 @@ def test_a_mistake_is_refused_with_its_place(table: object, sentence: str) -> No
         read_final(table, "space.toml: [final]")
     assert str(refused.value).startswith("space.toml: [final]")
     assert sentence in str(refused.value)
-
-
-def test_no_training_seed_is_used_twice() -> None:
-    options = FinalOptions(finalist_seeds=3, test_seeds=5)
-    for seed in (0, 7):
-        seeds = [seed, *options.finalist_numbers(seed), *options.test_numbers(seed)]
-        assert len(set(seeds)) == len(seeds) == 9
