@@ -79,7 +79,8 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
                 ending = _search(plan, study, stopper, [*own, *listeners], population)
                 cleanup.write_clock()
                 chosen = None if signals.interrupted else final.run()
-            if signals.interrupted:
+            interruption = signals.signal  # a later signal comes too late: the study is at its end
+            if interruption is not None:
                 study.set_user_attr(record.STANDING, "interrupted")
                 tracker.interrupted()
             else:
@@ -87,12 +88,15 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
                 exported = _export_and_report(plan, study, chosen, ending)
                 final.clean(chosen)
                 tracker.done(ending, exported)
-    # Only now: the model is registered when MLflow has everything else.
-    registered = None if exported is None else tracker.register(exported, plan.corpus)
+        # Only now: the model is registered when MLflow has everything else, and the study is finished when
+        # nothing is left to do. Until then a resume does what is missing.
+        registered = None if exported is None else tracker.register(exported, plan.corpus)
+        if interruption is None:
+            study.set_user_attr(record.STANDING, f"finished: {ending}")
     return Outcome(
         plan=plan,
         ending=ending,
-        interrupted=signals.signal,
+        interrupted=interruption,
         counts=record.counts(study),
         exported=exported,
         tracking_problem=tracker.problem,
@@ -183,7 +187,6 @@ def _export_and_report(
 ) -> ExportedModel | None:
     """Write ``best/`` and the report; None if there is no checkpoint to export."""
     exported = None if chosen is None else export_best(plan, study, chosen, ending)
-    study.set_user_attr(record.STANDING, f"finished: {ending}")
     write_report(plan.folder, study, exported, plan.corpus, plan.features)
     if exported is not None:
         final = read_final_record(plan.folder)

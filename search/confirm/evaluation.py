@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,14 @@ import numpy as np
 
 from rigsl.data.corpus import Corpus
 from rigsl.device import threads
-from rigsl.files import replacing
-from rigsl.training.checkpoint import load_checkpoint
-from rigsl.training.evaluation import Evaluation, evaluate
+from rigsl.files import replacing, sha256
+from rigsl.training.checkpoint import WEIGHTS, load_checkpoint
+from rigsl.training.evaluation import evaluate
 from rigsl.wording import counted
 from search.confirm.final_record import read_final_record, write_final_record
 from search.confirm.predictions import SeedRuns, seed_runs
 from search.resources.workers import Workers
-from search.run_folder import PREDICTIONS
+from search.run_folder import BEST, METRICS, PREDICTIONS
 
 SIDES = ("winner", "baseline")
 
@@ -30,6 +31,7 @@ class Checkpoints:
 
     side: str  #: one of SIDES
     label: str  #: in words: "trial 7"
+    config_hash: str  #: of the configuration without its seed
     folders: Mapping[int, Path]  #: seed -> checkpoint folder
 
 
@@ -38,7 +40,9 @@ def open_test(
 ) -> dict[str, SeedRuns]:
     """Evaluate `checkpoints` on the test split, keep their predictions, and record that test was opened.
 
-    If they were tested before, test is not opened again: their predictions are read from the run folder.
+    If they were tested before, test is not opened again: their predictions are read from the run folder. The
+    opening is recorded first, so that none can go unseen; the predictions say themselves what they are of,
+    and are written as one file.
 
     Args:
         folder: of the study.
@@ -52,28 +56,56 @@ def open_test(
     if was_tested(folder, checkpoints):
         return read_predictions(folder)
     parts = [f"{counted(len(tested.folders), 'training')} of {tested.label}" for tested in checkpoints]
-    opened = read_final_record(folder).opened(" and ".join(parts), "validation")
-    write_final_record(folder, dataclasses.replace(opened, tested=_names(folder, checkpoints)))
-    predictions = {
-        tested.side: seed_runs(corpus, "test", _evaluations(tested, corpus, workers))
-        for tested in checkpoints
-    }
+    write_final_record(folder, read_final_record(folder).opened(" and ".join(parts), "validation"))
+    predictions = {tested.side: _predictions(tested, corpus, workers) for tested in checkpoints}
     _write_predictions(folder, predictions)
     return predictions
 
 
 def was_tested(folder: Path, checkpoints: Sequence[Checkpoints]) -> bool:
-    """Whether the predictions in the run folder `folder` are those of `checkpoints`."""
-    tested = read_final_record(folder).tested
-    return tested == _names(folder, checkpoints) and (folder / PREDICTIONS).is_file()
+    """Whether the predictions in the run folder `folder` are those of `checkpoints`.
+
+    They are if configurations and seeds are the same and every checkpoint that is there has the weights that
+    were tested. Predictions of version 0.1.0 do not say what they are of: see `_was_tested_before`.
+    """
+    predictions = read_predictions(folder)
+    if set(predictions) != {tested.side for tested in checkpoints}:
+        return False
+    return all(
+        _is_of(predictions[tested.side], tested) or _was_tested_before(folder, predictions, checkpoints)
+        for tested in checkpoints
+    )
 
 
-def _names(folder: Path, checkpoints: Sequence[Checkpoints]) -> dict[str, tuple[str, ...]]:
-    """Side -> paths of the checkpoint folders in the run folder, as ``final.json`` keeps them."""
-    return {
+def _is_of(runs: SeedRuns, tested: Checkpoints) -> bool:
+    """Whether predictions name the trainings `tested` as their own."""
+    if runs.config_hash != tested.config_hash or runs.seeds != tuple(tested.folders):
+        return False
+    paths = [path / WEIGHTS for path in tested.folders.values()]
+    return all(
+        not path.is_file() or sha256(path) == digest for path, digest in zip(paths, runs.weights, strict=True)
+    )
+
+
+def _was_tested_before(
+    folder: Path, predictions: Mapping[str, SeedRuns], checkpoints: Sequence[Checkpoints]
+) -> bool:
+    """Whether version 0.1.0 has tested `checkpoints`.
+
+    It named them in ``final.json`` before it evaluated them. So they are believed only if the export that
+    followed has seen the last opening.
+    """
+    if any(runs.config_hash for runs in predictions.values()):
+        return False
+    final, metrics = read_final_record(folder), folder / BEST / METRICS
+    names = {
         tested.side: tuple(sorted(str(path.relative_to(folder)) for path in tested.folders.values()))
         for tested in checkpoints
     }
+    if final.tested != names or not metrics.is_file():
+        return False
+    exported = json.loads(metrics.read_text(encoding="utf-8"))
+    return len(exported.get("openings", ())) == len(final.openings)
 
 
 def read_predictions(folder: Path) -> dict[str, SeedRuns]:
@@ -90,6 +122,8 @@ def read_predictions(folder: Path) -> dict[str, SeedRuns]:
                 arrays["offsets"],
                 classes,
                 tuple(map(int, arrays[f"{side}_seeds"])),
+                str(arrays[f"{side}_config"]) if f"{side}_config" in arrays else "",
+                tuple(map(str, arrays[f"{side}_weights"])) if f"{side}_weights" in arrays else (),
             )
             for side in SIDES
             if side in arrays
@@ -102,16 +136,23 @@ def _write_predictions(folder: Path, predictions: Mapping[str, SeedRuns]) -> Non
         "labels": first.labels, "offsets": first.offsets, "classes": np.array(first.classes)
     }  # fmt: skip
     for side, runs in predictions.items():
-        arrays |= {side: runs.predicted, f"{side}_seeds": np.array(runs.seeds)}
+        arrays |= {
+            side: runs.predicted,
+            f"{side}_seeds": np.array(runs.seeds),
+            f"{side}_config": np.array(runs.config_hash),
+            f"{side}_weights": np.array(runs.weights),
+        }
     with replacing(folder / PREDICTIONS) as path, path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
-def _evaluations(checkpoints: Checkpoints, corpus: Corpus, workers: Workers) -> dict[int, Evaluation]:
+def _predictions(checkpoints: Checkpoints, corpus: Corpus, workers: Workers) -> SeedRuns:
+    """The predictions of `checkpoints` on test, with what they are of."""
+    evaluations = {}
     with threads(workers.cpus):
-        return {
-            seed: evaluate(
-                load_checkpoint(path, device=workers.device), corpus, "test", device=workers.device
-            )
-            for seed, path in checkpoints.folders.items()
-        }
+        for seed, path in checkpoints.folders.items():
+            model = load_checkpoint(path, device=workers.device)
+            evaluations[seed] = evaluate(model, corpus, "test", device=workers.device)
+    weights = tuple(sha256(path / WEIGHTS) for path in checkpoints.folders.values())
+    runs = seed_runs(corpus, "test", evaluations)
+    return dataclasses.replace(runs, config_hash=checkpoints.config_hash, weights=weights)

@@ -113,7 +113,7 @@ class FinalRecord:
     finalists: FinalistsRecord | None = None
     winner: ConfigurationRecord | None = None
     baseline: ConfigurationRecord | None = None
-    tested: dict[str, tuple[str, ...]] | None = None  #: side -> checkpoint folders that were tested
+    tested: dict[str, tuple[str, ...]] | None = None  #: written by version 0.1.0 only
     openings: tuple[Opening, ...] = ()
     test: TestRecord | None = None
     paper: PaperRecord | None = None

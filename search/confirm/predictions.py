@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ class SeedRuns:
     offsets: Integers  #: [n + 1]: dialogue i is utterances offsets[i]:offsets[i + 1]
     classes: tuple[str, ...]
     seeds: tuple[int, ...]  #: of the m trainings
+    config_hash: str = ""  #: of their configuration without the seed; empty: not recorded (version 0.1.0)
+    weights: tuple[str, ...] = ()  #: SHA-256 of each training's weights; empty: not recorded
 
     def __post_init__(self) -> None:
         shapes_fit = self.predicted.shape == (len(self.seeds), len(self.labels)) and len(self.seeds) > 0
@@ -41,13 +44,22 @@ class SeedRuns:
             and (np.diff(self.offsets) > 0).all()
         )
         values = np.concatenate([self.labels, self.predicted.ravel()])
-        if not (shapes_fit and offsets_fit and values.min() >= 0 and values.max() < len(self.classes)):
+        weights_fit = not self.weights or len(self.weights) == len(self.seeds)
+        if not (
+            shapes_fit
+            and offsets_fit
+            and weights_fit
+            and values.min() >= 0
+            and values.max() < len(self.classes)
+        ):
             raise ValueError("predictions, labels and dialogues do not fit together")
 
     def one(self, index: int) -> SeedRuns:
         """The training `index` alone."""
         row = slice(index, index + 1)
-        return SeedRuns(self.predicted[row], self.labels, self.offsets, self.classes, self.seeds[row])
+        return dataclasses.replace(
+            self, predicted=self.predicted[row], seeds=self.seeds[row], weights=self.weights[row]
+        )
 
 
 def seed_runs(corpus: Corpus, split: str, evaluations: Mapping[int, Evaluation]) -> SeedRuns:

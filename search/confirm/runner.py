@@ -81,6 +81,10 @@ class TrainingRunner:
         for job in jobs:
             self.results.drop(job)
 
+    def without_weights(self, jobs: Iterable[Job]) -> list[Job]:
+        """Those `jobs` that ended well, but whose checkpoint is gone or is another one."""
+        return [job for job in jobs if self.scores([job]) and not self.results.has_weights(job)]
+
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
         """The `jobs` that have not ended."""
         return [job for job in jobs if self.results.get(job) is None]

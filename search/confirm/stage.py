@@ -77,8 +77,7 @@ class FinalStage:
         self.plan, self.study, self.options = plan, study, plan.final
         self.on_phase, self.interrupted = on_phase, interrupted
         self.trainings = TrainingRunner(plan.folder, plan.workers, plan.ray_address, watcher, interrupted)
-        self.finalist_seeds = self.options.finalist_numbers(plan.seed)
-        self.test_seeds = self.options.test_numbers(plan.seed)
+        self.finalist_seeds, self.test_seeds = plan.final_seeds
 
     def run(self) -> ChosenCheckpoint | None:
         """The whole stage; None if the user interrupted it, or no trial finished an epoch."""
@@ -91,9 +90,12 @@ class FinalStage:
         # One run of Ray for finalists and tests: the workers stay.
         queue = JobChain(race, lambda: self._test_queue(self._winner(race)))
         self.trainings.train(queue, self.plan.corpus.without_test_labels())
+        winner = self._winner(race)
+        if not self.interrupted() and self._lost_trainings(winner):
+            # What was trained again came out with other weights than those tested: everything is tested anew.
+            self.trainings.train(self._test_queue(winner), self.plan.corpus.without_test_labels())
         if self.interrupted():
             return None
-        winner = self._winner(race)
         self._record_finalists(race, winner)
         chosen, checkpoints = self._trained(winner)
         test = self._test(checkpoints)
@@ -120,12 +122,15 @@ class FinalStage:
             candidates=tuple(finalist.record(race.seeds, winner=finalist is winner) for finalist in ranked),
             optimism=float(np.mean(gaps)) if gaps else None,
         )
+        before = read_final_record(self.plan.folder).winner
+        same = before is not None and before.config_hash == winner.key
         self._update_record(
             finalists=finalists if race.seeds else None,
             winner=ConfigurationRecord(
                 winner.trial, winner.config.to_dict(), dict(winner.params), winner.key
             ),
             baseline=self._baseline_record(),
+            **({} if same else {"test": None, "paper": None}),  # scores of another winner
         )
 
     def _baseline_record(self) -> ConfigurationRecord | None:
@@ -138,34 +143,39 @@ class FinalStage:
     # Test
 
     def _test_queue(self, winner: Finalist) -> Queue:
-        """The trainings that are tested: winner and baseline, one seed after another."""
-        sides = {f"trial {winner.trial}": winner.config}
-        if (baseline := self._baseline()) is not None:
-            sides["the baseline"] = baseline
-        jobs = [make_job(label, config, seed) for seed in self.test_seeds for label, config in sides.items()]
+        """The trainings that are tested or exported: winner and baseline, one seed after another."""
         lost = self._lost_trainings(winner)
         self.trainings.forget(lost)
-        distinct = {job.name: job for job in [*jobs, *lost]}  # the winner can be the baseline
+        distinct = {job.name: job for job in [*self._test_jobs(winner), *lost]}
         missing = self.trainings.missing(distinct.values())
         if missing:
+            sides = ["the winner"] if self._baseline() is None else [f"trial {winner.trial}", "the baseline"]
             seeds = counted(len(self.test_seeds), "new seed") + (" each" if len(sides) > 1 else "")
             self.on_phase(f"training for the test: {' and '.join(sides)} with {seeds}")
         return JobList(missing)
 
+    def _test_jobs(self, winner: Finalist) -> list[Job]:
+        """The trainings of winner and baseline for the test; the winner can be the baseline."""
+        sides = {f"trial {winner.trial}": winner.config}
+        if (baseline := self._baseline()) is not None:
+            sides["the baseline"] = baseline
+        return [make_job(label, config, seed) for seed in self.test_seeds for label, config in sides.items()]
+
     def _lost_trainings(self, winner: Finalist) -> list[Job]:
-        """Ended trainings whose weights are needed again, but were removed by an earlier end of the study."""
-        chosen, checkpoints = self._trained(winner)
-        if was_tested(self.plan.folder, checkpoints):
-            needed = {chosen.model}
-        else:
-            needed = {path for tested in checkpoints for path in tested.folders.values()}
-        lost = []
-        for tested in checkpoints:
-            config = winner.config if tested.side == "winner" else self._baseline()
-            for seed, path in tested.folders.items():
-                if path in needed and config is not None and not path.is_dir():
-                    lost.append(make_job(tested.side, config, seed))
-        return lost
+        """Ended trainings whose weights are needed, but were removed by an earlier end of the study.
+
+        Needed are the weights of all that will be tested; of what was tested already, those to be exported.
+        """
+        label, jobs = f"trial {winner.trial}", self._test_jobs(winner)
+        ended = not self.trainings.missing(jobs)
+        seeds = (
+            self.test_seeds if self.trainings.best(winner.config, self.test_seeds) else self.finalist_seeds
+        )
+        best = self.trainings.best(winner.config, seeds)
+        exported = [] if best is None else [make_job(label, winner.config, best[0])]
+        if ended and was_tested(self.plan.folder, self._trained(winner)[1]):
+            return self.trainings.without_weights(exported)
+        return self.trainings.without_weights([*jobs, *(exported if ended else [])])
 
     def _trained(self, winner: Finalist) -> tuple[ChosenCheckpoint, list[Checkpoints]]:
         """The checkpoint to export, the winner's best on validation, and all checkpoints to test."""
@@ -173,12 +183,12 @@ class FinalStage:
         chosen = self._best_training(winner, self.test_seeds)
         if chosen is None:  # no test seeds were asked for, or all of their trainings failed
             chosen = self._best_training(winner, self.finalist_seeds) or self._search_checkpoint(winner)
-            return chosen, [Checkpoints("winner", label, {chosen.seed: chosen.model})]
+            return chosen, [Checkpoints("winner", label, winner.key, {chosen.seed: chosen.model})]
         folders = self.trainings.checkpoints(winner.config, self.test_seeds)
-        checkpoints = [Checkpoints("winner", label, folders)]
+        checkpoints = [Checkpoints("winner", label, winner.key, folders)]
         baseline = self._baseline()
         if baseline is not None and (folders := self.trainings.checkpoints(baseline, self.test_seeds)):
-            checkpoints.append(Checkpoints("baseline", "the baseline", folders))
+            checkpoints.append(Checkpoints("baseline", "the baseline", identity(baseline), folders))
         return chosen, checkpoints
 
     def _test(self, checkpoints: Sequence[Checkpoints]) -> TestRecord:

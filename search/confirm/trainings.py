@@ -7,7 +7,9 @@ trains nothing twice.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,11 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from rigsl.config import RIGSLConfig
-from rigsl.files import write_text
+from rigsl.files import sha256, write_text
+from rigsl.training.checkpoint import WEIGHTS
 from search.record.learning_curve import METRIC
 from search.record.trial_report import WORKER_LOST, TrialReport
-from search.run_folder import RESULTS, STATE
+from search.run_folder import MODEL, RESULTS, STATE
 
 NO_TRIAL = -1  #: the trial number of a job, which is no trial of the study
 
@@ -42,6 +45,7 @@ class JobResult:
     epochs: int
     best_epoch: int
     reason: str = ""  #: of a failure
+    weights: str = ""  #: SHA-256 of its checkpoint; empty: it failed, or was not recorded (version 0.1.0)
 
 
 def identity(config: RIGSLConfig) -> str:
@@ -118,16 +122,34 @@ class JobResults:
         """How the job `name` ended; None if it has not ended."""
         return self._results.get(name)
 
+    def has_weights(self, job: Job) -> bool:
+        """Whether the checkpoint of `job`, which has ended, is there, and is the one that it ended with."""
+        path, result = self._weights(job), self._results.get(job.name)
+        if result is None or not path.is_file():
+            return False
+        return not result.weights or sha256(path) == result.weights
+
     def drop(self, job: Job) -> None:
-        """Forget how `job` ended, so that it is trained again."""
-        self._results.pop(job.name, None)
+        """Forget how `job` ended, so that it is trained again, also after an interruption."""
+        if self._results.pop(job.name, None) is not None:
+            self._write()
+        shutil.rmtree(self.folder / job.name / MODEL, ignore_errors=True)
 
     def add(self, job: Job, result: JobResult) -> None:
-        """Write how `job` ended, and remove its state file."""
+        """Write how `job` ended, with the digest of its checkpoint, and remove its state file."""
+        path = self._weights(job)
+        if result.score is not None and path.is_file():
+            result = dataclasses.replace(result, weights=sha256(path))
         self._results[job.name] = result
+        self._write()
+        (self.folder / job.name / STATE).unlink(missing_ok=True)
+
+    def _weights(self, job: Job) -> Path:
+        return self.folder / job.name / MODEL / WEIGHTS
+
+    def _write(self) -> None:
         content = {name: vars(job_result) for name, job_result in self._results.items()}
         write_text(self.folder / RESULTS, json.dumps(content, indent=2) + "\n")
-        (self.folder / job.name / STATE).unlink(missing_ok=True)
 
 
 class JobWatcher(Protocol):

@@ -14,9 +14,10 @@ import optuna
 from rigsl.config import from_toml
 from rigsl.data.corpus import Corpus
 from rigsl.device import threads
-from rigsl.files import write_text
+from rigsl.errors import UserError
+from rigsl.files import sha256, write_text
 from rigsl.official.flags import official_command
-from rigsl.training.checkpoint import CONFIG, load_checkpoint, save_checkpoint
+from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
 from search.confirm.evaluation import read_predictions
 from search.confirm.final_record import read_final_record
@@ -27,7 +28,7 @@ from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.states import RUNNING
 from search.resources.workers import Workers
-from search.run_folder import BEST, METRICS, OFFICIAL, RERUN
+from search.run_folder import BEST, METRICS, OFFICIAL, PREDICTIONS, RERUN
 
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
 _SCRIPT = """#!/bin/sh
@@ -77,10 +78,18 @@ def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, endin
     """
     folder = plan.folder / BEST
     predictions = read_predictions(plan.folder)["winner"]
-    test = scores_of(predictions.one(predictions.seeds.index(chosen.seed)))[0]
+    tested = predictions.one(predictions.seeds.index(chosen.seed))
+    weights = sha256(chosen.model / WEIGHTS)
+    if tested.weights and tested.weights != (weights,):
+        raise UserError(
+            f"{plan.folder / PREDICTIONS}: is of other weights than {chosen.model}; go on with --resume "
+            f"{plan.name}, which tests again"
+        )
+    test = scores_of(tested)[0]
     validation = validation_scores(chosen.model, plan.corpus, plan.workers)
     _copy_model(chosen, folder)
     metrics = _metrics(plan, study, chosen, ending) | {
+        "weights_sha256": sha256(folder / WEIGHTS),
         "lineage": [_stage_record(stage) for stage in chosen.lineage[:-1]],
         "validation": {name: validation[name] for name in ("weighted_f1", "macro_f1", "accuracy")},
         "test": dataclasses.asdict(test),

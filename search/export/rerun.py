@@ -10,7 +10,8 @@ from rigsl.config import RIGSLConfig, from_mapping, from_toml
 from rigsl.data.source import find_corpus
 from rigsl.device import threads
 from rigsl.errors import UserError
-from rigsl.training.checkpoint import CONFIG
+from rigsl.files import sha256
+from rigsl.training.checkpoint import CONFIG, WEIGHTS
 from search.export import environment
 from search.export.best import read_metrics, split_scores
 from search.resources.workers import gpu_count
@@ -61,6 +62,12 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
         raise UserError(
             f"--rerun {folder}: is not an exported result ({METRICS} or {CONFIG} is missing); "
             "name the best/ folder of a study"
+        )
+    digest = recorded.get("weights_sha256")
+    if digest and (folder / WEIGHTS).is_file() and sha256(folder / WEIGHTS) != digest:
+        raise UserError(
+            f"--rerun {folder}: {METRICS} is of other weights, because its study was stopped while it wrote "
+            f"them; --resume {recorded['study']} writes both again"
         )
     config = from_toml(folder / CONFIG)
     corpus, _ = find_corpus(recorded["dataset"], recorded["features"], data_dir)

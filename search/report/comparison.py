@@ -109,7 +109,16 @@ def compare_studies(folders: Sequence[Path]) -> StudyComparison:
 
 
 def _read(folder: Path, label: str) -> ComparedStudy:
-    return ComparedStudy(label, read_study_data(folder), read_predictions(folder).get("winner"))
+    data, predictions = read_study_data(folder), read_predictions(folder).get("winner")
+    if predictions is not None and not _is_of_winner(predictions, data):
+        predictions = None
+    return ComparedStudy(label, data, predictions)
+
+
+def _is_of_winner(predictions: SeedRuns, data: StudyData) -> bool:
+    """Whether predictions are of the study's winner; a resumed study may have one that is not tested yet."""
+    winner = data.final.winner
+    return winner is None or predictions.config_hash in ("", winner.config_hash)
 
 
 def _pair(first: ComparedStudy, second: ComparedStudy) -> StudyPair:

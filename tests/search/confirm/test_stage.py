@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rigsl.training.checkpoint import load_checkpoint
+from rigsl.training.evaluation import evaluate
+from search import study as study_module
 from search.confirm import runner, stage
 from search.confirm.evaluation import read_predictions
 from search.confirm.final_record import read_final_record
@@ -89,9 +92,7 @@ def test_nothing_before_the_test_depends_on_test_labels(twins: Twins) -> None:
     assert tests[0] != tests[1], "the labels of test do matter in the end"
 
 
-def test_the_winner_has_the_best_mean_and_test_is_opened_once(
-    twins: Twins, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_winner_has_the_best_mean_and_test_is_opened_once(twins: Twins) -> None:
     outcome = twins.first
     folder = outcome.plan.folder
     final = read_final_record(folder)
@@ -113,12 +114,65 @@ def test_the_winner_has_the_best_mean_and_test_is_opened_once(
     assert metrics["test"]["weighted_f1"] == final.test.winner.weighted_f1.values[index]
     assert len(list((folder / "final").glob("*/model"))) == 1
     assert rerun(folder / "best", data_dir=twins.home / "data").equal
-    monkeypatch.chdir(twins.home)
-    again = searched(twins.home, resume="first", trials=5)
-    after = read_final_record(folder)
-    same = after.winner.config_hash == final.winner.config_hash
-    assert len(after.openings) == (1 if same else 2)
-    assert again.exported.metrics["openings"] == [dataclasses.asdict(opening) for opening in after.openings]
+
+
+def test_a_finished_study_goes_on_with_another_winner_and_more_seeds(
+    tracked_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(study_module, "write_report", full_disk)
+        with pytest.raises(OSError, match="disk is full"):
+            searched(tracked_home, study="one")
+    folder = tracked_home / "runs" / "one"
+    first = read_final_record(folder)
+    assert not (folder / "report.html").exists()
+    assert not record.read_record(folder).user_attrs[record.STANDING].startswith("finished")
+
+    # The end of a study that was cut off is made up for by a resume: nothing is trained or tested again.
+    completed = searched(tracked_home, resume="one")
+    assert (folder / "report.html").is_file()
+    assert record.read_record(folder).user_attrs[record.STANDING] == "finished: all 4 trials done"
+    assert read_final_record(folder) == first
+
+    # More test seeds: the weights of those that were tested are gone, and are trained again.
+    more = searched(tracked_home, resume="one", trials=5, test_seeds=3)
+    final = read_final_record(folder)
+    assert final.winner == first.winner
+    assert final.test.seeds[:2] == first.test.seeds
+    assert final.test.winner.weighted_f1.values[:2] == first.test.winner.weighted_f1.values
+    assert len(final.test.winner.runs) == len(final.test.baseline.runs) == 3
+    assert [opening.what for opening in final.openings[1:]] == [
+        f"3 trainings of trial {first.winner.trial} and 3 trainings of the baseline"
+    ]
+
+    # Another winner: its scores are its own, in every file.
+    monkeypatch.setattr(stage, "top", without(first.winner.trial))
+    other = searched(tracked_home, resume="one", trials=6)
+    final = read_final_record(folder)
+    assert final.winner.config_hash != first.winner.config_hash
+    assert len(final.openings) == 3
+    predictions = read_predictions(folder)["winner"]
+    assert predictions.config_hash == final.winner.config_hash
+    metrics = other.exported.metrics
+    assert metrics["weights_sha256"] == predictions.weights[predictions.seeds.index(metrics["seed"])]
+    model = load_checkpoint(folder / "best")
+    tested = evaluate(model, other.plan.corpus, "test")
+    assert metrics["test"]["weighted_f1"] == pytest.approx(tested.scores.weighted_f1, abs=1e-12)
+    assert completed.exported.metrics["trial"] == more.exported.metrics["trial"] != metrics["trial"]
+
+
+def full_disk(*_: object) -> None:
+    raise OSError("disk is full")
+
+
+def without(trial: int):
+    """`top` of a search that never had this trial."""
+
+    def top(study, configs, count):
+        return [found for found in stage_top(study, configs, count + 1) if found.trial != trial][:count]
+
+    stage_top = stage.top
+    return top
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Trainings outside the search: their order, their results, and nothing is trained twice."""
 
+import json
 from pathlib import Path
 
 from rigsl.config import RIGSLConfig
+from rigsl.training.checkpoint import WEIGHTS
 from search.confirm.runner import TrainingRunner
 from search.confirm.trainings import (
     Job,
@@ -132,3 +134,43 @@ def test_the_best_training_is_the_first_with_the_best_score(tmp_path: Path) -> N
         path.mkdir(parents=True)
     runner.clean(keep=checkpoints[12])
     assert [seed for seed, path in checkpoints.items() if path.is_dir()] == [12]
+
+
+def checkpoint(folder: Path, job: Job, content: bytes = b"weights") -> Path:
+    """Weights of a job, as a worker leaves them."""
+    path = folder / job.name / MODEL / WEIGHTS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_result_belongs_to_the_weights_that_its_training_ended_with(tmp_path: Path) -> None:
+    job, results = JOBS[0], JobResults(tmp_path)
+    path = checkpoint(tmp_path, job)
+    results.add(job, JobResult(0.5, 3, 2))
+    assert JobResults(tmp_path).has_weights(job)
+    path.write_bytes(b"of half a training")
+    assert not JobResults(tmp_path).has_weights(job)
+    path.unlink()
+    assert not JobResults(tmp_path).has_weights(job)
+
+
+def test_a_job_that_is_trained_again_has_no_result_until_it_ends(tmp_path: Path) -> None:
+    job, results = JOBS[0], JobResults(tmp_path)
+    path = checkpoint(tmp_path, job)
+    results.add(job, JobResult(0.5, 3, 2))
+    results.drop(job)
+    assert not path.exists()
+    checkpoint(tmp_path, job, b"of the first epoch")  # and then the process is killed
+    assert JobResults(tmp_path).get(job) is None
+
+
+def test_results_of_version_0_1_0_have_no_digest(tmp_path: Path) -> None:
+    job = JOBS[0]
+    text = json.dumps({job.name: {"score": 0.5, "epochs": 3, "best_epoch": 2, "reason": ""}})
+    (tmp_path / RESULTS).write_text(text, encoding="utf-8")
+    results = JobResults(tmp_path)
+    assert results.get(job) == JobResult(0.5, 3, 2)
+    assert not results.has_weights(job)
+    checkpoint(tmp_path, job)
+    assert results.has_weights(job)
