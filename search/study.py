@@ -125,8 +125,12 @@ def make_population(plan: Plan, study: optuna.Study) -> Population | None:
 def _ray(plan: Plan, signals: SignalWatch) -> Iterator[None]:
     """The workers, for the search and for the final stage."""
     corpus_bytes = sum(array.nbytes for array in plan.corpus.features.values())
-    with ray_session.running(plan.workers, corpus_bytes, plan.ray_address), signals.installed():
-        yield
+    try:
+        with ray_session.running(plan.workers, corpus_bytes, plan.ray_address):
+            signals.take_back()
+            yield
+    finally:
+        signals.take_back()
 
 
 def _search(

@@ -1,4 +1,4 @@
-"""Corrections of Ray Tune while a search runs: a lost worker counts once, a starting one is not replaced."""
+"""Corrections of Ray while a search runs: lost and starting workers, and signals to its servers."""
 
 from __future__ import annotations
 
@@ -83,3 +83,25 @@ def patient_workers() -> Iterator[None]:
         yield
     finally:
         TuneController._maybe_reuse_cached_actor = reuse
+
+
+@contextlib.contextmanager
+def servers_in_own_session() -> Iterator[None]:
+    """Let Ray start its servers, and with them its workers, in a session of their own.
+
+    A signal to the process group (timeout, scancel, docker stop, a lost terminal) would end them before the
+    driver, which then waits for them in vain for a minute ("Failed to connect to GCS") instead of stopping in
+    good order. If the driver is killed they end with it: the kernel tells them (PR_SET_PDEATHSIG).
+    """
+    from ray._private import services
+
+    popen = services.ConsolePopen
+
+    def start(*arguments: Any, **options: Any) -> Any:
+        return popen(*arguments, **{**options, "start_new_session": True})
+
+    services.ConsolePopen = start
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from search.execution.ray_patches import count_each_loss_once
+from search.execution.ray_patches import count_each_loss_once, servers_in_own_session
 from search.resources import cluster
 from search.resources.cluster import PRIVATE
 from search.resources.workers import Workers
@@ -83,16 +83,17 @@ def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[N
     _let_workers_import()
     folder = _temporary_folder()
     try:
-        ray.init(
-            address="local",
-            num_cpus=workers.count * workers.cpus,
-            num_gpus=workers.gpu_total,
-            object_store_memory=max(100_000_000, 2 * corpus_bytes + 50_000_000),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            _temp_dir=folder,
-        )
+        with servers_in_own_session():
+            ray.init(
+                address="local",
+                num_cpus=workers.count * workers.cpus,
+                num_gpus=workers.gpu_total,
+                object_store_memory=max(100_000_000, 2 * corpus_bytes + 50_000_000),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _temp_dir=folder,
+            )
         quiet()
         yield
     finally:

@@ -1,15 +1,13 @@
-"""The first Ctrl-C or SIGTERM ends a search in good order; the second one ends it at once."""
+"""The first Ctrl-C, SIGTERM or SIGHUP ends a search in good order; the second one ends it at once."""
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class SignalWatch:
@@ -27,22 +25,22 @@ class SignalWatch:
     def __enter__(self) -> SignalWatch:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.getsignal(number) for number in SIGNALS}
-            self._install()
+            if self._before[signal.SIGHUP] is signal.SIG_IGN:  # nohup: a lost terminal ends nothing
+                del self._before[signal.SIGHUP]
+            self.take_back()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[None]:
-        """Take the signals back from Ray, which sets its own handler for SIGTERM when it starts."""
-        if self._before:
-            self._install()
-        yield
+    def take_back(self) -> None:
+        """Handle the signals (again).
 
-    def _install(self) -> None:
-        for number in SIGNALS:
+        Ray sets a handler of its own for SIGTERM when it starts, and the default one when it stops; the
+        latter in C, so that `signal.getsignal` does not tell.
+        """
+        for number in self._before:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -71,8 +71,10 @@ def run_on_ray(
                 callbacks=callbacks,
                 verbose=0,
             )
+        _wait_for_workers(
+            before
+        )  # after an error or a second Ctrl-C nobody waits: Ray's end takes them along
     finally:
-        _wait_for_workers(before)
         shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import run_search
 from search import run_folder
 from search.record import lock, record
+from search.resources.cluster import PRIVATE
 from tests.helpers.commands import search_command, start_search
 from tests.helpers.mlflow_contents import mlflow_runs
 from tests.helpers.toy_study import toy_plan
@@ -51,6 +53,13 @@ def in_the_middle(ended: int):
 @pytest.mark.usefixtures("shared_ray", "new_mlflow_addresses")
 def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(tracked_home: Path) -> None:
     home = tracked_home
+def epochs_in(study) -> int:
+    """All epochs in the record."""
+    return sum(len(trial.intermediate_values) for trial in study.trials)
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(home: Path) -> None:
     process = start_search(home, *OPTIONS, "--trials", "4", "--scheduler", "none", "--study", "s")
     wait_for(home, process, in_the_middle(1))
     os.killpg(process.pid, signal.SIGKILL)
@@ -76,6 +85,21 @@ def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(tracked_home: Pa
     assert len(runs["study"]) == 1
     assert sorted(int(run.data.tags["trial"]) for run in runs["trial"]) == list(range(4))
     assert {run.info.status for run in runs["study"] + runs["trial"]} == {"FINISHED"}
+
+
+def test_a_signal_to_the_whole_group_or_a_lost_terminal_ends_in_good_order(home: Path) -> None:
+    process = start_search(home, *OPTIONS, "--trials", "3", "--scheduler", "none", "--study", "s")
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+        known = 0 if code == 143 else epochs_in(record.read_record(home / "runs" / "s"))
+        wait_for(home, process, lambda study, known=known: epochs_in(study) > known + 2)
+        os.killpg(process.pid, number)
+        assert process.wait(300) == code
+        printed = (home / "output.txt").read_text(encoding="utf-8")
+        assert "--resume s" in printed
+        assert "GCS" not in printed
+        assert not [*Path(tempfile.gettempdir()).glob(f"{PRIVATE}{process.pid}-*")]
+        if code == 143:
+            process = start_search(home, "--resume", "s", "--workers", "1")
 
 
 def test_a_second_process_on_one_study_is_refused(home: Path, capsys: pytest.CaptureFixture) -> None:
