@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+#: Disk full, over quota, input/output error, read-only, network share away.
+_STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
 @contextmanager
@@ -38,3 +42,14 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_storage_error(error: BaseException) -> bool:
+    """Whether the storage refused a file: full, over quota, read-only, broken or out of reach.
+
+    safetensors and PyTorch report it as errors of their own, with the system's words in them.
+    """
+    if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
+        return True
+    text = str(error)
+    return any(os.strerror(number) in text for number in _STORAGE_ERRORS) or "PytorchStreamWriter" in text

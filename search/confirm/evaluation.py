@@ -19,7 +19,7 @@ from rigsl.training.evaluation import evaluate
 from rigsl.wording import counted
 from search.confirm.final_record import read_final_record, write_final_record
 from search.confirm.predictions import SeedRuns, seed_runs
-from search.resources.workers import Workers
+from search.resources.workers import Workers, driver_device
 from search.run_folder import BEST, METRICS, PREDICTIONS
 
 SIDES = ("winner", "baseline")
@@ -148,11 +148,11 @@ def _write_predictions(folder: Path, predictions: Mapping[str, SeedRuns]) -> Non
 
 def _predictions(checkpoints: Checkpoints, corpus: Corpus, workers: Workers) -> SeedRuns:
     """The predictions of `checkpoints` on test, with what they are of."""
-    evaluations = {}
+    evaluations, device = {}, driver_device(workers.device)
     with threads(workers.cpus):
         for seed, path in checkpoints.folders.items():
-            model = load_checkpoint(path, device=workers.device)
-            evaluations[seed] = evaluate(model, corpus, "test", device=workers.device)
+            model = load_checkpoint(path, device=device)
+            evaluations[seed] = evaluate(model, corpus, "test", device=device)
     weights = tuple(sha256(path / WEIGHTS) for path in checkpoints.folders.values())
     runs = seed_runs(corpus, "test", evaluations)
     return dataclasses.replace(runs, config_hash=checkpoints.config_hash, weights=weights)

@@ -21,8 +21,9 @@ from ray.tune.search import Searcher
 from rigsl.config import RIGSLConfig
 from rigsl.files import sha256, write_text
 from rigsl.training.checkpoint import WEIGHTS
+from search.execution.error_guard import StorageFailure
 from search.record.learning_curve import METRIC
-from search.record.trial_report import WORKER_LOST, TrialReport
+from search.record.trial_report import NOT_WRITTEN, WORKER_LOST, TrialReport
 from search.run_folder import MODEL, RESULTS, STATE
 
 NO_TRIAL = -1  #: the trial number of a job, which is no trial of the study
@@ -200,6 +201,8 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         report = None if error or result is None else TrialReport.from_ray(result)
         if job is None or (report is not None and not report.ended):
             return
+        if report is not None and report.ended == NOT_WRITTEN:
+            raise StorageFailure(f"{job.label}: {report.reason}")
         job_result = _result(report)
         self.results.add(job, job_result)
         self.queue.ended(job, job_result)

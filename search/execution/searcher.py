@@ -23,11 +23,12 @@ from ray.tune.search import Searcher
 
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
+from search.execution.error_guard import StorageFailure
 from search.execution.listener import Listener
 from search.record import lineage, record
 from search.record.learning_curve import METRIC, read_curve
 from search.record.snapshot import take_snapshot
-from search.record.trial_report import BY_ITSELF, WORKER_LOST, TrialReport
+from search.record.trial_report import BY_ITSELF, NOT_WRITTEN, WORKER_LOST, TrialReport
 from search.samplers.registry import make_sampler
 from search.space.budget import Budget, may_start
 from search.space.space import Space
@@ -133,6 +134,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self._end(live, TrialState.FAIL, WORKER_LOST)
             return
         report = TrialReport.from_ray(result)
+        if report.ended == NOT_WRITTEN:
+            raise StorageFailure(f"trial {live.trial.number}: {report.reason}")
         self._record_epoch(live, report)
         if report.failure:
             self._end(live, TrialState.FAIL, report.failure)

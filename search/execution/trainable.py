@@ -8,6 +8,7 @@ forgotten.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import os
@@ -25,11 +26,12 @@ from ray import tune
 from rigsl.config import from_mapping
 from rigsl.data.corpus import Corpus
 from rigsl.errors import first_line
+from rigsl.files import is_storage_error
 from rigsl.training.checkpoint import write_checkpoint
 from rigsl.training.trainer import EpochReport, Training, TrainingDiverged, write_state
 from search.execution.background_writer import BackgroundWriter
 from search.record.learning_curve import Line, append_epoch, read_curve, write_curve
-from search.record.trial_report import BY_ITSELF, FAILED, TrialReport
+from search.record.trial_report import BY_ITSELF, FAILED, NOT_WRITTEN, TrialReport
 from search.resources.workers import usable_share
 from search.run_folder import CONFIG, ERROR, MODEL, STATE, snapshot_name
 
@@ -86,6 +88,8 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         except (torch.OutOfMemoryError, MemoryError) as error:
             return self._failure("out of memory", error)
         except Exception as error:
+            if is_storage_error(error):
+                return self._failure("storage", error, ended=NOT_WRITTEN)
             return self._failure("crashed", error)
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -173,16 +177,17 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             return dataclasses.replace(report, ended=BY_ITSELF)
         return report
 
-    def _failure(self, kind: str, error: BaseException) -> TrialReport:
+    def _failure(self, kind: str, error: BaseException, ended: str = FAILED) -> TrialReport:
         epochs = len(self._curve)
         self._writer.settle()
         self._training = None  # a model that ran out of memory must not hold it until the next trial
         gc.collect()
-        if self._folder.is_dir():
-            (self._folder / ERROR).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        with contextlib.suppress(OSError):
+            if self._folder.is_dir():
+                (self._folder / ERROR).write_text("".join(traceback.format_exception(error)), "utf-8")
         message = first_line(error, default="no message")
         detail = message if kind == "diverged" else f"{type(error).__name__}: {message}"
-        return TrialReport(epochs=epochs, ended=FAILED, reason=f"{kind}: {detail}"[:_MAX_REASON])
+        return TrialReport(epochs=epochs, ended=ended, reason=f"{kind}: {detail}"[:_MAX_REASON])
 
 
 def _same_file(path: Path, other: Path) -> None:

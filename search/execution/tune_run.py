@@ -12,6 +12,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from rigsl.data.corpus import Corpus
+from rigsl.errors import UserError, first_line
+from rigsl.files import is_storage_error
+from search.execution.error_guard import ErrorGuard, StorageFailure
 from search.execution.node_watch import NodeWatch
 from search.execution.ray_patches import patient_workers
 from search.execution.trainable import TrialWorker, WorkerOptions
@@ -35,6 +38,8 @@ def run_on_ray(
 ) -> None:
     """Train what `searcher` proposes until it has no more or `stopper` ends the run.
 
+    An error in the searcher, its listeners or the scheduler ends the run in good order; then it is raised.
+
     Args:
         corpus: the data that the workers see.
         searcher: proposes trainings.
@@ -45,12 +50,20 @@ def run_on_ray(
         ray_address: of the cluster, whose nodes are then watched; None: a private Ray instance.
         scheduler: stops weak trainings; None: every training runs to its end.
         options: further `WorkerOptions`.
+
+    Raises:
+        UserError: files cannot be written, or no node is left; a resume continues.
     """
     callbacks = [NodeWatch(ray_address, workers.cpus, workers.gpus)] if ray_address is not None else []
     worker_options = WorkerOptions(
         trials=trials, device=workers.device, threads=workers.cpus, gpu_fraction=workers.gpus, **options
     )
     before = _actors()
+    guard, scheduler = ErrorGuard(), scheduler or FIFOScheduler()
+    done = dict.fromkeys(("on_trial_result", "on_trial_complete"))
+    guard.protect(searcher, {"suggest": str(Searcher.FINISHED), **done})
+    guard.protect(scheduler, {"on_trial_result": TrialScheduler.CONTINUE, "on_trial_complete": None})
+    guard.stop_after_error(stopper)
     try:
         with patient_workers():
             # Not tune.Tuner, which pickles the searcher, and with it the open record, for a restore.
@@ -58,7 +71,7 @@ def run_on_ray(
                 tune.with_parameters(TrialWorker, corpus=corpus, options=worker_options),
                 resources_per_trial={"cpu": workers.cpus, "gpu": workers.gpus},
                 search_alg=searcher,
-                scheduler=scheduler or FIFOScheduler(),
+                scheduler=scheduler,
                 num_samples=-1,
                 reuse_actors=True,
                 stop=stopper,
@@ -76,6 +89,18 @@ def run_on_ray(
         )  # after an error or a second Ctrl-C nobody waits: Ray's end takes them along
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if guard.error is not None:
+        raise _in_words(guard.error, trials)
+
+
+def _in_words(error: Exception, trials: Path) -> Exception:
+    """An error of the storage as a sentence for the user; any other as it is."""
+    if not isinstance(error, StorageFailure) and not is_storage_error(error):
+        return error
+    return UserError(
+        f"{trials.parent}: files cannot be written ({first_line(error)}); make room or repair it, and "
+        f"go on with --resume {trials.parent.name}"
+    )
 
 
 def _actors() -> set[str]:

@@ -27,7 +27,7 @@ from search.export import environment
 from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.states import RUNNING
-from search.resources.workers import Workers
+from search.resources.workers import Workers, driver_device
 from search.run_folder import BEST, METRICS, OFFICIAL, PREDICTIONS, RERUN
 
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
@@ -105,9 +105,10 @@ def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, endin
 
 def validation_scores(checkpoint: Path, corpus: Corpus, workers: Workers) -> dict[str, Any]:
     """The scores of a checkpoint on dev, on the device and with the threads of a trial."""
+    device = driver_device(workers.device)
     with threads(workers.cpus):
-        model = load_checkpoint(checkpoint, device=workers.device)
-        evaluation = evaluate(model, corpus, "dev", device=workers.device)
+        model = load_checkpoint(checkpoint, device=device)
+        evaluation = evaluate(model, corpus, "dev", device=device)
     return split_scores(evaluation, corpus, "dev")
 
 

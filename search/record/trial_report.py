@@ -16,6 +16,8 @@ from search.record.learning_curve import METRIC, Line
 
 #: Values of `TrialReport.ended`: the last epoch is done (or early stopping, or the target), or an error came.
 BY_ITSELF, FAILED = "by itself", "failed"
+#: A further one: its files could not be written. That is no fault of the trial, and it has not ended.
+NOT_WRITTEN = "not written"
 #: Why a trial failed whose worker sends no report any more: Ray tries once again.
 WORKER_LOST = "worker lost twice (killed, out of memory, or its machine is gone)"
 #: The fields that summarise a training: in Ray's dict and in the trial's user attributes under their names.

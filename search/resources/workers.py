@@ -102,6 +102,11 @@ def gpu_count() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+def driver_device(device: str) -> str:
+    """Where this process evaluates what workers trained on `device`: a driver may lack the cluster's GPUs."""
+    return device if gpu_count() else "cpu"
+
+
 def gpu_memory() -> int:
     """Bytes of memory of the smallest GPU that torch can use; 0 without a GPU."""
     import torch

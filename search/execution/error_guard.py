@@ -1,0 +1,47 @@
+"""Errors of our own code inside Ray's callbacks: the first one stops the run in good order and is raised.
+
+Ray Tune logs what a searcher raises in `on_trial_complete`, hands the trial out again, and turns what it
+raises elsewhere into a `TuneError` with a nested traceback (tune/execution/tune_controller.py). A record that
+cannot be written (disk full, database away for good) would then cost finished trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class StorageFailure(OSError):
+    """A worker could not write a training's files."""
+
+
+class ErrorGuard:
+    """Remembers the first error of the methods that it protects; after it they do nothing any more.
+
+    What was not written stays as it is: trials in the record keep running, so that a resume continues them.
+    """
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def protect(self, owner: Any, results: Mapping[str, Any]) -> None:
+        """Let methods of `owner` raise nothing; `results`: method -> what it returns after an error."""
+        for name, result in results.items():
+            setattr(owner, name, self._guarded(getattr(owner, name), result))
+
+    def stop_after_error(self, stopper: Any) -> None:
+        """Let `stopper` end the run when there is an error."""
+        stop_all = stopper.stop_all
+        stopper.stop_all = lambda: self.error is not None or stop_all()
+
+    def _guarded(self, method: Any, result: Any) -> Any:
+        def guarded(*arguments: Any, **options: Any) -> Any:
+            if self.error is not None:
+                return result
+            try:
+                return method(*arguments, **options)
+            except Exception as error:
+                self.error = error
+                return result
+
+        return guarded

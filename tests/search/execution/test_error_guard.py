@@ -1,0 +1,120 @@
+"""An error in a callback of Ray, or a disk that is full, ends a search in good order and costs no trial."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from rigsl.errors import UserError
+from rigsl.files import is_storage_error
+from search.execution import trainable
+from search.execution.error_guard import ErrorGuard
+from search.execution.searcher import StudySearcher
+from search.record import record
+from search.record.trial_report import NOT_WRITTEN
+from search.study import run
+from tests.helpers.listeners import Bystander
+from tests.helpers.local_worker import CONFIG, make_worker
+from tests.helpers.toy_study import toy_plan
+
+
+def no_space() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "epochs.jsonl")
+
+
+class FullDisk(Bystander):
+    """A listener whose disk is full when the second trial ends."""
+
+    def __init__(self) -> None:
+        self.ends = 0
+
+    def finished(self, *_: object) -> None:
+        self.ends += 1
+        if self.ends == 2:
+            raise no_space()
+
+
+@pytest.mark.parametrize(
+    ("error", "storage"),
+    [
+        (no_space(), True),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), True),
+        (RuntimeError("[enforce fail] . PytorchStreamWriter failed writing file data/0"), True),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), True),
+        (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), False),
+        (RuntimeError("shapes do not fit"), False),
+    ],
+)
+def test_errors_of_the_storage_are_told_from_others(error: Exception, storage: bool) -> None:
+    assert is_storage_error(error) is storage
+
+
+def test_the_first_error_is_kept_and_nothing_is_called_after_it() -> None:
+    class Owner:
+        calls = 0
+
+        def act(self) -> str:
+            self.calls += 1
+            raise ValueError(f"call {self.calls}")
+
+        def stop_all(self) -> bool:
+            return False
+
+    owner, guard = Owner(), ErrorGuard()
+    guard.protect(owner, {"act": "nothing"})
+    guard.stop_after_error(owner)
+    assert not owner.stop_all()
+    assert [owner.act(), owner.act()] == ["nothing", "nothing"]
+    assert owner.calls == 1
+    assert str(guard.error) == "call 1"
+    assert owner.stop_all()
+
+
+def test_a_worker_that_cannot_write_says_so_and_goes_on_with_the_next_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = make_worker(tmp_path)
+
+    def full(*_: object) -> None:
+        raise no_space()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainable, "append_epoch", full)
+        report = worker.step()
+    assert (report["ended"], report["done"]) == (NOT_WRITTEN, True)
+    assert "No space left on device" in report["reason"]
+    worker.reset_config({"number": 1, "config": CONFIG})
+    assert worker.step()["epoch"] == 1
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_a_full_disk_ends_the_search_with_a_sentence_and_a_resume_completes_it(tracked_home: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be written \(.*No space left on device.*--resume one"):
+        run(toy_plan(tracked_home, workers=1, trials=4, study="one"), listeners=[FullDisk()])
+    before = record.read_record(tracked_home / "runs" / "one").trials
+    assert sum(trial.state.is_finished() for trial in before) == 2
+    outcome = run(toy_plan(tracked_home, workers=1, resume="one"))
+    after = record.read_record(outcome.plan.folder).trials
+    for old, new in zip(before, after, strict=False):
+        if old.state.is_finished():
+            assert (old.state, old.values, old.intermediate_values) == (
+                new.state,
+                new.values,
+                new.intermediate_values,
+            )
+    assert [trial.state for trial in after].count(TrialState.FAIL) == 0
+    assert sum(outcome.counts.values()) == 4
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_an_error_of_our_own_is_raised_as_it_is(tracked_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a mistake in the searcher")
+
+    monkeypatch.setattr(StudySearcher, "on_trial_result", broken)
+    with pytest.raises(ZeroDivisionError, match="a mistake in the searcher"):
+        run(toy_plan(tracked_home, workers=1, trials=2, study="one"))
