@@ -219,13 +219,28 @@ def _create_folder(plan: Plan) -> Plan:
             folder.mkdir()
             write_text(folder / SPACE, plan.space.path.read_text(encoding="utf-8"))
             write_text(folder / run_folder.STUDY, plan.options_toml())
-            with contextlib.suppress(OSError):  # a folder of this name exists
+            if plan.folder.exists() or not _claim_record(plan):
+                continue
+            try:
                 folder.rename(plan.folder)
-                return plan
+            except OSError:  # another process created a folder of this name
+                _give_back_record(plan)
+                continue
+            return plan
     raise UserError(
         f"{runs / first_name}: exists already, and so do all names up to {first_name}-{MAX_NAMES}; give "
         "another --study name"
     )
+
+
+def _claim_record(plan: Plan) -> bool:
+    """Create the record of a new study in its database; False: that holds a study of this name already."""
+    return plan.storage is None or record.create_record(plan.folder, plan.name, plan.storage)
+
+
+def _give_back_record(plan: Plan) -> None:
+    if plan.storage is not None:
+        record.delete_record(plan.folder, plan.name, plan.storage)
 
 
 def _check_budget_left(plan: Plan, study: optuna.Study) -> None:

@@ -13,7 +13,7 @@ from search.plan import checks
 from search.plan.addresses import check_uri
 from search.plan.options import SearchOptions, check_disk_space
 from search.plan.plan import Plan
-from search.record.record import read_record
+from search.record.record import has_begun, load_begun, read_record
 from search.record.storage import absolute
 from search.run_folder import SPACE, STUDY
 from search.space import widen
@@ -59,6 +59,8 @@ def prepare_resume(options: SearchOptions) -> Plan:
             f"--resume {options.resume}: the {stored['features']} features are no longer those of the study"
         )
     storage = stored.get("storage") if options.storage is None else absolute(options.storage)
+    if has_begun(folder):
+        load_begun(folder, stored.get("record", stored["study"]), storage)
     space, widened = _space(folder, options.space, storage)
     workers = checks.workers(options, space, corpus)
     plan = Plan(

@@ -16,18 +16,20 @@ from datetime import datetime
 from pathlib import Path
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.config import read_toml
-from rigsl.errors import UserError
+from rigsl.errors import UserError, first_line
+from rigsl.wording import counted
 from search.record.states import STATES
-from search.record.storage import RetryingStorage, connect, without_password
-from search.run_folder import JOURNAL, STUDY
+from search.record.storage import RetryingStorage, connect, sqlite_file, without_password
+from search.run_folder import JOURNAL, STUDY, TRIALS
 
 #: Study attribute: running, interrupted, or finished and why.
 STANDING = "standing"
-#: Study attributes: wall time of all its searches, and the GPU time of their trials.
-SECONDS, GPU_SECONDS = "seconds", "gpu_seconds"
+#: Study attributes: wall time of all its searches, that of searches and final stages, GPU time of the trials.
+SECONDS, TOTAL_SECONDS, GPU_SECONDS = "seconds", "total_seconds", "gpu_seconds"
 #: User attributes of a trial.
 HASH, REASON = "config_hash", "reason"
 ESTIMATE = "estimated_epoch_seconds"  #: estimated cost of its training, relative to other trials
@@ -39,7 +41,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 def open_record(
     folder: Path, name: str, url: str | None = None, notify: Callable[[str], object] | None = None
 ) -> optuna.Study:
-    """The study `name` in the storage at `url` or in the journal of `folder`, created if it does not exist.
+    """The study `name` in the storage at `url` or in the journal of `folder`, created if it has not begun.
 
     The caller holds the study's lock. A killed process may have left half a line at the end of a journal,
     which would make every later line unreadable, and Optuna's own lock, for which the next writer would wait
@@ -47,7 +49,7 @@ def open_record(
     it is back.
 
     Raises:
-        UserError: there is no storage at `url`.
+        UserError: there is no storage at `url`, or it does not hold the trials that `folder` has.
     """
     path = folder / JOURNAL
     if path.exists():
@@ -55,10 +57,51 @@ def open_record(
     for stale_lock in folder.glob(JOURNAL + ".lock*"):
         with contextlib.suppress(FileNotFoundError):
             stale_lock.unlink()
-    storage = connect(folder, url)
-    if notify is not None and isinstance(storage, RetryingStorage):
-        storage.notify = notify
+    if has_begun(folder):
+        return load_begun(folder, name, url, notify)
+    storage = _connect(folder, url, notify)
     return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+
+
+def create_record(folder: Path, name: str, url: str) -> bool:
+    """Create the study `name` in the database at `url`; False: it holds a study of this name already."""
+    try:
+        optuna.create_study(storage=connect(folder, url), study_name=name, direction="maximize")
+    except optuna.exceptions.DuplicatedStudyError:
+        return False
+    return True
+
+
+def delete_record(folder: Path, name: str, url: str) -> None:
+    """Delete the study `name` in the database at `url`."""
+    optuna.delete_study(study_name=name, storage=connect(folder, url))
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether the study in `folder` came as far as its first trial; before that, its record may be missing."""
+    return (folder / TRIALS).is_dir()
+
+
+def load_begun(
+    folder: Path, name: str, url: str | None = None, notify: Callable[[str], object] | None = None
+) -> optuna.Study:
+    """The record of a study that has begun; never a new one, which would overwrite trial 0 and the others.
+
+    Raises:
+        UserError: the storage does not hold the study, or fewer trials than its run folder.
+    """
+    remedy = "; bring back the record of this run folder"
+    remedy += f", its {JOURNAL}" if url is None else ", or give the --storage that holds it"
+    study = _load(folder, name, url, remedy, notify)
+    names = [path.name for path in (folder / TRIALS).iterdir()]
+    last = max((int(name) for name in names if name.isdigit()), default=-1)
+    known = len(study.get_trials(deepcopy=False))
+    if last >= known:
+        raise UserError(
+            f"{_where(folder, url)}: has {counted(known, 'trial')} of study {name}, but {folder / TRIALS} has "
+            f"trial {last}{remedy}"
+        )
+    return study
 
 
 def read_record(folder: Path, url: str | None = None) -> optuna.Study:
@@ -68,12 +111,38 @@ def read_record(folder: Path, url: str | None = None) -> optuna.Study:
         UserError: its storage does not answer, or has no such study.
     """
     options = read_toml(folder / STUDY) if (folder / STUDY).is_file() else {}
-    name, address = options.get("record", options.get("study")), url or options.get("storage")
+    return _load(folder, options.get("record", options.get("study")), url or options.get("storage"))
+
+
+def _load(
+    folder: Path,
+    name: str | None,
+    url: str | None,
+    remedy: str = "",
+    notify: Callable[[str], object] | None = None,
+) -> optuna.Study:
+    """The study `name`; neither a journal nor a SQLite file is created where there is none."""
+    path, where = folder / JOURNAL if url is None else sqlite_file(url), _where(folder, url)
+    if path is not None and not path.exists():
+        raise UserError(f"{where}: does not exist, and study {name} was recorded there{remedy}")
     try:
-        return optuna.load_study(study_name=name, storage=connect(folder, address))
+        return optuna.load_study(study_name=name, storage=_connect(folder, url, notify))
     except KeyError:
-        where = without_password(address or str(folder / JOURNAL))
-        raise UserError(f"{where}: has no study named {name}") from None
+        raise UserError(f"{where}: has no study named {name}{remedy}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where}: cannot be read ({first_line(error, length=200)}){remedy}") from None
+
+
+def _connect(folder: Path, url: str | None, notify: Callable[[str], object] | None) -> BaseStorage:
+    storage = connect(folder, url)
+    if notify is not None and isinstance(storage, RetryingStorage):
+        storage.notify = notify
+    return storage
+
+
+def _where(folder: Path, url: str | None) -> str:
+    """The place of a record, as it may be printed."""
+    return str(folder / JOURNAL) if url is None else f"--storage {without_password(url)}"
 
 
 def _drop_half_line(path: Path) -> None:
@@ -90,8 +159,13 @@ def _drop_half_line(path: Path) -> None:
 
 
 def seconds(study: optuna.Study) -> float:
-    """Wall time of all searches of the study so far."""
+    """Wall time of all searches of the study so far; records of 0.1.0: with their final stages."""
     return float(study.user_attrs.get(SECONDS, 0.0))
+
+
+def total_seconds(study: optuna.Study) -> float:
+    """Wall time of all searches and final stages of the study so far."""
+    return float(study.user_attrs.get(TOTAL_SECONDS, seconds(study)))
 
 
 def gpu_seconds(study: optuna.Study) -> float:

@@ -101,6 +101,19 @@ def absolute(url: str) -> str:
     return url
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite address; None: another database, or one in memory."""
+    import sqlalchemy
+    import sqlalchemy.exc
+
+    try:
+        address = sqlalchemy.make_url(url)
+    except sqlalchemy.exc.ArgumentError:
+        return None
+    in_memory = not address.database or address.database == ":memory:" or address.database.startswith("file:")
+    return None if address.get_backend_name() != "sqlite" or in_memory else Path(str(address.database))
+
+
 class RetryingStorage(RDBStorage):
     """Optuna's database storage, with retries while the database does not answer.
 
