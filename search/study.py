@@ -66,8 +66,16 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
         study = record.open_record(plan.folder, plan.opens, plan.storage, lambda text: progress.note(text))
         _check_budget_left(plan, study)
         study = write_folder(plan, study)
-        clock = Clock(record.seconds(study), record.gpu_seconds(study), plan.workers.gpus)
-        progress = Progress(study, clock.seconds, name=plan.name, budget=plan.budget, epochs=plan.epochs)
+        used, total = record.seconds(study), record.total_seconds(study)
+        clock = Clock(used, record.gpu_seconds(study), plan.workers.gpus, total)
+        progress = Progress(
+            study,
+            clock.seconds,
+            name=plan.name,
+            budget=plan.budget,
+            epochs=plan.epochs,
+            total_seconds=clock.total_seconds,
+        )
         population = make_population(plan, study)
         exported = None
         with Tracker(plan.folder, plan.tracking_uri, study, progress.note) as tracker, progress:
@@ -77,10 +85,12 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
             with _ray(plan, signals):
                 own: list[Listener] = [cleanup, stopper, tracker, progress]
                 ending = _search(plan, study, stopper, [*own, *listeners], population)
+                clock.search_ended()
                 cleanup.write_clock()
                 chosen = None if signals.interrupted else final.run()
             interruption = signals.signal  # a later signal comes too late: the study is at its end
             if interruption is not None:
+                cleanup.write_clock()
                 study.set_user_attr(record.STANDING, "interrupted")
                 tracker.interrupted()
             else:
@@ -204,8 +214,12 @@ def _export_and_report(
 def _create_folder(plan: Plan) -> Plan:
     """Create the folder of a new study; under the next free name if another process was faster.
 
-    It appears together with the files that a resume needs: after a kill there is a study that can be resumed,
-    or none.
+    It appears together with the files that a resume needs, and after its record where a database holds that:
+    after a kill there is a study that can be resumed, or none. Folders elsewhere can share the database; the
+    record belongs to the one that created it.
+
+    Raises:
+        UserError: the folder cannot be written, the database does not answer, or all names are taken.
     """
     if plan.resumed:
         return plan

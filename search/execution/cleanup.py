@@ -89,5 +89,6 @@ class RunFolderCleanup:
         """Write the time used so far to the record."""
         self._written = self.clock.seconds()
         self.study.set_user_attr(record.SECONDS, round(self._written, 1))
+        self.study.set_user_attr(record.TOTAL_SECONDS, round(self.clock.total_seconds(), 1))
         if gpu_seconds := self.clock.gpu_seconds():
             self.study.set_user_attr(record.GPU_SECONDS, round(gpu_seconds, 1))

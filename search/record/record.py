@@ -78,7 +78,7 @@ def delete_record(folder: Path, name: str, url: str) -> None:
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether the study in `folder` came as far as its first trial; before that, its record may be missing."""
+    """Whether the study in `folder` came as far as its first trial; before that it may have no record."""
     return (folder / TRIALS).is_dir()
 
 
@@ -98,8 +98,8 @@ def load_begun(
     known = len(study.get_trials(deepcopy=False))
     if last >= known:
         raise UserError(
-            f"{_where(folder, url)}: has {counted(known, 'trial')} of study {name}, but {folder / TRIALS} has "
-            f"trial {last}{remedy}"
+            f"{_where(folder, url)}: has {counted(known, 'trial')} of study {name}, but {folder / TRIALS} "
+            f"has trial {last}{remedy}"
         )
     return study
 

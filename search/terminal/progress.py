@@ -34,11 +34,12 @@ class Progress:
 
     Args:
         study: its open record; it is read here and not used later.
-        seconds: returns the seconds of the search so far.
+        seconds: returns the seconds of the search so far, which its budget limits.
         name: of the study.
         budget: its limits.
         epochs: maximum epochs per trial.
         console: by default the standard output.
+        total_seconds: returns the seconds of search and final stage so far; None: as `seconds`.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Progress:
         budget: Budget,
         epochs: int,
         console: Console | None = None,
+        total_seconds: Callable[[], float] | None = None,
     ) -> None:
+        self.total_seconds = total_seconds or seconds
         self.seconds, self.name, self.budget, self.epochs = seconds, name, budget, epochs
         self.console = console or Console(highlight=False, soft_wrap=True)
         self._snapshot = take_snapshot(study)
@@ -116,8 +119,8 @@ class Progress:
         self.note(f"{label}: {outcome}")
 
     def note(self, text: str) -> None:
-        """Print a line, after the time of the search."""
-        minutes, seconds = divmod(int(self.seconds()), 60)
+        """Print a line, after the time of the study so far."""
+        minutes, seconds = divmod(int(self.total_seconds()), 60)
         self.console.print(Text(f"{minutes:3d}:{seconds:02d}  {text}"))
         if not self.console.is_terminal:
             sys.stdout.flush()

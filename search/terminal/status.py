@@ -29,6 +29,8 @@ def print_status(folder: Path, console: Console, storage: str | None = None) -> 
     study = record.read_record(folder, storage)
     budget = read_budget(options["budget"], str(folder))
     used = f"{minutes_in_words(record.seconds(study) / 60)} of {budget.describe()}"
+    if (total := record.total_seconds(study)) - record.seconds(study) >= 1:
+        used += f"; {minutes_in_words(total / 60)} with the final stage"
     if gpu_seconds := record.gpu_seconds(study):
         used += f"; {gpu_seconds / 3600:.2f} GPU hours"
     best = record.winner(study)

@@ -67,7 +67,7 @@ class Tracker(EventLog):
         self._wake, self._end = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         last_steps = self.runs[PARENT].last_steps.values()
-        before = max(record.seconds(study), *(step + 1.0 for step in last_steps), 0.0)
+        before = max(record.total_seconds(study), *(step + 1.0 for step in last_steps), 0.0)
         self._monitor = SystemMonitor(folder, before, self.system)
 
     @property

@@ -41,8 +41,12 @@ def _used(data: StudyData, lines: Sequence[Line]) -> list[tuple[str, str]]:
         if trial.state == TrialState.PRUNED
     )
     savings = f"; {saved} were saved by stopping weak trials early" if saved else ""
+    seconds, total = record.seconds(data.study), record.total_seconds(data.study)
+    final_stage = total - seconds >= 1
+    with_final = [("wall time with the final stage", minutes_in_words(total / 60))] if final_stage else []
     rows = [
-        ("wall time of the search", minutes_in_words(record.seconds(data.study) / 60)),
+        ("wall time of the search", minutes_in_words(seconds / 60)),
+        *with_final,
         ("core hours of trials", f"{trained * threads / 3600:.2f} ({counted(threads, 'core')} per trial)"),
         ("GPU hours of trials", f"{record.gpu_seconds(data.study) / 3600:.2f}"),
         ("epochs trained", f"{epochs}{savings}"),
