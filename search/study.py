@@ -41,7 +41,8 @@ from search.run_folder import ENVIRONMENT, SCRATCH, SPACE, TRIALS
 from search.schedulers.pbt import Population
 from search.schedulers.recorded_curves import recorded_curves
 from search.schedulers.registry import make_scheduler
-from search.space.budget import Spent, exhausted, trials_done
+from search.space.budget import exhausted, trials_done
+from search.space.extension import extended, extending_options
 from search.space.widen import widened
 from search.terminal.progress import Progress
 from search.tracking.tracker import Tracker
@@ -265,12 +266,13 @@ def _check_budget_left(plan: Plan, study: optuna.Study) -> None:
     """
     if not str(study.user_attrs.get(record.STANDING, "")).startswith("finished"):
         return
-    snapshot = take_snapshot(study)
-    spent = Spent(finished=len(snapshot.ended), scores=snapshot.scores, seconds=record.seconds(study))
+    spent = take_snapshot(study).spent(record.seconds(study), record.gpu_seconds(study))
     if ending := exhausted(plan.budget, spent):
-        raise UserError(
-            f"--resume {plan.name}: the study has ended ({ending}); give it more --trials or --time-budget"
-        )
+        longer = extended(plan.budget, spent)
+        remedy = "start a new study, with --start-from where its trials can help"
+        if longer is not None:
+            remedy = f"give it a larger budget, such as {extending_options(plan.budget, longer)}"
+        raise UserError(f"--resume {plan.name}: the study has ended ({ending}); {remedy}")
 
 
 def write_folder(plan: Plan, study: optuna.Study) -> optuna.Study:

@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search.record import record
+from search.space.budget import Spent
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class StudySnapshot:
     def scores(self) -> list[float | None]:
         """The scores of `ended`; None: the trial failed or finished no epoch."""
         return [record.score(trial) for trial in self.ended]
+
+    def spent(self, seconds: float, gpu_seconds: float) -> Spent:
+        """What the study has used of its budget; `seconds`: of search."""
+        return Spent(seconds, gpu_seconds, self.scores, len(self.ended))
 
     def trial(self, number: int) -> FrozenTrial:
         """The ended trial `number`."""

@@ -6,5 +6,6 @@
 - widen: a study whose ranges are widened by a resume.
 - schedule: the section [scheduler]; when weak trials are stopped.
 - budget: the limits of a study; the section [budget].
+- extension: options with which a study that has ended goes on.
 - confirmation: finalists, seeds and test; the section [final].
 """

@@ -20,8 +20,10 @@ from search.confirm.final_record import read_final_record
 from search.export.environment import program
 from search.plan.plan import Plan
 from search.record import record
+from search.record.snapshot import take_snapshot
 from search.report.format import span, spread
 from search.run_folder import BEST, FINAL, OFFICIAL, REPORT
+from search.space.extension import extended, extending_options
 
 if TYPE_CHECKING:
     from search.results import Outcome
@@ -93,10 +95,21 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
         *_mlflow_lines(outcome),
         *model,
         ("rerun", f"{python} run_search.py --rerun {folder / BEST}{data}"),
-        ("resume", f"{resume} --time-budget 30m"),
+        *_resume_lines(plan, resume),
     ):
         console.print(f"{title:8s}{text}")
     return 0
+
+
+def _resume_lines(plan: Plan, command: str) -> list[tuple[str, str]]:
+    """The command that goes on with the study, with more budget than it has used; none if that is no help."""
+    try:
+        study = record.read_record(plan.folder, plan.storage)
+    except UserError:  # its database went away after the end
+        return []
+    spent = take_snapshot(study).spent(record.seconds(study), record.gpu_seconds(study))
+    longer = extended(plan.budget, spent)
+    return [] if longer is None else [("resume", f"{command} {extending_options(plan.budget, longer)}")]
 
 
 def _mlflow_lines(outcome: Outcome) -> list[tuple[str, str]]:

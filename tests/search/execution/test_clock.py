@@ -11,7 +11,6 @@ from search.plan.new_study import prepare
 from search.plan.options import SearchOptions
 from search.record import record
 from search.study import run
-from tests.helpers.toy_study import write_home
 from tests.helpers.without_workers import replace_workers
 
 
@@ -32,13 +31,6 @@ def manual(monkeypatch: pytest.MonkeyPatch) -> ManualTime:
     return made
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = write_home(tmp_path / "home")
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def test_the_final_stage_does_not_count_as_search(manual: ManualTime) -> None:
     clock = Clock(before=100.0, gpu_before=10.0, share=0.5, total_before=150.0)
     clock.running(2)
@@ -51,7 +43,7 @@ def test_the_final_stage_does_not_count_as_search(manual: ManualTime) -> None:
 
 
 def test_the_time_budget_of_a_resume_has_what_the_search_left(
-    home: Path, manual: ManualTime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tracked_home: Path, manual: ManualTime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     import run_search
 
@@ -59,8 +51,8 @@ def test_the_time_budget_of_a_resume_has_what_the_search_left(
         manual.now += seconds
 
     replace_workers(monkeypatch, search=lambda *_: move(1770.0), final=lambda: move(940.0))
-    given = {"data_dir": home / "data", "tracking_uri": f"sqlite:///{home}/mlflow.db"}
-    plan = prepare(SearchOptions(space=home / "space.toml", minutes=30.0, study="one", **given))
+    given = {"data_dir": tracked_home / "data", "tracking_uri": f"sqlite:///{tracked_home}/mlflow.db"}
+    plan = prepare(SearchOptions(space=tracked_home / "space.toml", minutes=30.0, study="one", **given))
     study = record.read_record(run(plan).plan.folder)
     assert record.seconds(study) == 1770.0
     assert record.total_seconds(study) == 2710.0

@@ -11,17 +11,9 @@ from search.plan.plan import Plan
 from search.record import record
 from search.run_folder import JOURNAL, TRIALS, trial_folder
 from search.study import run, write_folder
-from tests.helpers.toy_study import write_home
 from tests.helpers.without_workers import replace_workers
 
 NAME = "one"
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = write_home(tmp_path / "home")
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def options(home: Path, **more) -> SearchOptions:
@@ -102,14 +94,21 @@ def test_a_study_that_was_killed_before_its_first_trial_begins_anew(home: Path) 
 
 
 def test_two_new_studies_of_one_name_in_one_database_get_a_record_each(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    tracked_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage = f"sqlite:///{home}/study.db"
+    storage = f"sqlite:///{tracked_home}/study.db"
     plans = [
         prepare(
-            options(home, space=home / "space.toml", trials=9, study=NAME, storage=storage, runs_dir=runs)
+            options(
+                tracked_home,
+                space=tracked_home / "space.toml",
+                trials=9,
+                study=NAME,
+                storage=storage,
+                runs_dir=runs,
+            )
         )
-        for runs in (home / "here", home / "there")
+        for runs in (tracked_home / "here", tracked_home / "there")
     ]
     replace_workers(monkeypatch, search=lambda plan, study: study.tell(study.ask(), 0.5))
     outcomes = [run(plan) for plan in plans]
@@ -117,15 +116,17 @@ def test_two_new_studies_of_one_name_in_one_database_get_a_record_each(
     for outcome in outcomes:
         assert len(record.read_record(outcome.plan.folder).trials) == 1
         assert outcome.plan.folder.name == outcome.plan.name
-    assert prepare(options(home, resume=NAME, runs_dir=home / "here")).opens == NAME
-    assert prepare(options(home, resume="one-2", runs_dir=home / "there")).opens == "one-2"
+    assert prepare(options(tracked_home, resume=NAME, runs_dir=tracked_home / "here")).opens == NAME
+    assert prepare(options(tracked_home, resume="one-2", runs_dir=tracked_home / "there")).opens == "one-2"
 
 
 def test_a_name_whose_folder_appears_meanwhile_is_given_back_to_the_database(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    tracked_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage = f"sqlite:///{home}/study.db"
-    plan = prepare(options(home, space=home / "space.toml", trials=9, study=NAME, storage=storage))
+    storage = f"sqlite:///{tracked_home}/study.db"
+    plan = prepare(
+        options(tracked_home, space=tracked_home / "space.toml", trials=9, study=NAME, storage=storage)
+    )
     create = record.create_record
 
     def create_late(folder: Path, name: str, url: str) -> bool:
@@ -136,4 +137,4 @@ def test_a_name_whose_folder_appears_meanwhile_is_given_back_to_the_database(
     monkeypatch.setattr(record, "create_record", create_late)
     replace_workers(monkeypatch)
     assert run(plan).plan.name == "one-2"
-    assert record.create_record(home, NAME, storage)
+    assert record.create_record(tracked_home, NAME, storage)
