@@ -12,6 +12,7 @@ from search.plan.addresses import check_uri
 from search.plan.options import SearchOptions, check_disk_space, check_name, free_folder
 from search.plan.plan import Plan
 from search.plan.resume import prepare_resume, study_folder
+from search.plan.warm_start import read_earlier
 from search.record.storage import absolute, check_url, connect, without_password
 from search.samplers.registry import DEFAULT_SAMPLER, SAMPLERS
 from search.space.budget import Budget
@@ -43,6 +44,8 @@ def prepare(options: SearchOptions) -> Plan:
         raise UserError(f"{space.path}: is a space for {intended}; this corpus is {corpus.name} ({features})")
     earlier = options.start_from
     start_from = None if earlier is None else study_folder(options.runs_dir, earlier, "start-from")
+    if start_from is not None:
+        read_earlier(start_from)  # the new study cannot begin, nor be resumed, without it
     workers = checks.workers(options, space, corpus)
     kind = "gpu" if workers.device == "cuda" else "cpu"
     budget = checks.limited(space.budgets.get(kind, Budget()), options)

@@ -7,7 +7,8 @@ another corpus say nothing about this one, but good configurations transfer: the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from rigsl.config import RIGSLConfig, read_toml
-from rigsl.errors import UserError
+from rigsl.errors import UserError, first_line
 from rigsl.wording import counted
 from search import run_folder
 from search.plan.plan import Plan
@@ -31,15 +32,42 @@ STARTED_FROM = "started_from"
 MAX_STARTS = 5
 
 
+@dataclass(frozen=True)
+class EarlierStudy:
+    """What a warm start reads of the study that it starts from."""
+
+    corpus: str  #: content hash
+    epochs: int
+    space: Space
+    trials: Sequence[FrozenTrial]  #: with a score and distinct configurations, best first
+
+
+def read_earlier(folder: Path) -> EarlierStudy:
+    """The study in the run folder `folder`; the plan of a new study reads it before anything is written.
+
+    Raises:
+        UserError: one of its files or its record cannot be read.
+    """
+    try:
+        options = read_toml(folder / run_folder.STUDY)
+        corpus, epochs = str(options["corpus"]), int(options["epochs"])
+        return EarlierStudy(corpus, epochs, read_space(folder / SPACE), _distinct_trials(folder))
+    except UserError as error:
+        raise UserError(f"--start-from {folder.name}: {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        where = folder / run_folder.STUDY
+        raise UserError(f"--start-from {folder.name}: {where}: lacks a valid {first_line(error)}") from None
+
+
 def warm_start(plan: Plan, study: optuna.Study) -> None:
     """Add what the study `plan.start_from` offers to a new record, after the start points of the space."""
     if plan.start_from is None or STARTED_FROM in study.user_attrs:
         return
+    earlier = read_earlier(plan.start_from)
+    trials = earlier.trials
     plan.space.enqueue_starts(study)
-    earlier = read_toml(plan.start_from / run_folder.STUDY)
-    space, trials = read_space(plan.start_from / SPACE), _distinct_trials(plan.start_from)
-    configs = {trial.number: {**space.fixed, **trial.params} for trial in trials}
-    comparable = (earlier["corpus"], earlier["epochs"]) == (plan.corpus.content_hash(), plan.epochs)
+    configs = {trial.number: {**earlier.space.fixed, **trial.params} for trial in trials}
+    comparable = (earlier.corpus, earlier.epochs) == (plan.corpus.content_hash(), plan.epochs)
     exact = {number: params for number, config in configs.items() if (params := _exact(plan.space, config))}
     observed = [trial for trial in trials if comparable and trial.number in exact]
     max_starts = 1 if observed else MAX_STARTS
@@ -52,8 +80,11 @@ def warm_start(plan: Plan, study: optuna.Study) -> None:
             study.enqueue_trial(params, skip_if_exists=True)
             starts += 1
     origin = plan.start_from.name
+    # A kill in the middle of this function leaves some of them; the resume adds the others.
+    there = {trial.user_attrs.get(record.NOT_RUN) for trial in study.get_trials(deepcopy=False)}
     for trial in observed:
-        _add_observation(study, plan.space, trial, exact[trial.number], origin)
+        if _observed_in(origin, trial) not in there:
+            _add_observation(study, plan.space, trial, exact[trial.number], origin)
     taken = f"{counted(len(observed), 'observation')} and {counted(starts, 'start point')} of {origin}"
     study.set_user_attr(STARTED_FROM, taken)
 
@@ -121,6 +152,11 @@ def _add_observation(
             params=params,
             distributions={name: distribution(space.parameters[name]) for name in params},
             intermediate_values=dict(trial.intermediate_values),
-            user_attrs={record.NOT_RUN: f"observed in study {origin}, trial {trial.number}"},
+            user_attrs={record.NOT_RUN: _observed_in(origin, trial)},
         )
     )
+
+
+def _observed_in(origin: str, trial: FrozenTrial) -> str:
+    """Why a trial of the study named `origin` is not run again."""
+    return f"observed in study {origin}, trial {trial.number}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.errors import UserError
 from search.execution.searcher import StudySearcher
@@ -15,7 +15,7 @@ from search.plan.plan import Plan
 from search.plan.warm_start import STARTED_FROM, warm_start
 from search.record import record
 from search.record.learning_curve import METRIC
-from search.run_folder import SPACE
+from search.run_folder import JOURNAL, SPACE, STUDY
 from search.space.budget import Budget
 from search.study import write_folder
 
@@ -157,6 +157,65 @@ def test_a_warm_start_with_another_corpus_or_other_epochs_takes_over_start_point
 def test_a_warm_start_from_an_unknown_study_is_refused(home: Path) -> None:
     with pytest.raises(UserError, match="--start-from none: is not a study"):
         prepare(options(home, space=home / "space.toml", trials=1, start_from="none"))
+
+
+def damage(folder: Path, name: str) -> None:
+    path = folder / name
+    if name == JOURNAL:
+        path.write_bytes(b"no record\n" + path.read_bytes())
+    elif name == STUDY:
+        path.write_text("epochs = 4\n", encoding="utf-8")
+    else:
+        path.write_text("[study]\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (JOURNAL, "study.journal: cannot be read"),
+        (STUDY, "study.toml: lacks a valid 'corpus'"),
+        (SPACE, "space.toml: "),
+    ],
+)
+def test_a_warm_start_from_a_damaged_study_is_refused_before_anything_is_written(
+    home: Path, name: str, sentence: str
+) -> None:
+    damage(first_study(home).folder, name)
+    before = sorted(home.rglob("*"))
+    with pytest.raises(UserError, match=f"^--start-from first: .*{sentence}"):
+        prepare(options(home, space=home / "space.toml", trials=9, study="second", start_from="first"))
+    assert sorted(home.rglob("*")) == before
+
+
+def test_a_warm_start_from_a_study_without_its_record_is_refused(home: Path) -> None:
+    (first_study(home).folder / JOURNAL).unlink()
+    before = sorted(home.rglob("*"))
+    with pytest.raises(UserError, match=r"^--start-from first: .*study\.journal: does not exist"):
+        prepare(options(home, space=home / "space.toml", trials=9, study="second", start_from="first"))
+    assert sorted(home.rglob("*")) == before
+
+
+def test_a_warm_start_that_was_killed_in_the_middle_is_completed_by_the_resume(home: Path) -> None:
+    first_study(home)
+    plan = prepare(options(home, space=home / "space.toml", trials=9, study="second", start_from="first"))
+    whole, cut = record.open_record(home, "whole"), record.open_record(home, "cut")
+    warm_start(plan, whole)
+    added = []
+
+    def add_two(trial: FrozenTrial) -> None:
+        if len(added) == 2:
+            raise KeyboardInterrupt
+        added.append(trial)
+        add_trial(trial)
+
+    add_trial, cut.add_trial = cut.add_trial, add_two
+    with pytest.raises(KeyboardInterrupt):
+        warm_start(plan, cut)
+    cut.add_trial = add_trial
+    warm_start(plan, cut)
+    assert [(t.state, t.params, t.values) for t in cut.trials] == [
+        (t.state, t.params, t.values) for t in whole.trials
+    ]
 
 
 def test_a_budget_of_gpu_hours_needs_gpus(home: Path) -> None:
