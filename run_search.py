@@ -191,7 +191,9 @@ def _add_studies(result: Parser) -> None:
         help="database of the record, an Optuna storage URL (default: a file in the run folder)",
     )
     group.add_argument(
-        "--tracking-uri", metavar="URI", help="MLflow tracking URI (default: sqlite:///mlflow.db)"
+        "--tracking-uri",
+        metavar="URI",
+        help="MLflow tracking URI (default: MLFLOW_TRACKING_URI of the environment, or sqlite:///mlflow.db)",
     )
 
 

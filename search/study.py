@@ -225,8 +225,7 @@ def _create_folder(plan: Plan) -> Plan:
     if plan.resumed:
         return plan
     runs, first_name = plan.folder.parent, plan.folder.name
-    runs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=runs) as hidden:
+    with _new_folder(runs) as hidden:
         for number in range(1, MAX_NAMES + 1):
             name = first_name if number == 1 else f"{first_name}-{number}"
             plan = dataclasses.replace(plan, folder=runs / name, name=name)
@@ -246,6 +245,20 @@ def _create_folder(plan: Plan) -> Plan:
         f"{runs / first_name}: exists already, and so do all names up to {first_name}-{MAX_NAMES}; give "
         "another --study name"
     )
+
+
+@contextlib.contextmanager
+def _new_folder(runs: Path) -> Iterator[str]:
+    """A hidden folder in the folder `runs`, which is created if it does not exist."""
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        hidden = tempfile.TemporaryDirectory(prefix=".new-", dir=runs)
+    except OSError as error:
+        raise UserError(
+            f"--runs-dir {runs}: cannot be written ({error.strerror}); choose another folder"
+        ) from None
+    with hidden as name:
+        yield name
 
 
 def _claim_record(plan: Plan) -> bool:

@@ -2,28 +2,66 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from rigsl.errors import UserError
+from search.record.storage import without_password
 
 SQLITE = "sqlite:///"
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 
 
-def check_uri(uri: str) -> None:
-    """Check that `uri` is the address of an MLflow tracking server or database.
+#: Address of a study for which the user gives none.
+TRACKING = "sqlite:///mlflow.db"
+#: MLflow's own variable of the environment.
+VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+def new_tracking_uri(option: str | None) -> tuple[str, str]:
+    """The address of MLflow for a new study, and a remark where it is neither the option's nor the default.
+
+    Raises:
+        UserError: it is not an address.
+    """
+    variable = os.environ.get(VARIABLE, "")
+    if option is None and variable:
+        check_uri(variable, VARIABLE)
+        return variable, f"from {VARIABLE}"
+    check_uri(option or TRACKING)
+    return option or TRACKING, ""
+
+
+def resumed_tracking_uri(option: str | None, stored: str) -> tuple[str, str]:
+    """The address of MLflow for a study that is resumed: the study's own, where its runs are; and a remark.
+
+    Raises:
+        UserError: it is not an address.
+    """
+    uri, remark, variable = option or stored, "", os.environ.get(VARIABLE, "")
+    if option is None and variable and without_password(variable) == stored:
+        uri, remark = variable, f"from {VARIABLE}"  # with the password, which the study does not keep
+    elif option is None and variable:
+        remark = f"the study's, not that of {VARIABLE}; --tracking-uri changes it"
+    check_uri(uri)
+    return uri, remark
+
+
+def check_uri(uri: str, source: str = "--tracking-uri") -> None:
+    """Check that `uri`, which the user gave by `source`, is the address of a tracking server or database.
 
     Raises:
         UserError: it is not.
     """
     scheme = urlsplit(uri).scheme.split("+")[0]
     if scheme not in SCHEMES:
+        remedy = f"; unset {VARIABLE} or give --tracking-uri" if source == VARIABLE else ""
         raise UserError(
-            f"--tracking-uri {uri}: is not an address like sqlite:///mlflow.db or http://host:5000"
+            f"{source} {uri}: is not an address like sqlite:///mlflow.db or http://host:5000{remedy}"
         )
     if uri.startswith(SQLITE) and not database(uri).parent.is_dir():
-        raise UserError(f"--tracking-uri {uri}: the folder {database(uri).parent} does not exist")
+        raise UserError(f"{source} {uri}: the folder {database(uri).parent} does not exist")
 
 
 def database(uri: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rigsl.data.source import dataset_name, find_corpus
 from rigsl.errors import UserError
 from search.plan import checks
-from search.plan.addresses import check_uri
+from search.plan.addresses import new_tracking_uri
 from search.plan.options import SearchOptions, check_disk_space, check_name, free_folder
 from search.plan.plan import Plan
 from search.plan.resume import prepare_resume, study_folder
@@ -17,8 +17,6 @@ from search.record.storage import absolute, check_url, connect, without_password
 from search.samplers.registry import DEFAULT_SAMPLER, SAMPLERS
 from search.space.budget import Budget
 from search.space.space import read_space
-
-TRACKING = "sqlite:///mlflow.db"
 
 
 def prepare(options: SearchOptions) -> Plan:
@@ -34,7 +32,7 @@ def prepare(options: SearchOptions) -> Plan:
     if options.sampler is not None and options.sampler not in SAMPLERS:
         raise UserError(f"--sampler {options.sampler}: is not one of {', '.join(SAMPLERS)}")
     check_disk_space(options.runs_dir)
-    check_uri(options.tracking_uri or TRACKING)
+    tracking_uri, tracking_remark = new_tracking_uri(options.tracking_uri)
     if options.study is not None:
         check_name(options.study, options.runs_dir)
     corpus, features = find_corpus(options.dataset, options.features, options.data_dir)
@@ -71,7 +69,8 @@ def prepare(options: SearchOptions) -> Plan:
         seed=seed,
         epochs=checks.epochs(space, options.epochs, seed),
         workers=workers,
-        tracking_uri=options.tracking_uri or TRACKING,
+        tracking_uri=tracking_uri,
+        tracking_remark=tracking_remark,
         ray_address=options.ray_address,
         storage=None if options.storage is None else absolute(options.storage),
         start_from=start_from,

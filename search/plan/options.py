@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -97,16 +98,34 @@ def check_disk_space(runs_dir: Path) -> None:
     """Check that `runs_dir` is or can become a folder with enough free space; nothing is created.
 
     Raises:
-        UserError: it cannot, or the disk is full.
+        UserError: it cannot, as in a read-only folder, or the disk is full.
     """
     folder = runs_dir.resolve()
-    while not folder.exists():
-        folder = folder.parent
+    try:
+        while not folder.exists():
+            folder = folder.parent
+    except OSError as error:  # a folder that may not be entered, or a name that is too long
+        raise UserError(f"--runs-dir {runs_dir}: cannot be used ({error.strerror}); choose another") from None
     if not folder.is_dir():
         raise UserError(f"--runs-dir {runs_dir}: {folder} is not a folder")
+    check_writable(folder, f"--runs-dir {runs_dir}")
     free = shutil.disk_usage(folder).free
     if free < MIN_FREE_BYTES:
         raise UserError(
             f"--runs-dir {runs_dir}: only {free / 1e6:.0f} MB are free; a study needs about "
             f"{MIN_FREE_BYTES / 1e6:.0f} MB"
+        )
+
+
+def check_writable(folder: Path, where: str) -> None:
+    """Check that files can be created in `folder`, which exists; the sentence begins with `where`.
+
+    Raises:
+        UserError: they cannot.
+    """
+    effective = os.access in os.supports_effective_ids
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+        raise UserError(
+            f"{where}: {folder} is read-only for this user; make it writable or choose another folder with "
+            "--runs-dir"
         )

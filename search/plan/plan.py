@@ -36,6 +36,7 @@ class Plan:
     epochs: int  #: maximum epochs of a trial
     workers: Workers
     tracking_uri: str
+    tracking_remark: str = ""  #: where that comes from, if it is neither an option nor the default
     ray_address: str | None = None
     storage: str | None = None  #: address of the record's database; None: a journal in the folder
     record: str = ""  #: the study's name in the storage, if it differs from `name`

@@ -10,8 +10,8 @@ from rigsl.config import read_toml
 from rigsl.data.source import find_corpus
 from rigsl.errors import UserError
 from search.plan import checks
-from search.plan.addresses import check_uri
-from search.plan.options import SearchOptions, check_disk_space
+from search.plan.addresses import resumed_tracking_uri
+from search.plan.options import SearchOptions, check_disk_space, check_writable
 from search.plan.plan import Plan
 from search.record.record import has_begun, load_begun, read_record
 from search.record.storage import absolute
@@ -51,8 +51,9 @@ def prepare_resume(options: SearchOptions) -> Plan:
             name = option.replace("_", "-")
             raise UserError(f"--{name}: cannot be changed by a resume; start a new study for that")
     check_disk_space(options.runs_dir)
+    check_writable(folder, f"--resume {options.resume}")
     stored = read_toml(folder / STUDY)
-    check_uri(options.tracking_uri or stored["tracking_uri"])
+    tracking_uri, tracking_remark = resumed_tracking_uri(options.tracking_uri, stored["tracking_uri"])
     corpus, features = find_corpus(stored["dataset"], stored["features"], options.data_dir)
     if corpus.content_hash() != stored["corpus"]:
         raise UserError(
@@ -77,7 +78,8 @@ def prepare_resume(options: SearchOptions) -> Plan:
         seed_derivation=stored.get("seed_derivation", CONSECUTIVE),
         epochs=stored["epochs"],
         workers=workers,
-        tracking_uri=options.tracking_uri or stored["tracking_uri"],
+        tracking_uri=tracking_uri,
+        tracking_remark=tracking_remark,
         ray_address=options.ray_address,
         storage=storage,
         final=checks.final(read_final(stored.get("final", {}), f"{folder / STUDY}: [final]"), options),

@@ -21,6 +21,7 @@ from search.export.environment import program
 from search.plan.plan import Plan
 from search.record import record
 from search.record.snapshot import take_snapshot
+from search.record.storage import without_password
 from search.report.format import span, spread
 from search.run_folder import BEST, FINAL, OFFICIAL, REPORT
 from search.space.extension import extended, extending_options
@@ -51,6 +52,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         "workers": plan.workers.describe(),
         "budget": plan.budget.describe() + end,
         "final": plan.final.describe(),
+        "mlflow": without_password(plan.tracking_uri)
+        + (f" ({plan.tracking_remark})" if plan.tracking_remark else ""),
     }
     for title, text in rows.items():
         console.print(f"{title:8s}{text}")
