@@ -78,14 +78,17 @@ def prepare(options: SearchOptions) -> Plan:
     )
     checks.check_fit(plan)
     if plan.storage is not None:
-        _check_name_in_storage(plan.name, plan.folder, plan.storage)
+        _check_storage(plan.storage, plan.folder, options.study)
     return plan
 
 
-def _check_name_in_storage(name: str, folder: Path, storage: str) -> None:
-    """A database holds many studies; two of the same name would be one study."""
+def _check_storage(storage: str, folder: Path, name: str | None) -> None:
+    """Check that the database answers, and that the `name` that the user gives is free in it."""
+    database = connect(folder, storage)
+    if name is None:  # the study gets the next free name when it begins
+        return
     with contextlib.suppress(KeyError):
-        connect(folder, storage).get_study_id_from_name(name)
+        database.get_study_id_from_name(name)
         raise UserError(
             f"--storage {without_password(storage)}: holds a study {name} already; choose another name with "
             "--study"

@@ -120,6 +120,19 @@ def test_two_new_studies_of_one_name_in_one_database_get_a_record_each(
     assert prepare(options(tracked_home, resume="one-2", runs_dir=tracked_home / "there")).opens == "one-2"
 
 
+def test_names_after_the_time_are_numbered_where_the_database_holds_them(
+    tracked_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a job array, whose searches start within the same second."""
+    storage = f"sqlite:///{tracked_home}/study.db"
+    new = options(tracked_home, space=tracked_home / "space.toml", trials=9, storage=storage)
+    first = prepare(new)
+    replace_workers(monkeypatch)
+    assert run(first).plan.name == first.name
+    monkeypatch.setattr("search.plan.new_study.free_folder", lambda *_: tracked_home / "there" / first.name)
+    assert run(prepare(new)).plan.name == f"{first.name}-2"
+
+
 def test_a_name_whose_folder_appears_meanwhile_is_given_back_to_the_database(
     tracked_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
