@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from search import run_folder
 from search.execution.clock import Clock
-from search.record import record
+from search.record import record, times
 from search.record.snapshot import StudySnapshot
 from search.record.trial_report import TrialReport
 from search.run_folder import MODEL, STATE
@@ -21,6 +21,8 @@ from search.schedulers.pbt import Population
 
 #: Seconds between two writings of the clock while nothing else is written: what a kill can lose.
 CLOCK_EVERY = 10.0
+#: From so many seconds up, a difference between total time and time of the search is a final stage.
+FINAL_STAGE = 0.05
 #: So many of the last ended trials are cleaned up again when another one ends.
 RECENT = 64
 
@@ -81,6 +83,7 @@ class RunFolderCleanup:
     def ended(self) -> None:
         """The study is over and its workers are gone: no trial will start from another trial's state."""
         self.write_clock()
+        self.study.set_user_attr(times.ENDED_AT, times.now())
         self._remove(self._ended, self._best)
         if self.population is not None:
             self.population.clear()
@@ -89,6 +92,7 @@ class RunFolderCleanup:
         """Write the time used so far to the record."""
         self._written = self.clock.seconds()
         self.study.set_user_attr(record.SECONDS, round(self._written, 1))
-        self.study.set_user_attr(record.TOTAL_SECONDS, round(self.clock.total_seconds(), 1))
+        if (total := self.clock.total_seconds()) - self._written > FINAL_STAGE:
+            self.study.set_user_attr(record.TOTAL_SECONDS, round(total, 1))
         if gpu_seconds := self.clock.gpu_seconds():
             self.study.set_user_attr(record.GPU_SECONDS, round(gpu_seconds, 1))

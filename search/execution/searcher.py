@@ -25,7 +25,7 @@ from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from search.execution.error_guard import StorageFailure
 from search.execution.listener import Listener
-from search.record import lineage, record
+from search.record import lineage, record, times
 from search.record.learning_curve import METRIC, read_curve
 from search.record.snapshot import take_snapshot
 from search.record.trial_report import BY_ITSELF, NOT_WRITTEN, WORKER_LOST, TrialReport
@@ -91,7 +91,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self.space_exhausted = False
         self._interrupted = deque(record.running(study))
         begun = record.begun(study)
-        self._begun = len(begun)
+        self._begun, self._ends = len(begun), times.last_position(begun)
         #: content hash of a configuration -> trial that was trained with it from its first epoch
         self._known = {
             trial.user_attrs[record.HASH]: trial.number
@@ -195,6 +195,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             if start is None and self._is_known(trial, digest):
                 return None
         trial.set_user_attr(record.HASH, digest)
+        if times.STARTED_AT not in trial.user_attrs:
+            trial.set_user_attr(times.STARTED_AT, times.now())
         if self.seconds is not None:
             trial.set_user_attr(record.ESTIMATE, self.seconds(config))
         self._begun += resumed is None
@@ -239,7 +241,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def _end(self, live: LiveTrial, state: TrialState, reason: str, score: float | None = None) -> None:
         """Write the end of a trial to the record; `score`: of a complete one."""
+        self._ends += 1
         attributes = live.attributes | ({record.REASON: reason} if reason else {})
+        attributes |= {times.ENDED: self._ends, times.ENDED_AT: times.now()}
         for name, value in attributes.items():
             live.trial.set_user_attr(name, value)
         self.study.tell(live.trial, score, state=state)

@@ -12,7 +12,6 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -24,6 +23,7 @@ from rigsl.errors import UserError, first_line
 from rigsl.wording import counted
 from search.record.states import STATES
 from search.record.storage import RetryingStorage, connect, sqlite_file, without_password
+from search.record.times import in_order_of_end
 from search.run_folder import JOURNAL, STUDY, TRIALS
 
 #: Study attribute: running, interrupted, or finished and why.
@@ -212,12 +212,6 @@ def winner(study: optuna.Study) -> FrozenTrial | None:
 def counts(study: optuna.Study) -> dict[str, int]:
     """Trials by state: complete, pruned, failed, running."""
     return count_states(begun(study))
-
-
-def in_order_of_end(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """Those of `trials` that have ended, in the order of their end."""
-    ended = [trial for trial in trials if trial.state.is_finished()]
-    return sorted(ended, key=lambda trial: (trial.datetime_complete or datetime.max, trial.number))
 
 
 def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:

@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search.record import record
+from search.record.times import in_order_of_end
 from search.space.budget import Spent
 
 
@@ -37,5 +38,5 @@ class StudySnapshot:
 def take_snapshot(study: optuna.Study) -> StudySnapshot:
     """How `study` stands now; the record is read once."""
     trials = record.begun(study)
-    ended = record.in_order_of_end(trials)
+    ended = in_order_of_end(trials)
     return StudySnapshot(ended, record.best_of(ended), record.count_states(trials))

@@ -105,9 +105,9 @@ class StudyData:
         return measure(self.study)
 
     def starts(self) -> list[datetime]:
-        """When each process started, in local time without a zone, like the times in the record."""
+        """When each process started; with a zone."""
         times = [session.get("started") for session in self.sessions]
-        return [datetime.fromisoformat(time).replace(tzinfo=None) for time in times if time]
+        return [datetime.fromisoformat(time) for time in times if time]
 
     def _trial(self, number: int | None) -> FrozenTrial | None:
         trials = (trial for trial in record.finished(self.study) if trial.number == number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -61,7 +63,7 @@ def print_studies(runs: Path, console: Console) -> None:
     Raises:
         UserError: there is none.
     """
-    folders = sorted((path.parent for path in runs.glob(f"*/{run_folder.STUDY}")), key=_options_time)
+    folders = sorted((path.parent for path in runs.glob(f"*/{run_folder.STUDY}")), key=_last_start)
     if not folders:
         raise UserError(f"--status: there is no study in {runs}; start one without --status")
     table = Table("study", "trials", "best", "state", box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -86,6 +88,10 @@ def study_state(folder: Path, study: optuna.Study) -> str:
     return standing if standing.startswith("finished") else "interrupted; continue it with --resume"
 
 
-def _options_time(folder: Path) -> float:
-    """When the study's options were last written: at its start, or at its last resume."""
-    return (folder / run_folder.STUDY).stat().st_mtime
+def _last_start(folder: Path) -> float:
+    """When the study was last started or resumed, in seconds since 1970; a copy of its folder keeps it."""
+    try:
+        sessions = json.loads((folder / run_folder.ENVIRONMENT).read_text(encoding="utf-8"))
+        return datetime.fromisoformat(sessions[-1]["started"]).timestamp()
+    except (OSError, ValueError, LookupError, TypeError):  # killed before it was written
+        return (folder / run_folder.STUDY).stat().st_mtime

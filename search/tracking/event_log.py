@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from search.confirm.final_record import FinalRecord, read_final_record
 from search.export.best import ExportedModel
-from search.record import record
+from search.record import record, times
 from search.record.snapshot import StudySnapshot
 from search.record.trial_report import TrialReport
 from search.run_folder import FINAL, REPORT
@@ -37,11 +37,11 @@ class EventLog:
 
     Args:
         context: what all runs of the study share.
-        study: the open record; it is read here and not used later.
+        study: the open record; it is read here, and once more by `done`.
     """
 
     def __init__(self, context: StudyContext, study: optuna.Study) -> None:
-        self.context = context
+        self.context, self._study = context, study
         self.lock = threading.Lock()  #: held briefly by every reader and writer of `runs`
         self.runs = {PARENT: study_run(context, study)}
         self.runs |= {trial.number: trial_run(context, trial) for trial in record.begun(study)}
@@ -95,6 +95,8 @@ class EventLog:
             run.status, run.end, run.artifacts = "FINISHED", milliseconds(None), []
             if report.is_file():
                 run.end, run.artifacts = int(1000 * report.stat().st_mtime), [(report, "")]
+            if (ended := self._study.user_attrs.get(times.ENDED_AT)) is not None:  # copies change file times
+                run.end = int(1000 * ended)
             run.changes += 1
             if exported is not None:
                 folder = exported.folder

@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial
 
 from rigsl.config import from_toml, read_toml
 from search import run_folder
-from search.record import record
+from search.record import record, times
 from search.record.learning_curve import METRIC, read_curve
 from search.record.states import COMPLETE, FAILED, PRUNED, STATES
 from search.run_folder import CONFIG, ENVIRONMENT, SPACE
@@ -156,7 +156,7 @@ def study_run(context: StudyContext, study: optuna.Study) -> RunState:
 
 def trial_run(context: StudyContext, trial: FrozenTrial) -> RunState:
     """A trial's run; what the record and the trial's folder have of it is loaded when it is needed."""
-    run = RunState(trial.number, f"trial {trial.number}", milliseconds(trial.datetime_start), {})
+    run = RunState(trial.number, f"trial {trial.number}", milliseconds(times.started_at(trial)), {})
     update_trial_run(run, context, trial)
     run.loader, run.full_loader = _trial_loader(context, trial), None
     return run
@@ -165,7 +165,7 @@ def trial_run(context: StudyContext, trial: FrozenTrial) -> RunState:
 def update_trial_run(run: RunState, context: StudyContext, trial: FrozenTrial) -> None:
     """Update state, end and tags of the `run` of a trial."""
     state = STATES[trial.state]
-    run.end = milliseconds(trial.datetime_complete) if trial.state.is_finished() else None
+    run.end = milliseconds(times.ended_at(trial)) if trial.state.is_finished() else None
     run.status = STATUS.get(state, "RUNNING")
     attributes = {name: str(value) for name, value in trial.user_attrs.items()}
     run.tags = {"trial": str(trial.number), "state": state, **context.provenance(run.end), **attributes}
@@ -180,7 +180,7 @@ def trial_end_entry(trial: FrozenTrial, position: int, score: float, best: float
 
     The step is the trial's `position` in the order of ends: ordered by trial number, the best could fall.
     """
-    stamp = milliseconds(trial.datetime_complete)
+    stamp = milliseconds(times.ended_at(trial))
     return metrics_entry(position, stamp, {"trial_weighted_f1": score, METRIC: best})
 
 
@@ -199,7 +199,7 @@ def system_entry(line: Mapping[str, Any]) -> Entry:
 
 def milliseconds(moment: datetime | None) -> int:
     """Milliseconds since 1970 of `moment`; None: of now."""
-    return int(1000 * (moment or datetime.now()).timestamp())
+    return int(1000 * (moment or datetime.now(UTC)).timestamp())
 
 
 def iso_milliseconds(text: str) -> int:
@@ -216,7 +216,7 @@ def _load_trial(folder: Path, trial: FrozenTrial) -> Loaded:
     config = folder / CONFIG
     params = from_toml(config).to_dict() if config.is_file() else trial.params
     lines = read_curve(folder)
-    stamps = _epoch_stamps(lines, milliseconds(trial.datetime_complete))
+    stamps = _epoch_stamps(lines, milliseconds(times.ended_at(trial)))
     entries = [
         metrics_entry(int(line["epoch"]), stamp, line)
         for line, stamp in zip(lines, stamps, strict=True)

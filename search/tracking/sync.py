@@ -18,9 +18,11 @@ from rigsl.errors import UserError
 from search import run_folder
 from search.export.best import ExportedModel, read_metrics
 from search.plan.addresses import check_uri
-from search.record import lock, record
-from search.run_folder import BEST, CURVE, SYSTEM, TRIALS
+from search.record import lock, record, times
+from search.record.learning_curve import read_curve
+from search.run_folder import BEST, TRIALS
 from search.tracking.client import configure_mlflow_env
+from search.tracking.system_metrics import read_system
 from search.tracking.tracker import Tracker
 
 #: Attempts, seconds between them, and the timeout of a request: longer than in a search, which nobody waits
@@ -92,13 +94,19 @@ def _log_standing(tracker: Tracker, study: optuna.Study, folder: Path) -> None:
         return
     if exported is not None:
         tracker.done(metrics["ending"], exported)
-    tracker.interrupted(_last_activity(folder))
+    tracker.interrupted(_last_activity(folder, study))
 
 
-def _last_activity(folder: Path) -> int:
-    """When the study last wrote one of its files (ms since 1970)."""
-    written = [folder / run_folder.STUDY, folder / SYSTEM, *folder.glob(f"{TRIALS}/*/{CURVE}")]
-    return int(1000 * max(path.stat().st_mtime for path in written if path.is_file()))
+def _last_activity(folder: Path, study: optuna.Study) -> int:
+    """When the study last wrote something (ms since 1970): the times in its files, which a copy keeps."""
+    trials = record.begun(study)
+    moments = [times.ended_at(trial) or times.started_at(trial) for trial in trials]
+    stamps = [moment.timestamp() for moment in moments if moment is not None]
+    stamps += [float(line["time"]) for line in read_system(folder)[-1:]]
+    for trial in record.running(study):
+        lines = read_curve(run_folder.trial_folder(folder, trial.number))
+        stamps += [float(line["time"]) for line in lines[-1:] if "time" in line]
+    return int(1000 * max(stamps, default=(folder / run_folder.STUDY).stat().st_mtime))
 
 
 def _notify_progress(notify: Callable[[str], object], done: int, total: int) -> None:

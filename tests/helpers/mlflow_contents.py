@@ -86,9 +86,9 @@ def _assert_trial(uri: str, run: Any, trial: Any, folder: Path) -> None:
     assert run.data.tags["state"] == STATE[trial.state.name]
     for name, value in trial.user_attrs.items():
         assert run.data.tags[name] == str(value)
-    assert run.info.start_time == int(1000 * trial.datetime_start.timestamp())
+    assert run.info.start_time == int(1000 * trial.user_attrs["started_at"])
     if trial.state.is_finished():
-        assert run.info.end_time == int(1000 * trial.datetime_complete.timestamp())
+        assert run.info.end_time == int(1000 * trial.user_attrs["ended_at"])
     if (folder / "config.toml").is_file():
         config = from_toml(folder / "config.toml").to_dict()
         assert run.data.params == {name: str(value) for name, value in config.items()}

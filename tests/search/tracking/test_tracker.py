@@ -135,7 +135,7 @@ def test_epochs_without_a_time_end_with_their_trial(home: Path) -> None:
     ]
     learning_curve.write_curve(folder, lines)
     assert sync(played.folder, uri).problem is None
-    end = int(1000 * played.study.trials[0].datetime_complete.timestamp())
+    end = int(1000 * played.study.trials[0].user_attrs["ended_at"])
     history = MlflowClient(uri).get_metric_history(runs_at(uri)["trial"][0].info.run_id, "train_loss")
     assert [(metric.step, metric.timestamp) for metric in history] == [
         (1, end - 500),
