@@ -9,7 +9,7 @@ from typing import Any
 
 from rigsl.config import from_toml
 from search import run_folder
-from search.record import record
+from search.record import record, times
 from search.record.learning_curve import METRIC, read_curve
 from search.study import Outcome
 from search.tracking.system_metrics import PREFIX, read_system
@@ -86,9 +86,9 @@ def _assert_trial(uri: str, run: Any, trial: Any, folder: Path) -> None:
     assert run.data.tags["state"] == STATE[trial.state.name]
     for name, value in trial.user_attrs.items():
         assert run.data.tags[name] == str(value)
-    assert run.info.start_time == int(1000 * trial.user_attrs["started_at"])
+    assert run.info.start_time == int(1000 * times.started_at(trial).timestamp())
     if trial.state.is_finished():
-        assert run.info.end_time == int(1000 * trial.user_attrs["ended_at"])
+        assert run.info.end_time == int(1000 * times.ended_at(trial).timestamp())
     if (folder / "config.toml").is_file():
         config = from_toml(folder / "config.toml").to_dict()
         assert run.data.params == {name: str(value) for name, value in config.items()}

@@ -1,9 +1,10 @@
 """Which trial is replaced, and by whose child."""
 
 import numpy as np
+import pytest
 from optuna.trial import TrialState
 
-from search.record import lineage
+from search.record import lineage, times
 from search.record.learning_curve import METRIC
 from search.schedulers.pbt_scheduler import PBTScheduler
 from search.space.space import Space
@@ -125,7 +126,11 @@ def test_the_ray_scheduler_stops_replaced_trials(toy: ToyStudy) -> None:
     assert scheduler.on_trial_result(None, RayTrial(), {"epoch": 2, METRIC: 0.1}) == "STOP"
 
 
-def test_a_resumed_search_decides_as_if_never_interrupted(space: Space) -> None:
+def test_a_resumed_search_decides_as_if_never_interrupted(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(times, "now", lambda: 0.0)
+
     def play(restart_at: int | None) -> list[tuple]:
         toy, step = ToyStudy(space), 0
         for _ in range(14):  # generations of two trials side by side
