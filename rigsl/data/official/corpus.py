@@ -160,7 +160,14 @@ def _dev(roberta: Items, train: Sequence[Any], test: Sequence[Any]) -> set[Any]:
 
 
 def _sorted(keys: Iterable[Any]) -> list[Any]:
-    return sorted(keys, key=lambda key: (isinstance(key, str), key))
+    """Numbers, then names, then what is neither."""
+
+    def rank(key: Any) -> tuple[int, Any]:
+        if isinstance(key, int | float | np.number):
+            return 0, key
+        return (1, key) if isinstance(key, str) else (2, repr(key))
+
+    return sorted(keys, key=rank)
 
 
 def _sha256(path: Path) -> str:

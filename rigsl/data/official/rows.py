@@ -35,7 +35,7 @@ def speakers_of(items: Items, key: Any, length: int, count: int) -> np.ndarray:
     """The speakers, int64 [T]: of two, 'M' is 0 and 'F' is 1; of more, a one-hot row gives the number."""
     values = list(_sized(items, "speakers", key, length))
     if count == 2:
-        names = [_text(value) for value in values]
+        names = [_text(items, "speakers", key, value) for value in values]
         for name in names:
             if name not in ("M", "F"):
                 raise items.problem("speakers", f"of dialogue {key!r}: {name!r} is not 'M' or 'F'")
@@ -49,10 +49,12 @@ def speakers_of(items: Items, key: Any, length: int, count: int) -> np.ndarray:
 def sentences_of(items: Items, key: Any, length: int) -> list[str]:
     """The texts of the utterances; bytes that Python 2 wrote are read as UTF-8."""
     _sized(items, "ids", key, length)
-    return [_text(value) for value in _sized(items, "sentences", key, length)]
+    return [_text(items, "sentences", key, value) for value in _sized(items, "sentences", key, length)]
 
 
-def _text(value: Any) -> str:
+def _text(items: Items, name: str, key: Any, value: Any) -> str:
+    if not isinstance(value, str | bytes | int | float | np.generic):
+        raise items.problem(name, f"of dialogue {key!r} has a {type(value).__name__} where text should be")
     text = value.decode("latin1") if isinstance(value, bytes) else str(value)
     try:
         return text.encode("latin1").decode("utf-8")
