@@ -31,7 +31,7 @@ def arrays(corpus):
 
 
 def test_what_is_saved_is_loaded(corpus, file):
-    loaded = Corpus.load(file, verify=True)
+    loaded = Corpus.load(file)
     for name, array in arrays(corpus).items():
         assert arrays(loaded)[name].dtype == array.dtype
         np.testing.assert_array_equal(arrays(loaded)[name], array)
@@ -123,12 +123,25 @@ def test_a_safetensors_file_of_another_kind_is_refused(tmp_path):
         Corpus.load(path)
 
 
-def test_a_changed_byte_is_found_on_request(file):
+@pytest.mark.parametrize("name", ["l", "d"])
+def test_altered_features_are_found(corpus, file, name):
+    """They are still numbers: the corpus is as valid as before, and says something else."""
+    data = bytearray(file.read_bytes())
+    array = corpus.features[name].tobytes()
+    start = data.index(array) + len(array) // 2
+    data[start] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=r"toy\.safetensors: is damaged \(its content .* hash\); build"):
+        Corpus.load(file)
+    assert Corpus.load(file, verify=False).content_hash() != corpus.content_hash()
+
+
+def test_an_altered_text_is_found(file):
     data = bytearray(file.read_bytes())
     data[-1] ^= 1  # the last array is bytes of text or a split: still a valid corpus, or none
     file.write_bytes(data)
     with pytest.raises(UserError, match=r"toy\.safetensors: "):
-        Corpus.load(file, verify=True)
+        Corpus.load(file)
 
 
 def test_a_missing_file_and_folder_are_named(corpus, tmp_path):

@@ -52,7 +52,7 @@ def test_the_bundled_corpus_is_intact(bundled):
     bundled.check()
     path = DATA_DIR / "meld_open.safetensors"
     readme = (DATA_DIR / "README.md").read_text(encoding="utf-8")
-    assert Corpus.load(path, verify=True).content_hash() in readme
+    assert Corpus.load(path).content_hash() in readme
     assert path.stat().st_size < 15_000_000
 
 
@@ -93,7 +93,7 @@ def test_a_build_is_saved_with_its_sources(tmp_path):
     write_csvs(tmp_path)
     out = tmp_path / "open.safetensors"
     corpus = build_open_features(tmp_path, out=out)
-    loaded = Corpus.load(out, verify=True)
+    loaded = Corpus.load(out)
     assert loaded.content_hash() == corpus.content_hash()
     assert loaded.name == "MELD-open"
     assert loaded.utterance(0) == "I\u2019m fine…"

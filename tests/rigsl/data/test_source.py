@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rigsl.data.source import load_corpus
+from rigsl.data.source import DATA_DIR, load_corpus
 from rigsl.errors import UserError
 
 
@@ -44,3 +44,12 @@ def test_absent_official_files_are_named_with_their_place_and_source(name, featu
 def test_another_folder_is_looked_at_and_named(tmp_path):
     with pytest.raises(UserError, match=r"meld_open\.safetensors: is not there; build it with `python -m"):
         load_corpus("MELD", "auto", tmp_path)
+
+
+def test_two_thousand_altered_bytes_are_found(tmp_path):
+    data = bytearray((DATA_DIR / "meld_open.safetensors").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 2000] = bytes(byte ^ 1 for byte in data[middle : middle + 2000])
+    (tmp_path / "meld_open.safetensors").write_bytes(data)
+    with pytest.raises(UserError, match=r"meld_open\.safetensors: is damaged \(its content does not match"):
+        load_corpus("MELD", "open", tmp_path)
