@@ -1,11 +1,12 @@
-"""Atomic writes, and content hashes of files."""
+"""Atomic writes with the permissions that the user wants, and content hashes of files."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +17,40 @@ _STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EST
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; it replaces `path` atomically if the block ends without an error."""
+    """A temporary path beside `path`; it replaces `path` atomically if the block ends without an error.
+
+    A new file has the permissions of the umask; one that is replaced keeps those that it has.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _unused(path)
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    mode = permissions(path if path.exists() else temporary)
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def new_folder(beside: Path) -> Path:
+    """A new folder beside `beside`, with the permissions of the umask and a hidden name."""
+    folder = _unused(beside)
+    folder.mkdir()
+    return folder
+
+
+def permissions(path: Path) -> int:
+    """The permissions of a file or folder."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _unused(path: Path) -> Path:
+    """Not tempfile's: what that makes is readable by nobody else, and cannot be told what the umask says."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
 
 
 def write_text(path: Path, text: str) -> None:

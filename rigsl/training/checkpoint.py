@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from rigsl.config import RIGSLConfig, from_mapping, read_toml
 from rigsl.data.corpus import Schema
 from rigsl.errors import UserError, first_line
+from rigsl.files import new_folder, permissions
 from rigsl.model.rigsl import RIGSL
 
 WEIGHTS, CONFIG = "model.safetensors", "config.toml"
@@ -35,7 +35,7 @@ def write_checkpoint(
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    fresh = new_folder(folder)
     try:
         state = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         save_file(state, fresh / WEIGHTS)
@@ -43,10 +43,12 @@ def write_checkpoint(
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.name not in (WEIGHTS, CONFIG):
                 path.rename(fresh / path.name)
-        fresh.chmod(0o755)
-        (fresh / WEIGHTS).chmod(0o644)
+        for path in (fresh / CONFIG, fresh / WEIGHTS):
+            # safetensors writes a file that nobody else can read; the other one has what the umask says.
+            path.chmod(permissions(folder / path.name if (folder / path.name).exists() else fresh / CONFIG))
         if folder.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            fresh.chmod(permissions(folder))
+            retired = new_folder(folder)
             folder.replace(retired)
             fresh.replace(folder)
             shutil.rmtree(retired)

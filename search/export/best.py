@@ -15,7 +15,7 @@ from rigsl.config import from_toml
 from rigsl.data.corpus import Corpus
 from rigsl.device import threads
 from rigsl.errors import UserError
-from rigsl.files import sha256, write_text
+from rigsl.files import permissions, sha256, write_text
 from rigsl.official.flags import official_command
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
@@ -98,7 +98,8 @@ def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, endin
     }
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
     write_text(folder / RERUN, _SCRIPT)
-    (folder / RERUN).chmod(0o755)
+    mode = permissions(folder / RERUN)
+    (folder / RERUN).chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
     write_text(folder / OFFICIAL, _official_text(folder, plan.space.dataset, chosen.lineage))
     return ExportedModel(folder, metrics)
 

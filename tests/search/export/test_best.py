@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from rigsl.config import from_toml
-from rigsl.files import write_text
+from rigsl.files import permissions, write_text
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import load_checkpoint, save_checkpoint
 from search.confirm.evaluation import read_predictions
@@ -92,3 +92,16 @@ def test_the_model_card_gives_the_scores_and_the_claim(searched) -> None:
         "--checkpoint runs/one/best",
     ):
         assert part in text, part
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o022])
+def test_who_may_read_the_script_may_run_it(searched, umask: int) -> None:
+    plan, study = searched
+    before = os.umask(umask)
+    try:
+        folder = export(plan, study).folder
+    finally:
+        os.umask(before)
+    assert permissions(folder / RERUN) == 0o777 & ~umask
+    for name in FILES - {RERUN}:
+        assert permissions(folder / name) == 0o666 & ~umask, name

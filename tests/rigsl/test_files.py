@@ -1,0 +1,67 @@
+"""Files and folders get the permissions that the umask says, and keep those that somebody gave them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rigsl.config import RIGSLConfig
+from rigsl.files import permissions, replacing, write_text
+from rigsl.model.rigsl import RIGSL
+from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
+from tests.helpers.corpora import toy_corpus
+
+
+@pytest.fixture(params=[0o077, 0o027, 0o022, 0o002], ids=oct)
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@pytest.fixture(scope="module")
+def model():
+    schema = toy_corpus().schema
+    return RIGSL(RIGSLConfig(modals="l", hidden_dim=8, num_K=1, num_L=1, nodeformer_heads=1), schema)
+
+
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path, umask: int) -> None:
+    write_text(tmp_path / "deep" / "file.txt", "text")
+    assert permissions(tmp_path / "deep" / "file.txt") == 0o666 & ~umask
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file.txt"]
+
+
+def test_a_file_is_never_wider_than_in_the_end(tmp_path: Path, umask: int) -> None:
+    with replacing(tmp_path / "file.txt") as temporary:
+        assert permissions(temporary) == 0o666 & ~umask
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    path.chmod(0o640)
+    write_text(path, "new")
+    assert (path.read_text(), permissions(path)) == ("new", 0o640)
+
+
+def test_a_checkpoint_has_the_permissions_of_the_umask(tmp_path: Path, umask: int, model: RIGSL) -> None:
+    folder = tmp_path / "model"
+    for _ in range(2):  # made, and replaced
+        save_checkpoint(folder, model)
+        assert permissions(folder) == 0o777 & ~umask
+        assert [permissions(folder / name) for name in (WEIGHTS, CONFIG)] == 2 * [0o666 & ~umask]
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_checkpoint_that_is_replaced_keeps_its_permissions(
+    tmp_path: Path, umask: int, model: RIGSL
+) -> None:
+    folder = tmp_path / "model"
+    save_checkpoint(folder, model)
+    folder.chmod(0o750)
+    (folder / WEIGHTS).chmod(0o600)
+    save_checkpoint(folder, model)
+    assert (permissions(folder), permissions(folder / WEIGHTS)) == (0o750, 0o600)
+    assert load_checkpoint(folder).config == model.config
