@@ -17,7 +17,7 @@ search: $(VENV)/.run  ## search MELD with the bundled features: make search ARGS
 test: $(VENV)/.test  ## run the test-suite: make test ARGS="-k sampler"
 	$(TESTS) -m "not soak" $(ARGS)
 
-soak: $(VENV)/.test  ## the tests that take minutes each: twenty kills, lost servers and nodes, 2,000 trials, 100,000 pickles
+soak: $(VENV)/.test  ## the tests that take minutes each: twenty kills, lost servers and nodes, 2,000 trials, 100,000 pickles, a planted password
 	$(TESTS) -m soak $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from rigsl.cli.arguments import Parser
+from rigsl.redaction import redact_tracebacks
 
 _EXAMPLES = """\
 examples:
@@ -238,4 +239,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    redact_tracebacks()
     sys.exit(main())

@@ -39,6 +39,7 @@ SEARCH = [
     {""},  # search/__init__.py: the public Python API
 ]
 RIGSL = [
+    {"redaction"},
     {"errors", "wording", "registry"},
     {"files"},
     {"config"},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rigsl.errors import UserError
+from rigsl.redaction import redacted
 
 if TYPE_CHECKING:
     from rigsl.data.corpus import Corpus
@@ -16,7 +17,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
+        self.exit(2, f"error: {redacted(message)}; see `{self.prog} --help`\n")
 
 
 def data_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True, features: str = "auto") -> None:

@@ -27,6 +27,7 @@ from rigsl.config import from_mapping
 from rigsl.data.corpus import Corpus
 from rigsl.errors import first_line
 from rigsl.files import is_storage_error
+from rigsl.redaction import redacted
 from rigsl.training.checkpoint import write_checkpoint
 from rigsl.training.trainer import EpochReport, Training, TrainingDiverged, write_state
 from search.execution.background_writer import BackgroundWriter
@@ -184,7 +185,8 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         gc.collect()
         with contextlib.suppress(OSError):
             if self._folder.is_dir():
-                (self._folder / ERROR).write_text("".join(traceback.format_exception(error)), "utf-8")
+                text = redacted("".join(traceback.format_exception(error)))
+                (self._folder / ERROR).write_text(text, encoding="utf-8")
         message = first_line(error, default="no message")
         detail = message if kind == "diverged" else f"{type(error).__name__}: {message}"
         return TrialReport(epochs=epochs, ended=ended, reason=f"{kind}: {detail}"[:_MAX_REASON])

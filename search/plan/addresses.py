@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rigsl.errors import UserError
-from search.record.storage import without_password
+from rigsl.redaction import redacted
 
 SQLITE = "sqlite:///"
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
@@ -40,7 +40,7 @@ def resumed_tracking_uri(option: str | None, stored: str) -> tuple[str, str]:
         UserError: it is not an address.
     """
     uri, remark, variable = option or stored, "", os.environ.get(VARIABLE, "")
-    if option is None and variable and without_password(variable) == stored:
+    if option is None and variable and redacted(variable) == stored:
         uri, remark = variable, f"from {VARIABLE}"  # with the password, which the study does not keep
     elif option is None and variable:
         remark = f"the study's, not that of {VARIABLE}; --tracking-uri changes it"

@@ -13,7 +13,7 @@ from search.plan.options import SearchOptions, check_disk_space, check_name, fre
 from search.plan.plan import Plan
 from search.plan.resume import prepare_resume, study_folder
 from search.plan.warm_start import read_earlier
-from search.record.storage import absolute, check_url, connect, without_password
+from search.record.storage import absolute, check_url, connect
 from search.samplers.registry import DEFAULT_SAMPLER, SAMPLERS
 from search.space.budget import Budget
 from search.space.space import read_space
@@ -90,6 +90,5 @@ def _check_storage(storage: str, folder: Path, name: str | None) -> None:
     with contextlib.suppress(KeyError):
         database.get_study_id_from_name(name)
         raise UserError(
-            f"--storage {without_password(storage)}: holds a study {name} already; choose another name with "
-            "--study"
+            f"--storage {storage}: holds a study {name} already; choose another name with --study"
         )

@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from rigsl.data.corpus import Corpus
-from search.record.storage import without_password
+from rigsl.redaction import redacted
 from search.resources.workers import Workers
 from search.space.budget import Budget
 from search.space.confirmation import FinalOptions
@@ -58,7 +58,7 @@ class Plan:
     def options(self) -> dict[str, Any]:
         """The content of ``study.toml``: what a resume needs to continue with the same settings."""
         optional = {
-            "storage": None if self.storage is None else without_password(self.storage),
+            "storage": None if self.storage is None else redacted(self.storage),
             "start_from": None if self.start_from is None else str(self.start_from),
         }
         limits = {name: value for name, value in dataclasses.asdict(self.budget).items() if value is not None}
@@ -70,7 +70,7 @@ class Plan:
             "scheduler": self.schedule.name,
             "seed": self.seed,
             "epochs": self.epochs,
-            "tracking_uri": without_password(self.tracking_uri),
+            "tracking_uri": redacted(self.tracking_uri),
             "corpus": self.corpus.content_hash(),
             "record": self.record or self.name,
             "budget": limits,

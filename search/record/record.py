@@ -22,7 +22,7 @@ from rigsl.config import read_toml
 from rigsl.errors import UserError, first_line
 from rigsl.wording import counted
 from search.record.states import STATES
-from search.record.storage import RetryingStorage, connect, sqlite_file, without_password
+from search.record.storage import RetryingStorage, connect, sqlite_file
 from search.record.times import in_order_of_end
 from search.run_folder import JOURNAL, STUDY, TRIALS
 
@@ -142,7 +142,7 @@ def _connect(folder: Path, url: str | None, notify: Callable[[str], object] | No
 
 def _where(folder: Path, url: str | None) -> str:
     """The place of a record, as it may be printed."""
-    return str(folder / JOURNAL) if url is None else f"--storage {without_password(url)}"
+    return str(folder / JOURNAL) if url is None else f"--storage {url}"
 
 
 def _drop_half_line(path: Path) -> None:

@@ -49,7 +49,7 @@ def connect(folder: Path, url: str | None) -> BaseStorage:
     try:
         return RetryingStorage(url)
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        raise UserError(f"--storage {without_password(url)}: {first_line(error, length=200)}") from None
+        raise UserError(f"--storage {url}: {first_line(error, length=200)}") from None
 
 
 def check_url(url: str) -> None:
@@ -68,8 +68,7 @@ def check_url(url: str) -> None:
         hint = "pip install -e '.[postgres]'" if address.drivername == "postgresql" else "pip"
         reason = first_line(error, length=200)
         raise UserError(
-            f"--storage {without_password(url)}: needs a driver that is not installed ({reason}); install it "
-            f"with {hint}"
+            f"--storage {url}: needs a driver that is not installed ({reason}); install it with {hint}"
         ) from None
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise UserError(
@@ -77,26 +76,11 @@ def check_url(url: str) -> None:
         ) from None
 
 
-def without_password(url: str) -> str:
-    """`url` as it may be printed and stored; libpq takes the password from PGPASSWORD or ~/.pgpass."""
-    import sqlalchemy
-    import sqlalchemy.exc
-
-    try:
-        full = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
-        return url
-    if full.password is None:
-        return url
-    return sqlalchemy.URL.create(
-        full.drivername, full.username, None, full.host, full.port, full.database, full.query
-    ).render_as_string()
-
-
 def absolute(url: str) -> str:
     """`url`, with the path of a SQLite file made absolute."""
     prefix = "sqlite:///"
-    if url.startswith(prefix) and not url.startswith(prefix + "/") and ":memory:" not in url:
+    relative = url.startswith(prefix) and not url.startswith((prefix + "/", prefix + "file:"))
+    if relative and ":memory:" not in url:
         return prefix + str(Path(url.removeprefix(prefix)).resolve())
     return url
 
@@ -167,7 +151,7 @@ def _wait(storage: RetryingStorage, since: float | None, error: Exception) -> fl
         since = now
         storage.notify("the record's database does not answer; waiting for it")
     if now - since > TIMEOUT:
-        where, reason = without_password(str(storage.url)), first_line(error.__cause__ or error, length=200)
+        where, reason = storage.url, first_line(error.__cause__ or error, length=200)
         raise DatabaseUnavailable(
             f"the record's database {where} did not answer for {TIMEOUT / 60:.0f} minutes ({reason}); "
             "continue with --resume when it is back"

@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from rigsl.redaction import redacted
 from rigsl.wording import counted
 from search.confirm.trainings import JobResult
 from search.record import record
@@ -121,7 +122,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Print a line, after the time of the study so far."""
         minutes, seconds = divmod(int(self.total_seconds()), 60)
-        self.console.print(Text(f"{minutes:3d}:{seconds:02d}  {text}"))
+        self.console.print(Text(f"{minutes:3d}:{seconds:02d}  {redacted(text)}"))
         if not self.console.is_terminal:
             sys.stdout.flush()
 

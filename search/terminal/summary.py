@@ -15,13 +15,13 @@ from rich.table import Table
 from rigsl.data.corpus import SPLITS
 from rigsl.data.source import features_in_words
 from rigsl.errors import UserError
+from rigsl.redaction import redacted
 from rigsl.wording import counted, p_value, percent, points
 from search.confirm.final_record import read_final_record
 from search.export.environment import program
 from search.plan.plan import Plan
 from search.record import record
 from search.record.snapshot import take_snapshot
-from search.record.storage import without_password
 from search.report.format import span, spread
 from search.run_folder import BEST, FINAL, OFFICIAL, REPORT
 from search.space.extension import extended, extending_options
@@ -52,7 +52,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         "workers": plan.workers.describe(),
         "budget": plan.budget.describe() + end,
         "final": plan.final.describe(),
-        "mlflow": without_password(plan.tracking_uri)
+        "mlflow": redacted(plan.tracking_uri)
         + (f" ({plan.tracking_remark})" if plan.tracking_remark else ""),
     }
     for title, text in rows.items():
@@ -117,7 +117,7 @@ def _resume_lines(plan: Plan, command: str) -> list[tuple[str, str]]:
 
 def _mlflow_lines(outcome: Outcome) -> list[tuple[str, str]]:
     """Where MLflow shows the study: the page of its server, or the command that starts one."""
-    uri = outcome.plan.tracking_uri
+    uri = redacted(outcome.plan.tracking_uri)
     if uri.startswith("http"):
         return [("runs", uri.rstrip("/") + outcome.tracking_page)]
     page = f"http://127.0.0.1:5000{outcome.tracking_page}"

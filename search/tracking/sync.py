@@ -15,6 +15,7 @@ import optuna
 
 from rigsl.config import read_toml
 from rigsl.errors import UserError
+from rigsl.redaction import redacted
 from search import run_folder
 from search.export.best import ExportedModel, read_metrics
 from search.plan.addresses import check_uri
@@ -36,7 +37,7 @@ MESSAGE_EVERY = 25
 class SyncResult:
     """What was sent; all zero if MLflow was up to date."""
 
-    tracking_uri: str
+    tracking_uri: str  #: without a password
     runs: int  #: created
     metrics: int  #: values of metrics
     files: int  #: of the report and the best model
@@ -81,7 +82,9 @@ def sync(
             if tracker.send(lambda done, total: _notify_progress(notify, done, total)):
                 break
         sent = tracker.sent
-    return SyncResult(uri, sent["runs"], sent["metrics"], sent["files"], tracker.problem, tracker.page)
+    return SyncResult(
+        redacted(uri), sent["runs"], sent["metrics"], sent["files"], tracker.problem, tracker.page
+    )
 
 
 def _log_standing(tracker: Tracker, study: optuna.Study, folder: Path) -> None:

@@ -18,10 +18,10 @@ from pathlib import Path
 import optuna
 
 from rigsl.data.corpus import Corpus
+from rigsl.redaction import redacted
 from rigsl.wording import counted, listed
 from search.export.best import ExportedModel
 from search.record import record
-from search.record.storage import without_password
 from search.tracking.client import configure_mlflow_env, describe_error, is_refusal
 from search.tracking.event_log import EventLog
 from search.tracking.registry import Registration
@@ -98,7 +98,7 @@ class Tracker(EventLog):
                 if len(trials) > NAMED_TRIALS
                 else f"trial{'' if len(trials) == 1 else 's'} {', '.join(trials)}"
             )
-        return f"{without_password(self._uri)} {trouble}; not sent: {listed(names)}"
+        return f"{redacted(self._uri)} {trouble}; not sent: {listed(names)}"
 
     def __enter__(self) -> Tracker:
         configure_mlflow_env()
