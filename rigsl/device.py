@@ -1,12 +1,24 @@
-"""The device of a run, checked before anything starts, and its CPU threads."""
+"""The device of a run, checked before anything starts, its CPU threads, and the errors of its full memory."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rigsl.errors import UserError
 from rigsl.wording import counted
+
+#: In a RuntimeError, that memory is full: of PyTorch's CPU allocator (``c10/core/impl/alloc_cpu.cpp``), and
+#: of the CUDA libraries that allocate for themselves.
+_MEMORY_FULL = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "std::bad_alloc",
+)
 
 
 def resolve_device(name: str) -> str:
@@ -31,6 +43,21 @@ def resolve_device(name: str) -> str:
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {name}: RIGSL runs on cpu and cuda only; choose one of them")
     return name
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that the memory of the CPU or of the GPU is full.
+
+    PyTorch has a type for its own GPU allocator only, `torch.OutOfMemoryError`. Its CPU allocator and the
+    CUDA libraries raise a RuntimeError, the operating system an OSError.
+    """
+    import torch
+
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_FULL)
 
 
 @contextmanager

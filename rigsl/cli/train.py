@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
-from rigsl.errors import UserError
+from rigsl.device import is_out_of_memory
+from rigsl.errors import UserError, first_line
 from rigsl.model.rigsl import RIGSL
 
 
@@ -14,8 +15,8 @@ def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) 
     """Train, print every epoch, and write the checkpoint of the best epoch.
 
     Raises:
-        UserError: the corpus and the configuration do not fit, the training diverged, or `out` cannot be
-            written.
+        UserError: the corpus and the configuration do not fit, the training diverged or needs more memory
+            than there is, or `out` cannot be written.
     """
     from rich.console import Console
 
@@ -37,6 +38,13 @@ def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) 
         result = fit(config, corpus.without_test_labels(), device=device, on_epoch=show)
     except TrainingDiverged as error:
         raise UserError(f"{error}; try a smaller lr") from None
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"this configuration needs more memory than {device} has ({first_line(error, length=200)}); "
+            "try a smaller batch_size or hidden_dim"
+        ) from None
     save_checkpoint(out, result.model)
     best = result.best
     console.print(

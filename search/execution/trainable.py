@@ -25,6 +25,7 @@ from ray import tune
 
 from rigsl.config import from_mapping
 from rigsl.data.corpus import Corpus
+from rigsl.device import is_out_of_memory
 from rigsl.errors import first_line
 from rigsl.files import is_storage_error
 from rigsl.redaction import redacted
@@ -86,12 +87,10 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             return self._epoch()
         except TrainingDiverged as error:
             return self._failure("diverged", error)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            return self._failure("out of memory", error)
         except Exception as error:
             if is_storage_error(error):
                 return self._failure("storage", error, ended=NOT_WRITTEN)
-            return self._failure("crashed", error)
+            return self._failure("out of memory" if is_out_of_memory(error) else "crashed", error)
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._writer.settle()

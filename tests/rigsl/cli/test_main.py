@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from rigsl.cli.main import main
 from rigsl.data import source
@@ -66,6 +67,13 @@ def test_train_test_predict(tmp_path, capsys):
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert says in refusal(main, arguments, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_that_does_not_fit_into_memory_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rigsl.training.fit.fit", lambda *arguments, **options: torch.empty(10**14))
+    command = ["train", "--out", str(tmp_path / "x"), "--features", "open", "--device", "cpu", *TINY]
+    assert "needs more memory than cpu has" in refusal(main, command, capsys)
     assert list(tmp_path.iterdir()) == []
 
 

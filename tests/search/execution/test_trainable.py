@@ -1,5 +1,6 @@
 """A worker survives its trials, and nothing of one trial reaches the next."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from search.execution import trainable
 from search.execution.trainable import TrialWorker, WorkerOptions
 from search.record.learning_curve import read_curve
 from search.run_folder import ERROR, MODEL, STATE
+from search.samplers.imputed_scores import CONFIGURATION_FAULTS
 from search.space.space import Space
 from tests.helpers.toy_study import make_corpus
 
@@ -106,6 +108,46 @@ def test_a_failure_is_a_report_and_the_worker_goes_on(
     assert (tmp_path / "trials" / "0000" / ERROR).is_file()
     worker.reset_config({"number": 1, "config": config})
     assert run(worker)[-1]["ended"] == "by itself"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+            "tried to allocate 400000000000000 bytes. Error code 12 (Cannot allocate memory)"
+        ),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported asynchronously"),
+        RuntimeError("std::bad_alloc"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_every_full_memory_is_a_fault_of_the_configuration(
+    worker: TrialWorker, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    worker.step()
+
+    def fail(training: object) -> None:
+        raise error
+
+    monkeypatch.setattr(trainable.Training, "step", fail)
+    assert worker.step()["reason"].startswith("out of memory: ")
+    assert "out of memory" in CONFIGURATION_FAULTS  # the sampler learns it
+
+
+def test_a_tensor_that_the_real_allocator_refuses_is_out_of_memory(
+    worker: TrialWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.step()
+    monkeypatch.setattr(trainable.Training, "step", lambda training: torch.empty(10**14))
+    assert worker.step()["reason"].startswith("out of memory: RuntimeError: ")
+
+
+def test_other_runtime_errors_stay_crashes(worker: TrialWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker.step()
+    monkeypatch.setattr(trainable.Training, "step", lambda training: torch.ones(2) @ torch.ones(3))
+    assert worker.step()["reason"].startswith("crashed: RuntimeError: ")
 
 
 def test_a_trial_that_reaches_the_target_ends_by_itself(worker: TrialWorker, tmp_path: Path) -> None:
