@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ COLUMNS = {
     "end": ("end", "endtime"),
 }
 REQUIRED = ("text", "speaker")
+#: Cells of a time that is not known, in lower case: empty, or what other programs write in its place.
+UNKNOWN = ("", "nan", "nat", "na", "n/a", "none", "null")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def read_transcript(path: Path) -> Conversation:
 
     MELD's column names are accepted, too. Without a dialogue column the file is one dialogue. Utterances are
     in the order of the rows, or of Utterance_ID. A time is a number of seconds or like 00:20:57,256; an empty
-    cell means that it is not known.
+    cell, or NaN, means that it is not known. Rows and columns of empty cells are none:
+    spreadsheets write them as commas at the end of the lines and of the file.
 
     Raises:
         UserError: the file cannot be read, lacks a column, or has an invalid row; the sentence names it.
@@ -75,27 +79,45 @@ def read_transcript(path: Path) -> Conversation:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """Every cell as text; each row has as many cells as the header."""
+    """Every cell as text; each row has as many cells as the header. Rows without a cell are left out."""
     import pandas as pd
 
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
+            table = list(csv.reader(_without_nul(file), strict=True))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: is not UTF-8; save it as CSV UTF-8") from None
     except csv.Error as error:
         raise UserError(f"{path}: is not a CSV file ({error})") from None
+    header, *rows = [row for row in table if any(map(str.strip, row))] or [[]]
+    header = _shortened([name.strip() for name in header], 0)
     if not header:
         raise UserError(f"{path}: is empty; the first line names the columns, such as speaker,text")
+    rows = [_shortened(row, len(header)) for row in rows]
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
             sizes = f"{counted(len(row), 'cell')} for {counted(len(header), 'column')}"
             raise UserError(
                 f"{path}, row {number}: has {sizes}; put a text with a comma between quotation marks"
             )
-    return pd.DataFrame(rows, columns=pd.Index([name.strip() for name in header]), dtype=str)
+    return pd.DataFrame(rows, columns=pd.Index(header), dtype=str)
+
+
+def _without_nul(lines: Iterable[str]) -> Iterator[str]:
+    """The `lines`; csv.Error at the first NUL, which `csv` would take for a letter."""
+    for line in lines:
+        if "\0" in line:
+            raise csv.Error("it holds NUL bytes; save it as CSV UTF-8")
+        yield line
+
+
+def _shortened(cells: list[str], length: int) -> list[str]:
+    """`cells` without the empty ones at their end, as long as there are more than `length`."""
+    while len(cells) > length and not cells[-1].strip():
+        cells = cells[:-1]
+    return cells
 
 
 def _column_names(path: Path, header: list[str]) -> dict[str, str]:
@@ -114,16 +136,23 @@ def _column_names(path: Path, header: list[str]) -> dict[str, str]:
         )
     if ("start" in names) != ("end" in names):
         raise UserError(f"{path}: has only one of the columns start and end; give both or neither")
-    if len(set(header)) != len(header):
+    named = [name for name in header if name]
+    if len(set(named)) != len(named):
         raise UserError(f"{path}: two columns have the same name; rename one")
     return names
 
 
 def _times(cells: pd.DataFrame, path: Path, column: str) -> pd.Series[float]:
-    """Seconds; NaN for an empty cell."""
+    """Seconds; NaN for a cell of UNKNOWN."""
     texts = cells[column].str.strip()
     times = texts.map(_time)
-    check_rows(times.notna() | (texts == ""), cells, path, column, "is not a time like 00:20:57,256 or 12.5")
+    check_rows(
+        times.notna() | texts.str.lower().isin(UNKNOWN),
+        cells,
+        path,
+        column,
+        "is not a time like 00:20:57,256 or 12.5",
+    )
     return times
 
 

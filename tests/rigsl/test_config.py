@@ -49,6 +49,12 @@ def test_toml_and_back(tmp_path):
     assert from_toml(path) == config
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(RIGSLConfig(tau=0.3).to_toml(), encoding="utf-8-sig")
+    assert from_toml(path) == RIGSLConfig(tau=0.3)
+
+
 def test_damaged_toml_is_named(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text("tau = ")

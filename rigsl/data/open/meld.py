@@ -115,6 +115,8 @@ def _read_split(split: str, path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: cannot be read ({reason}); MELD's files are at {SOURCE}") from None
     except ValueError as error:  # pandas' parser errors are ValueErrors
         raise UserError(f"{path}: is not a CSV file ({' '.join(str(error).split())})") from None
+    if any(rows[name].str.contains("\0", regex=False).any() for name in rows.columns):
+        raise UserError(f"{path}: holds NUL bytes; download it again, from {SOURCE}")
     if missing := [name for name in COLUMNS if name not in rows.columns]:
         raise UserError(f"{path}: lacks the column {', '.join(missing)}; it is not a MELD annotation file")
     if rows.empty:

@@ -63,6 +63,7 @@ def test_a_bad_row_is_named(tmp_path, row, complaint):
     [
         ("", "is not a CSV file"),
         (HEADER, "has no rows"),
+        ("\n".join([HEADER, ROWS[0].replace("None", "No\0ne")]), "holds NUL bytes"),
         (HEADER.replace("Speaker,", "") + "\n1,2", "lacks the column Speaker"),
     ],
 )

@@ -243,7 +243,11 @@ def test_predictions_need_no_labels(bundled, tmp_path):
         ("text,speaker\nhi,A\nno, \n", "row 2: speaker ' ' is not a name"),
         ('text,speaker\n"hi,A\n', "is not a CSV file"),
         ("text,speaker,start,end\nhi,A,0,soon\n", "row 1: end 'soon' is not a time"),
-        ("text,speaker,start,end\nhi,A,nan,1\n", "row 1: start 'nan' is not a time"),
+        ("text,speaker,start,end\nhi,A,inf,1\n", "row 1: start 'inf' is not a time"),
+        ("text,speaker\nhi\0,A\n", "is not a CSV file (it holds NUL bytes; save it as CSV UTF-8)"),
+        ("t\0e\0x\0t\0", "is not a CSV file (it holds NUL bytes; save it as CSV UTF-8)"),
+        ("text,speaker,,\nhi,A,,x\n", "row 1: has 4 cells for 2 columns"),
+        (",,\n,,\n", "is empty; the first line names the columns"),
         ("text,speaker,dialogue\nhi,A,1\nho,A,\n", "row 2: dialogue '' is empty"),
         ("text,speaker,Utterance_ID\nhi,A,x\n", "row 1: Utterance_ID 'x' is not a whole number"),
         ("text,speaker,Utterance_ID\nhi,A,1\nho,B,1\n", "row 2: Utterance_ID '1' comes twice"),
@@ -255,6 +259,31 @@ def test_a_bad_transcript_is_one_sentence(content, says, checkpoint, tmp_path, c
     shown = refusal(main, ["predict", "--checkpoint", str(checkpoint), "--csv", str(path)], capsys)
     assert says in shown
     assert str(path) in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text,speaker,,\nhi,A,,\nho,B,,\n",
+        "text,speaker,, \nhi,A\nho,B,,,\n",
+        "text,speaker\nhi,A,\nho,B,\n",
+        "text,,,speaker\nhi,1,,A\nho,,2,B\n",
+        "text,speaker\n,\nhi,A\nho,B\n,,\n",
+    ],
+)
+def test_commas_of_a_spreadsheet_are_no_columns_and_no_rows(text, tmp_path):
+    read = read_transcript(_write(tmp_path / "talk.csv", text))
+    assert read.transcript.utterances == ("hi", "ho")
+    assert read.speakers == ("A", "B")
+
+
+@pytest.mark.parametrize("cell", ["", " ", "NaN", "nan", "NA", "None", "null", "NaT"])
+def test_a_time_that_is_not_known(cell, tmp_path):
+    text = f"text,speaker,start,end\nhi,A,{cell},1\nho,B,1.5,{cell}\n"
+    read = read_transcript(_write(tmp_path / "talk.csv", text))
+    assert read.without_times == 2
+    np.testing.assert_array_equal(read.transcript.start, [np.nan, 1.5])
+    np.testing.assert_array_equal(read.transcript.end, [1.0, np.nan])
 
 
 def test_a_transcript_in_another_encoding_is_one_sentence(checkpoint, tmp_path, capsys):

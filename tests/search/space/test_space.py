@@ -132,6 +132,12 @@ def test_equal_content_has_an_equal_hash(tmp_path: Path) -> None:
     assert read_space(written(tmp_path, GOOD.replace("1e-2", "2e-2"))).content_hash != first
 
 
+def test_a_byte_order_mark_is_no_part_of_a_space(tmp_path: Path) -> None:
+    plain = read_space(written(tmp_path, GOOD))
+    (tmp_path / "space.toml").write_text(GOOD, encoding="utf-8-sig")
+    assert read_space(tmp_path / "space.toml") == plain
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "spaces").glob("*.toml")), ids=lambda path: path.stem)
 def test_the_spaces_of_the_project_are_sound(path: Path) -> None:
     space = read_space(path)
