@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from rigsl.cli.arguments import Parser
+from rigsl.console import run_command_line
 from rigsl.redaction import redact_tracebacks
 
 _EXAMPLES = """\
@@ -224,6 +225,10 @@ def _add_other_commands(result: Parser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    return run_command_line(lambda: _run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
     options = vars(parser().parse_args(arguments))
     # Imported here: torch and Ray take seconds to import, and --help should not need them.
     from rigsl.errors import UserError

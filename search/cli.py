@@ -10,7 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from rigsl.console import make_console
 from rigsl.errors import UserError
+from rigsl.shell import short_path
 from rigsl.wording import counted
 from search.plan.new_study import prepare
 from search.plan.options import SearchOptions, read_share
@@ -18,7 +20,7 @@ from search.plan.plan import Plan
 from search.plan.resume import study_folder
 from search.space.budget import minutes_in_words, read_minutes
 from search.terminal.status import print_status, print_studies
-from search.terminal.summary import print_outcome, print_plan, short_path
+from search.terminal.summary import print_outcome, print_plan
 
 #: Options that do something other than a search -> the options that can be combined with them.
 MODES = {
@@ -38,7 +40,7 @@ def run_command(arguments: dict[str, Any]) -> int:
     Raises:
         UserError: a mistake of the user; nothing has been written.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     given = {name for name, value in arguments.items() if value is not None}
     mode = next((name for name in MODES if name in given), None)
     options = _search_options(arguments)

@@ -17,6 +17,7 @@ JOURNAL = "study.journal"  #: the record, unless a database holds it
 LOCK = "study.lock"  #: held locked by the process that runs the study
 ENVIRONMENT = "environment.json"  #: on which machine and versions, one entry for every start
 SYSTEM = "system.jsonl"  #: what the machine did meanwhile
+TERMINAL_LOG = "terminal.log"  #: what a search printed after its terminal was gone
 FINAL = "final.json"  #: finalists, test scores, when test was opened
 PREDICTIONS = "predictions.npz"  #: what winner and baseline predicted on test
 FACTS = "facts.json"  #: what the report needs of the corpus and the winner's graph

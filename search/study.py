@@ -76,6 +76,7 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
             budget=plan.budget,
             epochs=plan.epochs,
             total_seconds=clock.total_seconds,
+            log=plan.folder / run_folder.TERMINAL_LOG,
         )
         population = make_population(plan, study)
         exported = None

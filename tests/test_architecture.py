@@ -40,7 +40,7 @@ SEARCH = [
 ]
 RIGSL = [
     {"redaction"},
-    {"errors", "wording", "registry"},
+    {"errors", "wording", "registry", "console", "shell"},
     {"files"},
     {"config"},
     {"device"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rigsl.errors import UserError
 from rigsl.redaction import redacted
+from rigsl.shell import option, pasteable, program
 
 if TYPE_CHECKING:
     from rigsl.data.corpus import Corpus
@@ -35,6 +36,17 @@ def data_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True, fea
     data.add_argument("--data-dir", type=Path, metavar="DIR", help="folder of the feature files")
     data.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     data.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: all cores)")
+
+
+def next_command(options: argparse.Namespace, checkpoint: Path, dataset: str) -> str:
+    """The command that tests a checkpoint on the data of `options`, for the shell that the user is in."""
+    features, data_dir = getattr(options, "features", "auto"), getattr(options, "data_dir", None)
+    return pasteable(
+        *(program("python"), "-m", "rigsl", "test", "--checkpoint", checkpoint),
+        *option("dataset", None if dataset.upper() == "MELD" else dataset),
+        *option("features", None if features == "auto" else features),
+        *option("data-dir", data_dir),
+    )
 
 
 def corpus_and_device(options: argparse.Namespace) -> tuple[Corpus, str]:

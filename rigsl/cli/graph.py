@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rigsl.console import make_console
+
 if TYPE_CHECKING:  # torch and rich are imported when the command runs
     from rich.console import Console
 
@@ -15,8 +17,6 @@ if TYPE_CHECKING:  # torch and rich are imported when the command runs
 
 def run_graph(options: argparse.Namespace) -> int:
     """Write DIALOGUE.pt and DIALOGUE.png into the folder `out`; print which share of the edges is kept."""
-    from rich.console import Console
-
     from rigsl.data.source import load_corpus
     from rigsl.inference.graph_picture import draw
     from rigsl.inference.learned_graph import learned_graph
@@ -29,7 +29,7 @@ def run_graph(options: argparse.Namespace) -> int:
     data, picture = out / f"{graph.dialogue}.pt", out / f"{graph.dialogue}.png"
     graph.save(data)
     draw(graph, corpus, picture)
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     first = int(corpus.offsets[corpus.dialogue_ids.index(graph.dialogue)])
     for t in range(graph.length):
         emotion = corpus.classes[graph.predicted[t]]

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from rigsl import config as configuration
-from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments
+from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments, next_command
 from rigsl.cli.graph import run_graph
 from rigsl.cli.official import import_arguments, run_import, run_official
 from rigsl.config import FIELDS
+from rigsl.console import run_command_line
 from rigsl.errors import UserError
 from rigsl.official.flags import boolean, is_official
 from rigsl.official.presets import preset
@@ -36,6 +37,10 @@ To search hyperparameters: python run_search.py --help"""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    return run_command_line(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if words[:1] in (["train"], ["test"]) and is_official(words):
@@ -153,8 +158,7 @@ def run_train(options: argparse.Namespace) -> int:
     base |= configuration.from_toml(options.config).to_dict() if options.config else {}
     base.setdefault("modals", "".join(corpus.features))
     train_and_save(configuration.from_mapping(base | given, "command line"), corpus, options.out, device)
-    dataset = "" if options.dataset.upper() == "MELD" else f" --dataset {options.dataset}"
-    print(f"next: python -m rigsl test --checkpoint {options.out}{dataset}")
+    print(f"next: {next_command(options, options.out, options.dataset)}")
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments
+from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments, next_command
 from rigsl.errors import UserError
 from rigsl.official.flags import OfficialRun, from_official_flags, official_arguments
 from rigsl.official.names import OFFICIAL_BACKBONES
@@ -58,8 +58,7 @@ def _train(options: argparse.Namespace, run: OfficialRun) -> int:
     )
     out: Path = options.out or Path("checkpoints") / f"{run.dataset}-{run.config.content_hash()}"
     train_and_save(run.config, corpus, out, device)
-    where = f" --data-dir {options.data_dir}" if options.data_dir else ""
-    print(f"next: python -m rigsl test --dataset {run.dataset}{where} --checkpoint {out}")
+    print(f"next: {next_command(options, out, run.dataset)}")
     return 0
 
 
@@ -121,7 +120,7 @@ def run_import(options: argparse.Namespace) -> int:
     print(
         f"{path} -> {out}: {model.config.backbone}, hidden_dim {model.config.hidden_dim}, batch_size "
         f"{model.config.batch_size}\n"
-        f"next: python -m rigsl test --dataset {run.dataset} --checkpoint {out}"
+        f"next: {next_command(options, out, run.dataset)}"
     )
     return 0
 

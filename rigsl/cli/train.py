@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rigsl.config import RIGSLConfig
+from rigsl.console import make_console
 from rigsl.data.corpus import Corpus
 from rigsl.device import is_out_of_memory
 from rigsl.errors import UserError, first_line
@@ -18,13 +19,11 @@ def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) 
         UserError: the corpus and the configuration do not fit, the training diverged or needs more memory
             than there is, or `out` cannot be written.
     """
-    from rich.console import Console
-
     from rigsl.training.checkpoint import save_checkpoint
     from rigsl.training.fit import fit
     from rigsl.training.trainer import EpochReport, TrainingDiverged
 
-    console = Console(highlight=False)
+    console = make_console(soft_wrap=False)
     console.print(f"{corpus.name}: training configuration {config.content_hash()} on {device}")
 
     def show(report: EpochReport) -> None:
@@ -63,13 +62,12 @@ def print_scores(model: RIGSL, source: Path, corpus: Corpus, split: str, device:
     Raises:
         UserError: the model and the corpus do not fit together.
     """
-    from rich.console import Console
     from sklearn.metrics import classification_report, confusion_matrix
 
     from rigsl.training.evaluation import evaluate
 
     result = evaluate(model, corpus, split, device=device)
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     classes, predicted = list(range(len(corpus.classes))), result.log_prob.argmax(axis=1)
     console.print(f"{source} on {corpus.name}, {split} split")
     console.print(
@@ -78,6 +76,6 @@ def print_scores(model: RIGSL, source: Path, corpus: Corpus, split: str, device:
         )
     )
     console.print("confusion matrix, true class in rows and predicted class in columns:")
-    console.print(str(confusion_matrix(result.labels, predicted, labels=classes)), markup=False)
+    console.print(str(confusion_matrix(result.labels, predicted, labels=classes)))
     weighted, accuracy, macro = result.scores.weighted_f1, result.scores.accuracy, result.scores.macro_f1
     console.print(f"weighted F1 {weighted:.4f}  accuracy {accuracy:.4f}  macro F1 {macro:.4f}")

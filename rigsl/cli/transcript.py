@@ -10,6 +10,7 @@ import numpy as np
 
 from rigsl.cli.arguments import corpus_and_device
 from rigsl.config import MODALITIES
+from rigsl.console import make_console
 from rigsl.errors import UserError
 from rigsl.wording import counted
 
@@ -139,9 +140,7 @@ def _check_speakers(model: RIGSL, conversation: Conversation, path: Path) -> Non
 
 def _show(table: pd.DataFrame) -> None:
     """Print the utterances, dialogue after dialogue, with the probability of the predicted emotion."""
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     output = Table("dialogue", "", "speaker", "text", "emotion", "p")
     dialogue = None
@@ -150,5 +149,5 @@ def _show(table: pd.DataFrame) -> None:
             output.add_section()
         dialogue, emotion = row["dialogue"], row["predicted"]
         cells = (dialogue if new else "", str(row["utterance"] + 1), row["speaker"], row["text"], emotion)
-        output.add_row(*map(Text, cells), f"{row[f'p({emotion})']:.2f}")
-    Console(highlight=False).print(output)
+        output.add_row(*cells, f"{row[f'p({emotion})']:.2f}")
+    make_console(soft_wrap=False).print(output)

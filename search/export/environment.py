@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +23,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             installed[name] = "not installed"
     return installed
-
-
-def program(name: str) -> str:
-    """The command for a program of this environment: its name if the shell finds this one, else its path."""
-    path = Path(sys.executable).with_name(name)  # not resolved: an environment's python is a link
-    on_shell_path = shutil.which(name)
-    if on_shell_path is not None and Path(on_shell_path).absolute() == path.absolute():
-        return name
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def commit() -> str:

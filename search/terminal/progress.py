@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from rigsl.console import LastingOutput, make_console
 from rigsl.redaction import redacted
 from rigsl.wording import counted
 from search.confirm.trainings import JobResult
@@ -33,12 +34,15 @@ MAX_ROWS = 16
 class Progress:
     """A listener that shows the study; a context manager that owns the terminal meanwhile.
 
+    No output, or a terminal that goes away, never stops the study: its lines then go into a log file.
+
     Args:
         study: its open record; it is read here and not used later.
         seconds: returns the seconds of the search so far, which its budget limits.
         name: of the study.
         budget: its limits.
         epochs: maximum epochs per trial.
+        log: a file that takes the lines once the standard output is lost; None: they are dropped.
         console: by default the standard output.
         total_seconds: returns the seconds of search and final stage so far; None: as `seconds`.
     """
@@ -51,12 +55,13 @@ class Progress:
         name: str,
         budget: Budget,
         epochs: int,
+        log: Path | None = None,
         console: Console | None = None,
         total_seconds: Callable[[], float] | None = None,
     ) -> None:
         self.total_seconds = total_seconds or seconds
         self.seconds, self.name, self.budget, self.epochs = seconds, name, budget, epochs
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console, self._log = console or make_console(), log
         self._snapshot = take_snapshot(study)
         #: Trial number, or label of a training of the final stage -> its last report; None: no epoch yet.
         self._running: dict[int | str, TrialReport | None] = {}
@@ -66,13 +71,13 @@ class Progress:
         )
 
     def __enter__(self) -> Progress:
+        self._continue_in_log()
         if self.console.is_terminal:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.console.is_terminal:
-            self._live.stop()
+        self._live.stop()
 
     def started(self, trial: FrozenTrial, config: Mapping[str, Any], resumed: bool) -> None:
         """Print a line for a resumed trial; a new one is in the panel only."""
@@ -122,9 +127,18 @@ class Progress:
     def note(self, text: str) -> None:
         """Print a line, after the time of the study so far."""
         minutes, seconds = divmod(int(self.total_seconds()), 60)
-        self.console.print(Text(f"{minutes:3d}:{seconds:02d}  {redacted(text)}"))
-        if not self.console.is_terminal:
-            sys.stdout.flush()
+        line = Text(f"{minutes:3d}:{seconds:02d}  {redacted(text)}")
+        self.console.print(line)
+        if self._continue_in_log():
+            self.console.print(line)
+
+    def _continue_in_log(self) -> bool:
+        """Continue in the log file if the terminal is gone; whether the last line has to be printed again."""
+        output = self.console.file
+        if self._log is None or not isinstance(output, LastingOutput) or not output.lost:
+            return False
+        self._live.stop()  # before there is a log: it should not end with a panel
+        return output.continue_in(self._log)
 
     def _panel(self) -> Panel:
         counts = " · ".join(
@@ -137,7 +151,7 @@ class Progress:
         ]
         if self._running:
             lines.append(self._running_table())
-        return Panel(Group(*lines), title=self.name, title_align="left", border_style="cyan")
+        return Panel(Group(*lines), title=Text(self.name), title_align="left", border_style="cyan")
 
     def _best_line(self) -> Text:
         best = self._snapshot.winner

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rigsl.config import read_toml
 from rigsl.errors import UserError
+from rigsl.shell import short_path
 from search import run_folder
 from search.record import lock, record
 from search.space.budget import minutes_in_words, read_budget
@@ -46,6 +47,9 @@ def print_status(folder: Path, console: Console, storage: str | None = None) -> 
         ("best", best_text),
     ):
         console.print(f"{title:8s}{text}")
+    log = folder / run_folder.TERMINAL_LOG
+    if log.is_file():
+        console.print(f"log     {short_path(log)} (written since its terminal was gone)")
     if running := record.running(study):
         table = Table("trial", "epoch", "best", box=None, padding=(0, 2, 0, 0), header_style="dim")
         for trial in running:

@@ -16,14 +16,14 @@ from rigsl.data.corpus import SPLITS
 from rigsl.data.source import features_in_words
 from rigsl.errors import UserError
 from rigsl.redaction import redacted
+from rigsl.shell import option, pasteable, program, short_path
 from rigsl.wording import counted, p_value, percent, points
 from search.confirm.final_record import read_final_record
-from search.export.environment import program
 from search.plan.plan import Plan
 from search.record import record
 from search.record.snapshot import take_snapshot
 from search.report.format import span, spread
-from search.run_folder import BEST, FINAL, OFFICIAL, REPORT
+from search.run_folder import BEST, FINAL, OFFICIAL, REPORT, ROOT
 from search.space.extension import extended, extending_options
 
 if TYPE_CHECKING:
@@ -71,14 +71,13 @@ def _used_seconds(plan: Plan) -> float:
 def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> int:
     """Print how the search ended, where its results are and what to run next; returns the exit code."""
     plan, folder = outcome.plan, short_path(outcome.plan.folder)
-    python = program("python")
     if outcome.tracking_problem:
         console.print(
             f"warning: MLflow is not up to date: {outcome.tracking_problem}; send the rest later with:"
         )
-        console.print(f"  {python} run_search.py --sync {plan.name}{_runs_dir(plan)}")
-    data = "" if data_dir is None else f" --data-dir {data_dir}"
-    resume = f"{python} run_search.py --resume {plan.name}{_runs_dir(plan)}{data}"
+        console.print(f"  {search_command('--sync', plan.name, *_runs_dir(plan))}")
+    data = option("data-dir", data_dir)
+    resume = search_command("--resume", plan.name, *_runs_dir(plan), *data)
     if outcome.interrupted is not None:
         console.print(
             f"interrupted; all trials are kept, also the unfinished ones; resume the study with:\n  {resume}"
@@ -97,7 +96,7 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
         ("result", f"{folder / BEST} ({OFFICIAL}: the same configuration for the official train.py)"),
         *_mlflow_lines(outcome),
         *model,
-        ("rerun", f"{python} run_search.py --rerun {folder / BEST}{data}"),
+        ("rerun", search_command("--rerun", plan.folder / BEST, *data)),
         *_resume_lines(plan, resume),
     ):
         console.print(f"{title:8s}{text}")
@@ -121,7 +120,7 @@ def _mlflow_lines(outcome: Outcome) -> list[tuple[str, str]]:
     if uri.startswith("http"):
         return [("runs", uri.rstrip("/") + outcome.tracking_page)]
     page = f"http://127.0.0.1:5000{outcome.tracking_page}"
-    return [("runs", f"{program('mlflow')} ui --backend-store-uri {uri}"), ("", page)]
+    return [("runs", pasteable(program("mlflow"), "ui", "--backend-store-uri", uri)), ("", page)]
 
 
 def _print_scores(outcome: Outcome, console: Console) -> None:
@@ -157,12 +156,13 @@ def _print_scores(outcome: Outcome, console: Console) -> None:
     console.print(f"trials: {counts}; {exported.metrics['ending']}")
 
 
-def short_path(path: Path) -> Path:
-    """The path relative to the working directory, if it is in it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def search_command(*words: str | Path) -> str:
+    """A command line of ``run_search.py`` for the shell that the user is in, wherever that is."""
+    script = "run_search.py" if short_path(ROOT) == Path() else str(ROOT / "run_search.py")
+    return pasteable(program("python"), script, *words)
 
 
-def _runs_dir(plan: Plan) -> str:
+def _runs_dir(plan: Plan) -> tuple[str | Path, ...]:
     """The option for a folder of runs other than the default."""
-    runs = short_path(plan.folder.parent)
-    return "" if runs == Path("runs") else f" --runs-dir {runs}"
+    runs = plan.folder.parent
+    return () if short_path(runs) == Path("runs") else option("runs-dir", runs)

@@ -13,6 +13,7 @@ import run_search
 from search import run_folder
 from search.record import lock, record
 from search.resources.cluster import PRIVATE
+from search.run_folder import ROOT
 from tests.helpers.commands import search_command, start_search
 from tests.helpers.mlflow_contents import mlflow_runs
 from tests.helpers.toy_study import toy_plan
@@ -69,7 +70,7 @@ def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(home: Path) -> N
     wait_for(home, process, in_the_middle(len([t for t in killed if t.state.is_finished()]) + 1))
     process.send_signal(signal.SIGINT)
     assert process.wait(300) == 130
-    assert "python run_search.py --resume s" in (home / "output.txt").read_text(encoding="utf-8")
+    assert f"{ROOT / 'run_search.py'} --resume s" in (home / "output.txt").read_text(encoding="utf-8")
     interrupted = record.read_record(home / "runs" / "s").trials
     assert run_search.main(["--resume", "s", "--workers", "1", "--data-dir", "data"]) == 0
     final = record.read_record(home / "runs" / "s").trials
