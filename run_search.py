@@ -231,13 +231,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     options = vars(parser().parse_args(arguments))
     # Imported here: torch and Ray take seconds to import, and --help should not need them.
-    from rigsl.errors import UserError
+    from rigsl.errors import UserError, error_line
     from search.cli import run_command
 
     try:
         return run_command(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(error_line(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

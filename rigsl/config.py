@@ -20,7 +20,7 @@ from typing import Any
 
 import tomli_w
 
-from rigsl.errors import UserError
+from rigsl.errors import UserError, first_line
 
 #: Letters of the modalities, in the order of a dialogue's nodes: all l, then all a, ...
 MODALITIES = {"l": "text", "a": "audio", "v": "visual", "d": "delivery"}
@@ -245,5 +245,5 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not valid TOML ({error})") from None
+    except (ValueError, RecursionError) as error:  # of decoding, of TOML, or of a number with 5,000 digits
+        raise UserError(f"{path}: is not valid TOML ({first_line(error, length=200)})") from None

@@ -1,4 +1,4 @@
-"""The exception for a user's mistake, and how messages of other errors are quoted in it."""
+"""The exception for a user's mistake, how command lines print it, and how it quotes other errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ class UserError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(redacted(message))
+
+
+def error_line(error: UserError | OSError) -> str:
+    """What a command line prints of an error that is not its own: ``error: ...``, in one line.
+
+    An OSError comes from the user's machine: a full disk, a name that is too long, a missing permission.
+    """
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return "error: " + "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def first_line(error: BaseException, default: str | None = None, *, length: int | None = None) -> str:

@@ -1,15 +1,22 @@
-"""Atomic writes with the permissions that the user wants, and content hashes of files."""
+"""Atomic writes with the permissions that the user wants, JSON files, and content hashes of files."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
+
+from rigsl.errors import UserError, first_line
+
+_Json = TypeVar("_Json", dict[str, Any], list[Any])
 
 #: Disk full, over quota, input/output error, read-only, network share away.
 _STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
@@ -57,6 +64,47 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def check_writable(path: Path) -> None:
+    """Check that the file or folder `path` can be made or replaced; nothing is left behind.
+
+    Raises:
+        UserError: it cannot: for lack of permission, because a part of it is a file, or on a full disk.
+    """
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The exception for a file or folder that could not be written."""
+    return UserError(f"{path}: cannot be written ({error.strerror or error}); choose or make room elsewhere")
+
+
+def read_json(path: Path, kind: type[_Json]) -> _Json | None:
+    """The content of one of our own JSON files, a dict or a list as `kind` says; None: there is no such file.
+
+    Raises:
+        UserError: it cannot be read, or is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError) as error:
+        reason = first_line(error, length=200)
+        raise UserError(f"{path}: is damaged; restore it from a copy ({reason})") from None
+    if not isinstance(content, kind):
+        raise UserError(f"{path}: is damaged; restore it from a copy (it is no {kind.__name__})")
+    return content
 
 
 def sha256(path: Path) -> str:

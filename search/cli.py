@@ -12,12 +12,14 @@ from rich.table import Table
 
 from rigsl.console import make_console
 from rigsl.errors import UserError
+from rigsl.files import cannot_write
 from rigsl.shell import short_path
 from rigsl.wording import counted
 from search.plan.new_study import prepare
 from search.plan.options import SearchOptions, read_share
 from search.plan.plan import Plan
 from search.plan.resume import study_folder
+from search.run_folder import REPORT
 from search.space.budget import minutes_in_words, read_minutes
 from search.terminal.status import print_status, print_studies
 from search.terminal.summary import print_outcome, print_plan
@@ -84,20 +86,30 @@ def _search(plan: Plan, data_dir: Path | None, console: Console) -> int:
 def _report(folder: Path, storage: str | None, console: Console) -> int:
     from search.report.write import rebuild
 
-    console.print(f"report  {short_path(rebuild(folder, storage))}")
+    try:
+        page = rebuild(folder, storage)
+    except OSError as error:
+        raise cannot_write(folder / REPORT, error) from None
+    console.print(f"report  {short_path(page)}")
     return 0
 
 
 def _compare(runs: Path, names: Sequence[str], console: Console) -> int:
     from search.report.comparison import compare_studies
     from search.report.comparison_page import write_comparison  # plotly takes a second to import
+    from search.report.data import sound_files
     from search.terminal.comparison import print_comparison
 
     folders = [study_folder(runs, name, "compare") for name in names]
     stem = "-".join(folder.name for folder in folders)[:100]
-    comparison = compare_studies(folders)
-    print_comparison(comparison, console)
-    page = write_comparison(comparison, runs.resolve() / f"compare-{stem}.html")
+    path = runs.resolve() / f"compare-{stem}.html"
+    try:
+        with sound_files(*folders):
+            comparison = compare_studies(folders)
+            print_comparison(comparison, console)
+            page = write_comparison(comparison, path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
     console.print(f"report  {short_path(page)}")
     return 0
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
-from rigsl.config import read_toml
 from rigsl.errors import UserError
 from search.confirm.final_record import FinalRecord, read_final_record
 from search.record import record
 from search.record.states import state_name
+from search.record.study_options import read_study_options
 from search.run_folder import BEST, METRICS, STUDY
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def load_study(folder: Path | str, storage: str | None = None) -> StudyResults:
     return StudyResults(
         name=path.resolve().name,
         folder=path,
-        options=read_toml(path / STUDY),
+        options=read_study_options(path),
         trials=[_trial_result(trial) for trial in record.begun(study)],
         final=read_final_record(path),
         best=path / BEST if (path / BEST / METRICS).is_file() else None,

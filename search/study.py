@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 
 from rigsl.errors import UserError
-from rigsl.files import write_text
+from rigsl.files import read_json, write_text
 from search import run_folder
 from search.confirm.final_record import read_final_record
 from search.confirm.stage import ChosenCheckpoint, FinalStage
@@ -312,7 +312,7 @@ def write_folder(plan: Plan, study: optuna.Study) -> optuna.Study:
 def _add_environment(plan: Plan) -> None:
     """Add an entry to ``environment.json``: when, on which machine and versions the study was started."""
     path = plan.folder / ENVIRONMENT
-    sessions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    sessions = read_json(path, list) or []
     started = {"started": datetime.now().astimezone().isoformat(timespec="seconds")}
     sessions.append(started | environment.describe(plan.workers, plan.seed))
     write_text(path, json.dumps(sessions, indent=2) + "\n")

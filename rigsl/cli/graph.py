@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rigsl.console import make_console
+from rigsl.files import check_writable
 
 if TYPE_CHECKING:  # torch and rich are imported when the command runs
     from rich.console import Console
@@ -22,6 +23,7 @@ def run_graph(options: argparse.Namespace) -> int:
     from rigsl.inference.learned_graph import learned_graph
     from rigsl.training.checkpoint import load_checkpoint
 
+    check_writable(options.out / "picture.png")
     model = load_checkpoint(options.checkpoint)
     corpus = load_corpus(options.dataset, options.features, options.data_dir)
     graph = learned_graph(model, corpus, options.dialogue)

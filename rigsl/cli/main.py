@@ -17,7 +17,8 @@ from rigsl.cli.graph import run_graph
 from rigsl.cli.official import import_arguments, run_import, run_official
 from rigsl.config import FIELDS
 from rigsl.console import run_command_line
-from rigsl.errors import UserError
+from rigsl.errors import UserError, error_line
+from rigsl.files import check_writable
 from rigsl.official.flags import boolean, is_official
 from rigsl.official.presets import preset
 from rigsl.wording import counted
@@ -48,8 +49,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         options = _parser().parse_args(words)
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(error_line(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -152,6 +153,7 @@ def run_train(options: argparse.Namespace) -> int:
     """`train`: train, print every epoch, write the checkpoint of the best one."""
     from rigsl.cli.train import train_and_save
 
+    check_writable(options.out)
     corpus, device = corpus_and_device(options)
     given = {name: value for name, value in vars(options).items() if name in FIELDS}
     base = preset(options.preset).config.to_dict() if options.preset else {}

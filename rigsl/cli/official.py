@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments, next_command
 from rigsl.errors import UserError
+from rigsl.files import check_writable
 from rigsl.official.flags import OfficialRun, from_official_flags, official_arguments
 from rigsl.official.names import OFFICIAL_BACKBONES
 
@@ -48,6 +49,8 @@ def _train(options: argparse.Namespace, run: OfficialRun) -> int:
 
     if getattr(options, "testing", False) or options.model_path is not None:
         raise UserError("--testing and --model_path are for a trained model; use `python -m rigsl test`")
+    out: Path = options.out or Path("checkpoints") / f"{run.dataset}-{run.config.content_hash()}"
+    check_writable(out)
     corpus, device = corpus_and_device(options)
     backbone = OFFICIAL_BACKBONES[run.config.backbone]
     unread = [f"--{name}" for name in backbone.unread if hasattr(options, name)] if backbone else []
@@ -56,7 +59,6 @@ def _train(options: argparse.Namespace, run: OfficialRun) -> int:
     print(
         "note: the best epoch is chosen on dev; the official code trains on train and dev and chooses on test"
     )
-    out: Path = options.out or Path("checkpoints") / f"{run.dataset}-{run.config.content_hash()}"
     train_and_save(run.config, corpus, out, device)
     print(f"next: {next_command(options, out, run.dataset)}")
     return 0
@@ -112,6 +114,7 @@ def run_import(options: argparse.Namespace) -> int:
     out: Path = options.out or path.with_suffix("")
     if out == path:
         raise UserError(f"{path}: has no suffix to remove; say where to write with --out DIR")
+    check_writable(out)
     device = resolve_device(options.device)
     model, run = _imported(options, path, device)
     for note in [*run.notes, *([_DRAWN_ON_CPU] if device == "cpu" else [])]:

@@ -9,6 +9,7 @@ from rigsl.console import make_console
 from rigsl.data.corpus import Corpus
 from rigsl.device import is_out_of_memory
 from rigsl.errors import UserError, first_line
+from rigsl.files import cannot_write
 from rigsl.model.rigsl import RIGSL
 
 
@@ -44,7 +45,10 @@ def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) 
             f"this configuration needs more memory than {device} has ({first_line(error, length=200)}); "
             "try a smaller batch_size or hidden_dim"
         ) from None
-    save_checkpoint(out, result.model)
+    try:
+        save_checkpoint(out, result.model)
+    except OSError as error:
+        raise cannot_write(out, error) from None
     best = result.best
     console.print(
         f"best epoch {best.epoch}: dev weighted F1 {best.validation.weighted_f1:.4f}, "

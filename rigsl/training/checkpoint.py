@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 from safetensors import SafetensorError
@@ -19,6 +20,7 @@ from rigsl.files import new_folder, permissions
 from rigsl.model.rigsl import RIGSL
 
 WEIGHTS, CONFIG = "model.safetensors", "config.toml"
+_MAX_SIZE = 1_000_000  #: of what a corpus counts; more is a damaged file
 
 
 def save_checkpoint(folder: str | Path, model: RIGSL) -> None:
@@ -75,7 +77,26 @@ def read_schema(folder: Path) -> Schema:
     names = {field.name for field in dataclasses.fields(Schema)}
     if not isinstance(table, dict) or set(table) != names:
         raise UserError(f"{path}: the table [data] is missing or incomplete; this is not a RIGSL checkpoint")
+    if damaged := [name for name, valid in _SCHEMA_VALUES.items() if not valid(table[name])]:
+        raise UserError(f"{path}: [data] {damaged[0]} is damaged; restore the file from a copy")
     return Schema(**table | {"classes": tuple(table["classes"])})
+
+
+def _is_size(value: Any) -> bool:
+    """Whether `value` is a number of features, speakers or views that a corpus can have."""
+    return type(value) is int and 1 <= value <= _MAX_SIZE
+
+
+#: Key of [data] -> whether its value can be one.
+_SCHEMA_VALUES: dict[str, Callable[[Any], bool]] = {
+    "widths": lambda value: isinstance(value, dict) and bool(value) and all(map(_is_size, value.values())),
+    "text_views": lambda value: value == 0 or _is_size(value),  # 0: without text
+    "text_default": lambda value: isinstance(value, str),
+    "n_speakers": _is_size,
+    "classes": lambda value: (
+        isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
+    ),
+}
 
 
 def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> RIGSL:
@@ -90,7 +111,12 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> RIGSL:
     values = read_toml(folder / CONFIG)
     schema = read_schema(folder)
     values.pop("data")
-    model = RIGSL(from_mapping(values, str(folder / CONFIG)), schema)
+    config = from_mapping(values, str(folder / CONFIG))
+    if missing := [letter for letter in config.modals if letter not in schema.widths]:
+        raise UserError(
+            f"{folder / CONFIG}: [data] widths lacks modality '{missing[0]}'; restore the file from a copy"
+        )
+    model = RIGSL(config, schema)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rigsl.errors import UserError
-from rigsl.files import write_text
+from rigsl.files import read_json, write_text
 from search.confirm.summary import PairedTests, TestScores
 from search.run_folder import FINAL
 
@@ -144,10 +144,11 @@ def read_final_record(folder: Path) -> FinalRecord:
         UserError: the file is damaged.
     """
     path = folder / FINAL
-    if not path.is_file():
+    content = read_json(path, dict)
+    if content is None:
         return FinalRecord()
     try:
-        return FinalRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return FinalRecord.from_json(content)
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: is damaged; restore it from a copy ({reason})") from None

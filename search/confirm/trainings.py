@@ -19,7 +19,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from rigsl.config import RIGSLConfig
-from rigsl.files import sha256, write_text
+from rigsl.files import read_json, sha256, write_text
 from rigsl.training.checkpoint import WEIGHTS
 from search.execution.error_guard import StorageFailure
 from search.record.learning_curve import METRIC
@@ -111,8 +111,7 @@ class JobResults:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = folder / RESULTS
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        content = read_json(folder / RESULTS, dict) or {}
         self._results = {name: JobResult(**result) for name, result in content.items()}
 
     def get(self, job: Job) -> JobResult | None:

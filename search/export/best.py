@@ -15,7 +15,7 @@ from rigsl.config import from_toml
 from rigsl.data.corpus import Corpus
 from rigsl.device import threads
 from rigsl.errors import UserError
-from rigsl.files import permissions, sha256, write_text
+from rigsl.files import permissions, read_json, sha256, write_text
 from rigsl.official.flags import official_command
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
@@ -120,8 +120,7 @@ def split_scores(evaluation: Evaluation, corpus: Corpus, split: str) -> dict[str
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """The content of ``metrics.json`` in `folder`; empty if there is no such file."""
-    path = folder / METRICS
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return read_json(folder / METRICS, dict) or {}
 
 
 def _metrics(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, ending: str) -> dict[str, Any]:

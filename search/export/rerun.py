@@ -63,6 +63,7 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
             f"--rerun {folder}: is not an exported result ({METRICS} or {CONFIG} is missing); "
             "name the best/ folder of a study"
         )
+    _check_metrics(recorded, folder)
     digest = recorded.get("weights_sha256")
     if digest and (folder / WEIGHTS).is_file() and sha256(folder / WEIGHTS) != digest:
         raise UserError(
@@ -95,6 +96,24 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
         }
     rows = [(split, name, recorded[split][name], new[split][name]) for split, name in SCORES]
     return RerunResult(folder, rows, _differences(recorded, device, thread_count), device)
+
+
+def _check_metrics(recorded: dict[str, Any], folder: Path) -> None:
+    """Check what a rerun reads of ``metrics.json``.
+
+    Raises:
+        UserError: a value is missing or of another type.
+    """
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "dataset": str, "features": str, "corpus_hash": str, "commit": str, "machine.device": str,
+        "machine.threads": int, **{f"{split}.{name}": (int, float) for split, name in SCORES},
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        value: Any = recorded
+        for key in name.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(value, kind):
+            raise UserError(f"{folder / METRICS}: {name} is missing or damaged; restore the file from a copy")
 
 
 def _lineage(recorded: dict[str, Any], folder: Path) -> list[tuple[RIGSLConfig, int]]:

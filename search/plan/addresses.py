@@ -54,14 +54,26 @@ def check_uri(uri: str, source: str = "--tracking-uri") -> None:
     Raises:
         UserError: it is not.
     """
-    scheme = urlsplit(uri).scheme.split("+")[0]
-    if scheme not in SCHEMES:
+    if not _is_address(uri):
         remedy = f"; unset {VARIABLE} or give --tracking-uri" if source == VARIABLE else ""
         raise UserError(
             f"{source} {uri}: is not an address like sqlite:///mlflow.db or http://host:5000{remedy}"
         )
+    if uri.startswith(SQLITE) and database(uri).is_dir():
+        raise UserError(f"--tracking-uri {uri}: names the folder {database(uri)}; name a file in it")
     if uri.startswith(SQLITE) and not database(uri).parent.is_dir():
         raise UserError(f"{source} {uri}: the folder {database(uri).parent} does not exist")
+
+
+def _is_address(uri: str) -> bool:
+    """Whether `uri` has a scheme of SCHEMES; the address of a server also a host, and a number as port."""
+    try:
+        address = urlsplit(uri)
+        if address.scheme in ("http", "https"):
+            return bool(address.hostname) and address.port != 0
+    except ValueError:  # brackets without an IPv6 address in them, or a port that is no number
+        return False
+    return address.scheme.split("+")[0] in SCHEMES
 
 
 def database(uri: str) -> Path:

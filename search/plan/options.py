@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -63,11 +64,12 @@ def read_share(text: str) -> float | Literal["auto"]:
     if text == "auto":
         return "auto"
     try:
-        return float(text)
+        share = float(text)
     except ValueError:
-        raise UserError(
-            f"--gpus-per-trial {text}: is not auto, a share between 0 and 1 or a whole number"
-        ) from None
+        share = math.nan
+    if not math.isfinite(share):
+        raise UserError(f"--gpus-per-trial {text}: is not auto, a share between 0 and 1 or a whole number")
+    return share
 
 
 def check_name(name: str, runs_dir: Path) -> None:

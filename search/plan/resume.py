@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from rigsl.config import read_toml
 from rigsl.data.source import find_corpus
 from rigsl.errors import UserError
 from search.plan import checks
@@ -15,6 +14,7 @@ from search.plan.options import SearchOptions, check_disk_space, check_writable
 from search.plan.plan import Plan
 from search.record.record import has_begun, load_begun, read_record
 from search.record.storage import absolute
+from search.record.study_options import read_study_options
 from search.run_folder import SPACE, STUDY
 from search.space import widen
 from search.space.budget import read_budget
@@ -52,7 +52,7 @@ def prepare_resume(options: SearchOptions) -> Plan:
             raise UserError(f"--{name}: cannot be changed by a resume; start a new study for that")
     check_disk_space(options.runs_dir)
     check_writable(folder, f"--resume {options.resume}")
-    stored = read_toml(folder / STUDY)
+    stored = read_study_options(folder)
     tracking_uri, tracking_remark = resumed_tracking_uri(options.tracking_uri, stored["tracking_uri"])
     corpus, features = find_corpus(stored["dataset"], stored["features"], options.data_dir)
     if corpus.content_hash() != stored["corpus"]:

@@ -15,10 +15,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from rigsl.config import RIGSLConfig, read_toml
-from rigsl.errors import UserError, first_line
+from rigsl.config import RIGSLConfig
+from rigsl.errors import UserError
 from rigsl.wording import counted
-from search import run_folder
 from search.plan.plan import Plan
 from search.record import record
 from search.run_folder import SPACE
@@ -49,14 +48,11 @@ def read_earlier(folder: Path) -> EarlierStudy:
         UserError: one of its files or its record cannot be read.
     """
     try:
-        options = read_toml(folder / run_folder.STUDY)
-        corpus, epochs = str(options["corpus"]), int(options["epochs"])
-        return EarlierStudy(corpus, epochs, read_space(folder / SPACE), _distinct_trials(folder))
+        options = read_study_options(folder)
+        space, trials = read_space(folder / SPACE), _distinct_trials(folder)
+        return EarlierStudy(options["corpus"], options["epochs"], space, trials)
     except UserError as error:
         raise UserError(f"--start-from {folder.name}: {error}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        where = folder / run_folder.STUDY
-        raise UserError(f"--start-from {folder.name}: {where}: lacks a valid {first_line(error)}") from None
 
 
 def warm_start(plan: Plan, study: optuna.Study) -> None:

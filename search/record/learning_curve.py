@@ -22,7 +22,7 @@ def read_curve(folder: Path) -> list[Line]:
     """The epochs of the trial in `folder`, without a last line that a kill cut off."""
     path = folder / CURVE
     lines: list[Line] = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:

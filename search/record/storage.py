@@ -42,7 +42,7 @@ def connect(folder: Path, url: str | None) -> BaseStorage:
         UserError: `url` is not an address, its driver is not installed, or no database answers there.
     """
     if url is None:
-        return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        return _open_journal(folder / JOURNAL)
     check_url(url)
     import sqlalchemy.exc
 
@@ -50,6 +50,21 @@ def connect(folder: Path, url: str | None) -> BaseStorage:
         return RetryingStorage(url)
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         raise UserError(f"--storage {url}: {first_line(error, length=200)}") from None
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    """The record in a journal file, which is read whole.
+
+    Raises:
+        UserError: the file is damaged, or cannot be read.
+    """
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror or error})") from None
+    except Exception as error:  # of JSON, or of Optuna, which reads what a line lacks in many places
+        reason = f"{type(error).__name__}: {first_line(error, length=200)}"
+        raise UserError(f"{path}: is damaged ({reason}); restore it from a copy") from None
 
 
 def check_url(url: str) -> None:

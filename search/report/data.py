@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,11 +13,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from rigsl.config import read_toml
-from search import run_folder
+from rigsl.errors import UserError, first_line
+from rigsl.files import read_json
+from rigsl.wording import listed
 from search.confirm.final_record import ConfigurationRecord, FinalRecord, read_final_record
 from search.record import record
 from search.record.states import RUNNING
+from search.record.study_options import read_study_options
 from search.report.importance import Importances, measure
 from search.run_folder import BEST, ENVIRONMENT, FACTS, METRICS, SPACE
 from search.space.space import Space, read_space
@@ -120,6 +122,28 @@ def _params(configuration: ConfigurationRecord | None, trial: FrozenTrial | None
     return {} if trial is None else trial.params
 
 
+@contextlib.contextmanager
+def sound_files(*folders: Path) -> Iterator[None]:
+    """Turn an error of making a report in this block into a sentence.
+
+    The JSON files of a run folder are not checked key by key. Where one of them is not as it was written, the
+    page stumbles over it somewhere.
+
+    Raises:
+        UserError: in place of an error that damaged files give; the error itself is its cause.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        where, reason = listed([str(folder) for folder in folders]), first_line(error, length=200)
+        raise UserError(
+            f"{where}: a report cannot be made, as one of the files is damaged ({type(error).__name__}: "
+            f"{reason}); restore it from a copy"
+        ) from error
+
+
 def read_study_data(
     folder: Path, study: optuna.Study | None = None, storage: str | None = None, *, exported: bool = True
 ) -> StudyData:
@@ -134,19 +158,14 @@ def read_study_data(
     Raises:
         UserError: its record does not answer, or one of its files cannot be read.
     """
-    metrics = read_json(folder / BEST / METRICS) if exported else None
+    metrics = read_json(folder / BEST / METRICS, dict) if exported else None
     return StudyData(
         folder=folder,
         study=record.read_record(folder, storage) if study is None else study,
         space=read_space(folder / SPACE),
-        options=read_toml(folder / run_folder.STUDY),
-        sessions=tuple(read_json(folder / ENVIRONMENT) or ()),
+        options=read_study_options(folder),
+        sessions=tuple(read_json(folder / ENVIRONMENT, list) or ()),
         metrics=metrics or {},
         final=read_final_record(folder),
-        facts=read_json(folder / FACTS) or {},
+        facts=read_json(folder / FACTS, dict) or {},
     )
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; None: there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -56,9 +56,10 @@ def rebuild(folder: Path, storage: str | None = None) -> Path:
     Raises:
         UserError: its record does not answer, or one of its files cannot be read.
     """
-    from search.report.data import read_study_data
+    from search.report.data import read_study_data, sound_files
 
-    return _write(read_study_data(folder, storage=storage))
+    with sound_files(folder):
+        return _write(read_study_data(folder, storage=storage))
 
 
 def _write(data: StudyData) -> Path:

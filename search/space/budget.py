@@ -14,6 +14,8 @@ from rigsl.wording import counted
 
 #: A study ends after this many failed trials in a row: the cause is the setup, not the configurations.
 FAILURES_IN_A_ROW = 10
+#: Ten years: what is longer is a mistake, and the end of it may be no date that a computer knows.
+MAX_MINUTES = 10 * 366 * 1440.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Budget:
                 raise UserError(f"{name}: {value!r} is not a number")
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise UserError(f"{name}: {value!r} is not a number above 0")
+        if self.minutes is not None and self.minutes > MAX_MINUTES:
+            raise UserError(f"minutes: {self.minutes:g} minutes are more than ten years; leave the limit out")
         if self.target is not None and self.target > 1:
             raise UserError(f"target: {self.target} is above 1; a weighted F1 is a fraction, say 0.65")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 from search.space.budget import Budget, Spent, exhausted
 
@@ -17,7 +18,7 @@ def extended(budget: Budget, spent: Spent) -> Budget | None:
     None: that does not help, as after `FAILURES_IN_A_ROW` failures, or no limit is used up.
     """
     limits = {name: limit for name, limit in dataclasses.asdict(budget).items() if limit is not None}
-    raised = {name: _raised(name, limit, spent) for name, limit in limits.items()}
+    raised: dict[str, Any] = {name: _raised(name, limit, spent) for name, limit in limits.items()}
     if raised == limits or None in raised.values():
         return None
     longer = dataclasses.replace(budget, **raised)
@@ -37,7 +38,8 @@ def _raised(name: str, limit: float, spent: Spent) -> float | None:
 
 
 def _used_up(name: str, limit: float, spent: Spent) -> bool:
-    ending = exhausted(Budget(**{name: limit}), spent)
+    single: dict[str, Any] = {name: limit}
+    ending = exhausted(Budget(**single), spent)
     return ending is not None and not ending.endswith("trials failed")
 
 

@@ -10,11 +10,11 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from rigsl.config import read_toml
 from rigsl.errors import UserError
 from rigsl.shell import short_path
 from search import run_folder
 from search.record import lock, record
+from search.record.study_options import read_study_options
 from search.space.budget import minutes_in_words, read_budget
 from search.terminal.progress import key_parameters, trial_summary
 
@@ -28,7 +28,7 @@ def print_status(folder: Path, console: Console, storage: str | None = None) -> 
     Raises:
         UserError: its record cannot be read.
     """
-    options = read_toml(folder / run_folder.STUDY)
+    options = read_study_options(folder)
     study = record.read_record(folder, storage)
     budget = read_budget(options["budget"], str(folder))
     used = f"{minutes_in_words(record.seconds(study) / 60)} of {budget.describe()}"

@@ -20,11 +20,14 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from rigsl.config import from_toml, read_toml
+from rigsl.config import from_toml
+from rigsl.errors import UserError
+from rigsl.files import read_json
 from search import run_folder
 from search.record import record, times
 from search.record.learning_curve import METRIC, read_curve
 from search.record.states import COMPLETE, FAILED, PRUNED, STATES
+from search.record.study_options import read_study_options
 from search.run_folder import CONFIG, ENVIRONMENT, SPACE
 from search.space.budget import read_budget
 from search.space.confirmation import read_final
@@ -120,9 +123,15 @@ class StudyContext:
 
 
 def read_context(folder: Path) -> StudyContext:
-    """The context of the study in the run folder `folder`."""
-    sessions = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
-    options = read_toml(folder / run_folder.STUDY)
+    """The context of the study in the run folder `folder`.
+
+    Raises:
+        UserError: one of its files is missing or damaged.
+    """
+    sessions = read_json(folder / ENVIRONMENT, list)
+    if not sessions:
+        raise UserError(f"{folder / ENVIRONMENT}: is missing or empty; restore it from a copy")
+    options = read_study_options(folder)
     return StudyContext(folder, options, sessions, read_space(folder / SPACE).content_hash)
 
 

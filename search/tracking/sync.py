@@ -13,7 +13,6 @@ from pathlib import Path
 
 import optuna
 
-from rigsl.config import read_toml
 from rigsl.errors import UserError
 from rigsl.redaction import redacted
 from search import run_folder
@@ -21,6 +20,7 @@ from search.export.best import ExportedModel, read_metrics
 from search.plan.addresses import check_uri
 from search.record import lock, record, times
 from search.record.learning_curve import read_curve
+from search.record.study_options import read_study_options
 from search.run_folder import BEST, TRIALS
 from search.tracking.client import configure_mlflow_env
 from search.tracking.system_metrics import read_system
@@ -63,7 +63,7 @@ def sync(
         UserError: there is no such study, another process runs it, or an address is invalid.
     """
     folder = folder.resolve()
-    options = read_toml(folder / run_folder.STUDY)
+    options = read_study_options(folder)
     uri = tracking_uri or options["tracking_uri"]
     check_uri(uri)
     configure_mlflow_env(TIMEOUT)

@@ -31,7 +31,7 @@ def read_system(folder: Path) -> list[Line]:
     """The lines of ``system.jsonl`` in the run folder, in order, without those that a kill cut off."""
     path = folder / SYSTEM
     lines: list[Line] = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         with contextlib.suppress(json.JSONDecodeError):
             lines.append(json.loads(text))
     return lines

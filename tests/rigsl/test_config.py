@@ -55,6 +55,19 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
     assert from_toml(path) == RIGSLConfig(tau=0.3)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["tau = ", "tau = " + "[" * 100_000, "seed = " + "9" * 5_000, "\0", "[a]\n[a]\n"],
+    ids=["no value", "deep", "number", "NUL", "twice"],
+)
+def test_every_damage_of_toml_is_one_sentence(text, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"config\.toml: is not valid TOML \(") as error:
+        from_toml(path)
+    assert "\n" not in str(error.value)
+
+
 def test_damaged_toml_is_named(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text("tau = ")

@@ -11,6 +11,7 @@ import pytest
 from rigsl.cli.main import main
 from rigsl.training.checkpoint import load_checkpoint
 from search.run_folder import ROOT
+from tests.helpers.commands import refusal
 from tests.helpers.toy_study import write_home
 
 TINY = ["--hidden_dim", "8", "--num_L", "1", "--num_K", "1", "--nodeformer_heads", "1"]
@@ -54,6 +55,27 @@ def test_scores_that_cannot_be_written_are_an_error(home: Path) -> None:
         )  # fmt: skip
     assert done.stderr == "error: the output cannot be written (No space left on device)\n"
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize("command", ["train", "import-checkpoint", "graph"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    home: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def work(*arguments: object, **options: object) -> None:
+        raise AssertionError("it began")
+
+    monkeypatch.setattr("rigsl.training.fit.fit", work)
+    monkeypatch.setattr("rigsl.official.state.read_state", work)
+    monkeypatch.setattr("rigsl.training.checkpoint.load_checkpoint", work)
+    out = home / "space.toml" / "model"  # a file is no folder
+    options = {
+        "train": rigsl("train", out, home),
+        "import-checkpoint": ["import-checkpoint", "some.pkl", "--out", str(out)],
+        "graph": ["graph", "--checkpoint", "x", "--dialogue", "y", "--out", str(out)],
+    }
+    shown = refusal(main, options[command], capsys)
+    assert str(out) in shown
+    assert "cannot be written (Not a directory)" in shown
 
 
 @needs_full

@@ -1,0 +1,50 @@
+"""``study.toml`` of a run folder: the options with which a study was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rigsl.config import read_toml
+from rigsl.errors import UserError
+from search.run_folder import STUDY
+
+#: Keys that every version has written -> their type, and in words.
+_REQUIRED: dict[str, tuple[type, str]] = {
+    "study": (str, "a text"),
+    "dataset": (str, "a text"),
+    "features": (str, "a text"),
+    "sampler": (str, "a text"),
+    "scheduler": (str, "a text"),
+    "seed": (int, "a whole number"),
+    "epochs": (int, "a whole number"),
+    "tracking_uri": (str, "a text"),
+    "corpus": (str, "a text"),
+    "budget": (dict, "a table"),
+}
+#: Keys that are not always there.
+_OPTIONAL: dict[str, tuple[type, str]] = {
+    "record": (str, "a text"),
+    "storage": (str, "a text"),
+    "start_from": (str, "a text"),
+    "seed_derivation": (str, "a text"),
+    "final": (dict, "a table"),
+}
+
+
+def read_study_options(folder: Path) -> dict[str, Any]:
+    """The content of ``study.toml`` in the run folder `folder`.
+
+    Raises:
+        UserError: the file is missing, is not TOML, or lacks a key; the sentence names file and key.
+    """
+    path = folder / STUDY
+    content = read_toml(path)
+    for name, (kind, words) in (_REQUIRED | _OPTIONAL).items():
+        if name not in content:
+            if name in _REQUIRED:
+                raise UserError(f"{path}: {name} is missing; restore the file from a copy")
+        elif type(content[name]) is not kind:
+            value = repr(content[name])[:100]
+            raise UserError(f"{path}: {name} = {value} is not {words}; restore the file from a copy")
+    return content

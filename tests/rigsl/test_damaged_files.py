@@ -1,0 +1,56 @@
+"""Own files that are damaged, and places that cannot be written, are one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rigsl.errors import UserError
+from rigsl.files import check_writable, read_json
+
+DAMAGED = [
+    b"",
+    b"{",
+    b'{"a": 1',
+    b"\xff\xfe{}",
+    b"[]",
+    b"null",
+    b"1",
+    b'"text"',
+    b"[" * 100_000,
+    b"9" * 5_000,
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_json_file_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"metrics\.json: is damaged; restore it from a copy \(") as error:
+        read_json(path, dict)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_json_is_read_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text('{"a": [1]}', encoding="utf-8-sig")
+    assert read_json(tmp_path / "a", dict) == {"a": [1]}
+    assert read_json(tmp_path / "b", list) is None
+    with pytest.raises(UserError, match="cannot be read"):
+        read_json(tmp_path, dict)
+
+
+def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "folder" / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    places = [tmp_path / "file" / "model"]
+    if Path("/proc/self").is_dir():
+        places.append(Path("/proc/self/model"))
+    for place in places:
+        with pytest.raises(UserError, match="model: cannot be written"):
+            check_writable(place)

@@ -1,0 +1,78 @@
+"""A checkpoint folder that is damaged anywhere is refused with a sentence that names the file."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from rigsl.config import RIGSLConfig
+from rigsl.errors import UserError
+from rigsl.model.rigsl import RIGSL
+from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
+from tests.helpers.toy_study import make_corpus
+
+TINY = RIGSLConfig(modals="ld", hidden_dim=8, num_K=1, num_L=1, nodeformer_heads=1, nb_features_dim=4)
+KEYS = ("widths", "text_views", "text_default", "n_speakers", "classes")
+ODD: list[Any] = [-1, 10**12, "x", [], {}, [1], {"l": "a"}, {"l": -1}, True, 1.5]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint") / "model"
+    save_checkpoint(folder, RIGSL(TINY, make_corpus().schema))
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy that a test can damage."""
+    for name in (CONFIG, WEIGHTS):
+        (tmp_path / name).write_bytes((made / name).read_bytes())
+    return tmp_path
+
+
+def refusal(folder: Path, name: str) -> str:
+    with pytest.raises(UserError) as error:
+        load_checkpoint(folder)
+    assert str(folder / name) in str(error.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_damaged_schema_is_refused(folder: Path, key: str) -> None:
+    content = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    odd = [value for value in ODD if not (key == "text_default" and isinstance(value, str))]
+    for value in odd:
+        damaged = content | {"data": content["data"] | {key: value}}
+        (folder / CONFIG).write_text(tomli_w.dumps(damaged), encoding="utf-8")
+        assert f"[data] {key}" in refusal(folder, CONFIG), value
+    del damaged["data"][key]
+    (folder / CONFIG).write_text(tomli_w.dumps(damaged), encoding="utf-8")
+    assert "incomplete" in refusal(folder, CONFIG)
+
+
+def test_a_modality_without_a_width_is_refused(folder: Path) -> None:
+    content = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    del content["data"]["widths"]["d"]
+    (folder / CONFIG).write_text(tomli_w.dumps(content), encoding="utf-8")
+    assert "[data] widths lacks modality 'd'" in refusal(folder, CONFIG)
+
+
+def test_damaged_weights_are_refused(folder: Path) -> None:
+    weights, rng = (folder / WEIGHTS).read_bytes(), random.Random(0)
+    for cut in (0, 1, 8, 9, 1000, len(weights) - 1):
+        (folder / WEIGHTS).write_bytes(weights[:cut])
+        refusal(folder, WEIGHTS)
+    for _ in range(50):
+        damaged = bytearray(weights)
+        damaged[rng.randrange(8)] ^= 1 << rng.randrange(8)  # the length of the header
+        (folder / WEIGHTS).write_bytes(bytes(damaged))
+        refusal(folder, WEIGHTS)
+    (folder / WEIGHTS).unlink()
+    refusal(folder, WEIGHTS)
