@@ -20,6 +20,7 @@ from rigsl.errors import UserError
 from rigsl.wording import counted
 from search.plan.plan import Plan
 from search.record import record
+from search.record.study_options import read_study_options
 from search.run_folder import SPACE
 from search.space.distributions import distribution
 from search.space.parameter import Parameter
