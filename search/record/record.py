@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.config import read_toml
 from rigsl.errors import UserError, first_line
-from rigsl.wording import counted
+from search.record.matching import mismatch
 from search.record.states import STATES
 from search.record.storage import RetryingStorage, connect, sqlite_file
 from search.record.times import in_order_of_end
@@ -88,19 +88,13 @@ def load_begun(
     """The record of a study that has begun; never a new one, which would overwrite trial 0 and the others.
 
     Raises:
-        UserError: the storage does not hold the study, or fewer trials than its run folder.
+        UserError: the storage does not hold the study, or not the trials of its run folder.
     """
     remedy = "; bring back the record of this run folder"
     remedy += f", its {JOURNAL}" if url is None else ", or give the --storage that holds it"
     study = _load(folder, name, url, remedy, notify)
-    names = [path.name for path in (folder / TRIALS).iterdir()]
-    last = max((int(name) for name in names if name.isdigit()), default=-1)
-    known = len(study.get_trials(deepcopy=False))
-    if last >= known:
-        raise UserError(
-            f"{_where(folder, url)}: has {counted(known, 'trial')} of study {name}, but {folder / TRIALS} "
-            f"has trial {last}{remedy}"
-        )
+    if difference := mismatch(folder, study.get_trials(deepcopy=False)):
+        raise UserError(f"{_where(folder, url)}: is not the record of this run: {difference}{remedy}")
     return study
 
 

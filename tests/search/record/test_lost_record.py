@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import pytest
+from optuna.trial import create_trial
 
 from rigsl.errors import UserError
 from search.plan.new_study import prepare
 from search.plan.options import SearchOptions
 from search.plan.plan import Plan
 from search.record import record
-from search.run_folder import JOURNAL, TRIALS, trial_folder
+from search.run_folder import CONFIG, JOURNAL, TRIALS, trial_folder
 from search.study import run, write_folder
+from tests.helpers.played_study import ByHand
 from tests.helpers.without_workers import replace_workers
 
 NAME = "one"
@@ -71,8 +73,28 @@ def test_an_older_copy_of_the_record_is_refused(home: Path) -> None:
     study = record.open_record(plan.folder, NAME)
     trial_folder(plan.folder, study.ask().number).mkdir()
     (plan.folder / JOURNAL).write_bytes(copy)
-    with pytest.raises(UserError, match=f"{JOURNAL}: has 1 trial of study one, but .*{TRIALS} has trial 1; "):
+    with pytest.raises(UserError, match=f"{JOURNAL}: .*it has 1 trial, but .*{TRIALS} has trial 1; "):
         prepare(options(home, resume=NAME))
+
+
+def test_the_record_of_another_study_of_the_same_name_is_refused(home: Path) -> None:
+    database = f"sqlite:///{home}/study.db"
+    played, other = ByHand(home, "http://127.0.0.1:9", NAME), record.open_record(home, NAME, database)
+    played.play([], 3)
+    for trial in played.study.trials:
+        params = trial.params | {"lr": trial.params["lr"] / 2}
+        other.add_trial(create_trial(params=params, distributions=trial.distributions, value=0.1))
+    assert prepare(options(home, resume=NAME)).resumed
+    with pytest.raises(UserError, match=r"study.db: is not the record of this run: its trial 2 has lr = "):
+        prepare(options(home, resume=NAME, storage=database))
+
+
+def test_a_trial_whose_configuration_was_cut_off_by_a_kill_is_resumed(home: Path) -> None:
+    played = ByHand(home, "http://127.0.0.1:9", NAME)
+    played.play([], 2, last="running")
+    path = trial_folder(played.folder, 1) / CONFIG
+    path.write_text(path.read_text(encoding="utf-8")[:-5] + "= ", encoding="utf-8")
+    assert prepare(options(home, resume=NAME)).resumed
 
 
 def test_reading_a_lost_record_creates_nothing(home: Path) -> None:
