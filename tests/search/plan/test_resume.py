@@ -173,7 +173,7 @@ def damage(folder: Path, name: str) -> None:
     ("name", "sentence"),
     [
         (JOURNAL, "study.journal: cannot be read"),
-        (STUDY, "study.toml: lacks a valid 'corpus'"),
+        (STUDY, "study.toml: study is missing; restore the file"),
         (SPACE, "space.toml: "),
     ],
 )
