@@ -17,7 +17,9 @@ def extended(budget: Budget, spent: Spent) -> Budget | None:
 
     None: that does not help, as after `FAILURES_IN_A_ROW` failures, or no limit is used up.
     """
-    limits = {name: limit for name, limit in dataclasses.asdict(budget).items() if limit is not None}
+    limits: dict[str, Any] = {
+        name: limit for name, limit in dataclasses.asdict(budget).items() if limit is not None
+    }
     raised: dict[str, Any] = {name: _raised(name, limit, spent) for name, limit in limits.items()}
     if raised == limits or None in raised.values():
         return None
@@ -38,8 +40,8 @@ def _raised(name: str, limit: float, spent: Spent) -> float | None:
 
 
 def _used_up(name: str, limit: float, spent: Spent) -> bool:
-    single: dict[str, Any] = {name: limit}
-    ending = exhausted(Budget(**single), spent)
+    alone: dict[str, Any] = {name: limit}
+    ending = exhausted(Budget(**alone), spent)
     return ending is not None and not ending.endswith("trials failed")
 
 
