@@ -51,16 +51,14 @@ def in_the_middle(ended: int):
     return condition
 
 
-@pytest.mark.usefixtures("shared_ray", "new_mlflow_addresses")
-def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(tracked_home: Path) -> None:
-    home = tracked_home
 def epochs_in(study) -> int:
     """All epochs in the record."""
     return sum(len(trial.intermediate_values) for trial in study.trials)
 
 
-@pytest.mark.usefixtures("shared_ray")
-def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(home: Path) -> None:
+@pytest.mark.usefixtures("shared_ray", "new_mlflow_addresses")
+def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(tracked_home: Path) -> None:
+    home = tracked_home
     process = start_search(home, *OPTIONS, "--trials", "4", "--scheduler", "none", "--study", "s")
     wait_for(home, process, in_the_middle(1))
     os.killpg(process.pid, signal.SIGKILL)
