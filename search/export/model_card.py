@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ RIGSL (Xiong et al., ICME 2025), backbone {backbone}, {parameters}; weights of s
 - Corpus content hash `{corpus_hash}`, commit `{commit}`.
 
 ## Use
+
+In the folder of the project:
 
 ```sh
 python run_search.py --rerun {folder}   # trains it again and compares the scores
@@ -83,7 +86,7 @@ def write_model_card(
         search=percent(metrics["search_weighted_f1"]),
         corpus_hash=metrics["corpus_hash"][:12],
         commit=metrics["commit"][:12],
-        folder=Path("runs") / metrics["study"] / BEST,
+        folder=shlex.quote(str(Path("runs") / metrics["study"] / BEST)),
     )
     write_text(folder / CARD, text)
     return folder / CARD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from search.space.space import Space, read_space
 #: The margin on each side of the good region, as a share of its width.
 MARGIN = 0.25
 _HEAD = """\
-# Where the good trials of study {name} lie ({good} of {all} trials), for a second study:
+# Where the good trials of study {name} lie ({good} of {all} trials), for a second study, from the project:
 #   python run_search.py --space {path} --start-from {name}
 # Its start points are the configuration that won, and the first study's baseline if it lies inside.
 """
@@ -45,7 +46,8 @@ def write_next_space(folder: Path, space: Space, study: optuna.Study, best: Mapp
     path = folder / BEST / NEXT_SPACE
     text = tomli_w.dumps(narrow_space(read_toml(folder / SPACE), space, good, best))
     short_path = Path("runs") / folder.name / BEST / NEXT_SPACE
-    head = _HEAD.format(name=folder.name, good=len(good), all=len(trials), path=short_path)
+    words = {"name": shlex.quote(folder.name), "path": shlex.quote(str(short_path))}
+    head = _HEAD.format(good=len(good), all=len(trials), **words)
     with replacing(path) as temporary:
         temporary.write_text(head + text, encoding="utf-8")
         read_space(temporary)  # the file must be a valid space before it replaces another

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import json
@@ -192,7 +193,8 @@ def make_final(
     """``final.json`` and ``predictions.npz`` of a study whose last stage was run."""
     ranked = sorted(record.scored(study), key=lambda trial: -record.score(trial))
     candidates = [_candidate(rank, trial) for rank, trial in enumerate(ranked[:4])]
-    test, *runs = tested(plan.corpus, skills)
+    cached, *runs = tested(plan.corpus, skills)
+    test = copy.deepcopy(cached)  # a test may change it
     winner = ranked[0]
     final = {
         "finalists": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +165,7 @@ def _advice(data: StudyData, edges: Sequence[Edge]) -> str:
         return ""
     lines = [line for edge in edges for line in _lines(edge)]
     names = listed(sorted({edge.parameter.name for edge in edges}))
-    resume = f"python run_search.py --resume {data.name} --space wider.toml --time-budget 30m"
+    resume = f"python run_search.py --resume {shlex.quote(data.name)} --space wider.toml --time-budget 30m"
     return (
         note(f"The best {names} may be outside the search space. Change these lines in a copy of {SPACE}:")
         + code("\n".join(lines))
