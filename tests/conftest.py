@@ -54,6 +54,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _no_tracking_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mlflow.set_tracking_uri` sets this variable for the whole process, and new studies follow it."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
 @pytest.fixture
 def epochs() -> int:
     """Epochs of a trial of the toy space; a module whose trials must last longer has a fixture of its own."""
