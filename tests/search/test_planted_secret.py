@@ -15,7 +15,7 @@ from search.tracking import sync as syncing
 from search.tracking import tracker as tracking
 from search.tracking.tracker import Tracker
 from tests.helpers.planted_secret import SECRET, WRONG, files_with_secret, storage_of
-from tests.helpers.played_study import ByHand
+from tests.helpers.played_study import PlayedStudy
 
 URI = f"http://user:{SECRET}@127.0.0.1:9"
 
@@ -26,7 +26,7 @@ def test_a_password_is_in_no_file_and_in_no_output(
     for module in (tracking, syncing):
         monkeypatch.setattr(module, "RETRY_SECONDS", 0.1)
     storage = storage_of(home)
-    played, console = ByHand(home, URI, storage=storage), Console(soft_wrap=True)
+    played, console = PlayedStudy(home, URI, storage=storage), Console(soft_wrap=True)
     print_plan(played.plan, console)
     with Tracker(played.folder, URI, played.study, console.print) as tracker:
         played.play([tracker], 3, last="failed")

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from search.confirm.trainings import InterruptStopper, JobList, JobResults, JobSearcher
 from search.execution import tune_run
 from search.execution.signals import SIGNALS, SignalWatch
 from search.resources.workers import Workers
@@ -74,9 +75,9 @@ def test_a_second_signal_waits_for_no_worker(tmp_path, monkeypatch: pytest.Monke
     with pytest.raises(KeyboardInterrupt):
         tune_run.run_on_ray(
             make_corpus(),
-            None,
+            JobSearcher(JobList([]), JobResults(tmp_path), 1, None),
             workers=Workers(1, "cpu"),
-            stopper=None,
+            stopper=InterruptStopper(lambda: False),
             trials=tmp_path,
             scratch=tmp_path / "scratch",
         )

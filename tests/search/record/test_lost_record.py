@@ -12,7 +12,7 @@ from search.plan.plan import Plan
 from search.record import record
 from search.run_folder import CONFIG, JOURNAL, TRIALS, trial_folder
 from search.study import run, write_folder
-from tests.helpers.played_study import ByHand
+from tests.helpers.played_study import PlayedStudy
 from tests.helpers.without_workers import replace_workers
 
 NAME = "one"
@@ -79,7 +79,7 @@ def test_an_older_copy_of_the_record_is_refused(home: Path) -> None:
 
 def test_the_record_of_another_study_of_the_same_name_is_refused(home: Path) -> None:
     database = f"sqlite:///{home}/study.db"
-    played, other = ByHand(home, "http://127.0.0.1:9", NAME), record.open_record(home, NAME, database)
+    played, other = PlayedStudy(home, "http://127.0.0.1:9", NAME), record.open_record(home, NAME, database)
     played.play([], 3)
     for trial in played.study.trials:
         params = trial.params | {"lr": trial.params["lr"] / 2}
@@ -90,7 +90,7 @@ def test_the_record_of_another_study_of_the_same_name_is_refused(home: Path) -> 
 
 
 def test_a_trial_whose_configuration_was_cut_off_by_a_kill_is_resumed(home: Path) -> None:
-    played = ByHand(home, "http://127.0.0.1:9", NAME)
+    played = PlayedStudy(home, "http://127.0.0.1:9", NAME)
     played.play([], 2, last="running")
     path = trial_folder(played.folder, 1) / CONFIG
     path.write_text(path.read_text(encoding="utf-8")[:-5] + "= ", encoding="utf-8")

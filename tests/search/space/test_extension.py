@@ -14,7 +14,7 @@ from search.space.budget import Budget, Spent, exhausted
 from search.space.extension import extended, extending_options
 from search.study import run
 from search.terminal.summary import print_outcome
-from tests.helpers.played_study import ByHand
+from tests.helpers.played_study import PlayedStudy
 from tests.helpers.toy_study import toy_plan
 
 SCORES = (0.1, 0.3, None, 0.2, 0.25)
@@ -66,7 +66,7 @@ def test_the_printed_command_and_the_refusal_name_options_that_work(
 ) -> None:
     from rich.console import Console
 
-    played = ByHand(tracked_home, f"sqlite:///{tracked_home}/mlflow.db")
+    played = PlayedStudy(tracked_home, f"sqlite:///{tracked_home}/mlflow.db")
     played.play([], 50)
     exported = played.finish()
     monkeypatch.setattr("search.terminal.summary._print_scores", lambda *_: None)  # there was no final stage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import shlex
@@ -58,6 +59,7 @@ def test_printed_commands_can_be_pasted(plan: Plan, capsys: pytest.CaptureFixtur
 
 
 def test_the_commands_of_a_finished_study_can_be_pasted(plan: Plan, capsys: pytest.CaptureFixture) -> None:
+    plan = dataclasses.replace(plan, budget=Budget(trials=3))
     study = make_study(plan, "ccp")
     make_final(plan, study)
     exported = make_export(plan, study)
@@ -70,7 +72,7 @@ def test_the_commands_of_a_finished_study_can_be_pasted(plan: Plan, capsys: pyte
     named = {line[:8].strip(): line[8:] for line in lines}
     assert pasted(named["rerun"])["rerun"].resolve() == plan.folder / "best"
     assert pasted(named["rerun"])["data_dir"] == DATA_DIR
-    assert pasted(named["resume"])["resume"] == plan.name
+    assert (pasted(named["resume"])["resume"], pasted(named["resume"])["trials"]) == (plan.name, 6)
     assert shlex.split(named["runs"])[1:] == ["ui", "--backend-store-uri", plan.tracking_uri]
 
 

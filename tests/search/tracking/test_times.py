@@ -15,7 +15,7 @@ from search.terminal.status import print_studies
 from search.tracking.event_log import EventLog
 from search.tracking.run_state import PARENT, read_context
 from search.tracking.sync import _last_activity
-from tests.helpers.played_study import ByHand
+from tests.helpers.played_study import PlayedStudy
 
 #: A year later.
 LATER = time.time() + 365 * 86400
@@ -27,14 +27,14 @@ def touch(folder: Path, moment: float = LATER) -> None:
         os.utime(path, (moment, moment))
 
 
-def end_in_mlflow(played: ByHand) -> int | None:
+def end_in_mlflow(played: PlayedStudy) -> int | None:
     log = EventLog(read_context(played.folder), record.read_record(played.folder))
     log.done("all done", None)
     return log.runs[PARENT].end
 
 
 def test_the_end_of_a_study_is_that_of_its_record(home: Path) -> None:
-    played = ByHand(home, "http://127.0.0.1:9")
+    played = PlayedStudy(home, "http://127.0.0.1:9")
     played.play([], 2)
     RunFolderCleanup(played.study, played.folder, Clock()).ended()
     played.finish()
@@ -45,7 +45,7 @@ def test_the_end_of_a_study_is_that_of_its_record(home: Path) -> None:
 
 
 def test_a_study_of_an_earlier_version_ends_with_its_report(home: Path) -> None:
-    played = ByHand(home, "http://127.0.0.1:9")
+    played = PlayedStudy(home, "http://127.0.0.1:9")
     played.play([], 2)
     played.finish()
     assert end_in_mlflow(played) == int(1000 * (played.folder / REPORT).stat().st_mtime)
@@ -54,7 +54,7 @@ def test_a_study_of_an_earlier_version_ends_with_its_report(home: Path) -> None:
 @pytest.mark.parametrize("last", ["", "running"])
 def test_the_last_activity_of_an_interrupted_study_is_that_of_its_record(home: Path, last: str) -> None:
     before = time.time()
-    played = ByHand(home, "http://127.0.0.1:9")
+    played = PlayedStudy(home, "http://127.0.0.1:9")
     played.play([], 2, last=last)
     after = time.time()
     touch(played.folder)
@@ -64,7 +64,7 @@ def test_the_last_activity_of_an_interrupted_study_is_that_of_its_record(home: P
 def test_studies_are_listed_in_the_order_of_their_last_start(
     home: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    studies = [ByHand(home, "http://127.0.0.1:9", name=name) for name in ("first", "second")]
+    studies = [PlayedStudy(home, "http://127.0.0.1:9", name=name) for name in ("first", "second")]
     for played, hour in zip(studies, ("11:30:00+00:00", "10:00:00-05:00"), strict=True):
         path = played.folder / ENVIRONMENT
         path.write_text(f'[{{"started": "2026-03-01T{hour}"}}]', encoding="utf-8")
