@@ -1,6 +1,7 @@
 """A search on real Ray whose real MLflow server hangs, comes back and dies; later it is sent the rest."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,11 +63,15 @@ def epochs() -> int:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path, empty_mlflow: Path) -> Iterator[Server]:
+    shutil.copy(empty_mlflow, tmp_path / "server.db")
     server = Server(tmp_path)
-    server.start()
-    yield server
-    server.end()
+    try:
+        server.start()
+        server.wait()
+        yield server
+    finally:
+        server.end()
 
 
 class Saboteur(Bystander):
