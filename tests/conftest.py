@@ -21,30 +21,38 @@ if TYPE_CHECKING:
     from tests.helpers.ray_nodes import RayNodes
 
 
-#: The files that take longest. They come first, so that no process is left alone with one of them at the end.
-LONGEST = (
+#: The files that take longest come first, so that no process is left alone with one of them at the end; among
+#: them those that share a Ray, so that it is started once.
+FIRST = (
     "search/test_cli.py",
-    "search/samplers/test_quality.py",
     "search/test_study.py",
-    "test_extending.py",
-    "search/execution/test_lost_workers.py",
-    "search/resources/test_cluster.py",
     "search/confirm/test_stage.py",
+    "search/execution/test_lost_workers.py",
     "search/test_registries.py",
-    "benchmarks/test_efficiency.py",
-    "search/test_python_api.py",
-    "search/samplers/test_scale.py",
-    "rigsl/model/test_invariance.py",
+    "search/execution/test_error_guard.py",
     "search/schedulers/test_pbt_study.py",
-    "rigsl/memory/test_estimate.py",
     "search/test_earlier_studies.py",
+    "search/record/test_storage.py",
+    "search/test_official_search.py",
+    "search/samplers/test_quality.py",
+    "test_extending.py",
+    "search/resources/test_cluster.py",
+    "benchmarks/test_efficiency.py",
+    "search/samplers/test_scale.py",
+    "search/test_python_api.py",
+    "search/terminal/test_lost_terminal.py",
+    "rigsl/model/test_invariance.py",
+    "search/execution/test_signals.py",
+    "rigsl/memory/test_estimate.py",
+    "search/tracking/test_tracker.py",
+    "search/test_planted_secret.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files."""
-    here = Path(__file__).parent
-    order = {here / name: index for index, name in enumerate(LONGEST)}
+    """Begin with the files of `FIRST`."""
+    folder = Path(__file__).parent
+    order = {folder / name: index for index, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
@@ -116,6 +124,14 @@ def _ray() -> Iterator[SharedRay]:
     shared.stop()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _ray_for_those_who_ask(request: pytest.FixtureRequest, _ray: SharedRay) -> None:
+    """A module that does not ask for the shared Ray meets none: its searches start their own."""
+    items = [item for item in request.session.items if item.path == request.path]
+    if not any("shared_ray" in item.fixturenames for item in items):
+        _ray.stop()
+
+
 @pytest.fixture(scope="module")
 def shared_ray(_ray: SharedRay) -> None:
     """A running Ray, the same for all modules that ask for it."""
@@ -131,13 +147,7 @@ def workers_here(shared_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def no_shared_ray(_ray: SharedRay) -> None:
-    """No Ray in this process: the module's tests start their own, or join one."""
-    _ray.stop()
-
-
-@pytest.fixture(scope="module")
-def nodes(no_shared_ray: None) -> Iterator[RayNodes]:
+def nodes() -> Iterator[RayNodes]:
     """A Ray cluster that somebody else started: a head without cores, and two nodes with two cores each."""
     import ray
 

@@ -19,8 +19,6 @@ from search.resources import cluster
 from search.resources.workers import plan_workers
 from tests.helpers.ray_nodes import HEAD, NODES, RayNodes
 
-pytestmark = pytest.mark.usefixtures("no_shared_ray")
-
 
 @pytest.fixture
 def no_ray_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
