@@ -86,7 +86,8 @@ def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(tracked_home: Pa
     assert {run.info.status for run in runs["study"] + runs["trial"]} == {"FINISHED"}
 
 
-def test_a_signal_to_the_whole_group_or_a_lost_terminal_ends_in_good_order(home: Path) -> None:
+def test_a_signal_to_the_whole_group_or_a_lost_terminal_ends_in_good_order(tracked_home: Path) -> None:
+    home = tracked_home
     process = start_search(home, *OPTIONS, "--trials", "3", "--scheduler", "none", "--study", "s")
     for number, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
         known = 0 if code == 143 else epochs_in(record.read_record(home / "runs" / "s"))
