@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rigsl.errors import UserError
+from rigsl.data.open.encoder_files import MODULES, check_encoder
+from rigsl.errors import UserError, first_line
 from rigsl.files import sha256
 
 if TYPE_CHECKING:
@@ -26,12 +27,28 @@ _CHUNK = 256  # utterances for each step of the progress bar
 
 
 def load_encoder(folder: Path, device: str = "cpu") -> SentenceTransformer:
-    """The sentence encoder of a folder in float64 and evaluation mode."""
+    """The sentence encoder of a folder in float64 and evaluation mode; see `check_encoder`.
+
+    Raises:
+        UserError: it cannot be loaded, or would run code of its own.
+    """
     from sentence_transformers import SentenceTransformer
 
+    check_encoder(folder)  # before the library sees it
     # Loading a hundred small arrays needs no progress bar of its own.
     importlib.import_module("transformers.utils.logging").disable_progress_bar()
-    return SentenceTransformer(str(folder), device=device, local_files_only=True).double().eval()
+    try:
+        model = SentenceTransformer(
+            str(folder),
+            device=device,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    except Exception as error:  # two libraries, which have many ways to fail
+        reason = first_line(error, length=200)
+        raise UserError(f"{folder}: is not an encoder that can be loaded ({reason})") from None
+    return model.double().eval()
 
 
 def encode(texts: Sequence[str], model: SentenceTransformer, batch_size: int = 64) -> np.ndarray:
@@ -97,7 +114,7 @@ def _from_hub(encoder: str) -> Path:
 
 
 def _complete(folder: Path, encoder: str) -> Path:
-    if not (folder / "modules.json").is_file() or not _weights(folder):
+    if not (folder / MODULES).is_file() or not _weights(folder):
         raise UserError(f"encoder '{encoder}' is not a sentence-transformers model with safetensors weights")
     return folder
 

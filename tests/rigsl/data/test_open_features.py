@@ -118,7 +118,7 @@ def test_an_encoder_that_is_not_found_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     with pytest.raises(UserError, match="encoder 'nobody/nothing' is neither a folder nor"):
         encoder_folder("nobody/nothing")
-    with pytest.raises(UserError, match="no sentence-transformers model"):
+    with pytest.raises(UserError, match="is not a sentence-transformers model"):
         encoder_folder(str(tmp_path))
 
 
