@@ -28,6 +28,7 @@ from search.space.extension import extended, extending_options
 
 if TYPE_CHECKING:
     from search.results import Outcome
+    from search.tracking.registry import Registration
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -90,7 +91,7 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
     registered = outcome.registered
     if registered is not None and registered.problem:
         console.print(f"warning: {registered.problem}")
-    model = [("model", registered.uri)] if registered is not None and registered.version else []
+    model = _model_lines(registered) if registered is not None and registered.version else []
     for title, text in (
         ("report", str(folder / REPORT)),
         ("result", f"{folder / BEST} ({OFFICIAL}: the same configuration for the official train.py)"),
@@ -101,6 +102,11 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
     ):
         console.print(f"{title:8s}{text}")
     return 0
+
+
+def _model_lines(registered: Registration) -> list[tuple[str, str]]:
+    """Where the model is in MLflow's registry, and which one is its best."""
+    return [("model", registered.uri), *([("", registered.remark)] if registered.remark else [])]
 
 
 def _resume_lines(plan: Plan, command: str) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@
 - writer: writes what a run lacks; never twice.
 - client: connection, experiment, environment variables, errors in words.
 - registry: the exported model in MLflow's model registry.
+- logged_model: a checkpoint in MLflow's format, which needs nothing of this project.
 - system_metrics: use of processors, memory, disk, network and GPUs.
 - sync: sends a finished or interrupted study to MLflow later (--sync).
 """

@@ -147,9 +147,7 @@ class Tracker(EventLog):
         """
         if self._trouble or not self._writer.has(PARENT):
             return None
-        metrics = exported.metrics
-        tags = {"study": metrics["study"], "trial": str(metrics["trial"]), "seed": str(metrics["seed"])}
-        return self._writer.register(exported.folder, corpus, tags)
+        return self._writer.register(exported, corpus)
 
     def _work(self) -> None:
         """The thread: update MLflow until the study has ended and everything is sent."""

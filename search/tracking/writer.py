@@ -11,13 +11,14 @@ import hashlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rigsl.data.corpus import Corpus
 from rigsl.files import sha256
+from search.export.best import ExportedModel
 from search.tracking.client import connect
 from search.tracking.registry import Registration, register_best
 from search.tracking.run_state import PARENT, RunState
@@ -119,10 +120,10 @@ class Writer:
         if run.artifacts:
             self._send_files(run.artifacts, remote)
 
-    def register(self, folder: Path, corpus: Corpus, tags: Mapping[str, str]) -> Registration:
-        """Register the checkpoint in `folder` as the model of the study's run."""
+    def register(self, exported: ExportedModel, corpus: Corpus) -> Registration:
+        """Register the exported checkpoint as the model of the study's run."""
         self.deadline = math.inf
-        return register_best(self._mlflow, self._remote[PARENT].run_id, folder, corpus, self.dataset, tags)
+        return register_best(self._mlflow, self._remote[PARENT].run_id, exported, corpus)
 
     def forget(self, number: int) -> None:
         """Keep only the id of an ended run, to which nothing will be written any more."""

@@ -78,6 +78,9 @@ def test_it_is_resumed_and_mlflow_goes_on_with_its_runs(home: Path) -> None:
     metrics = json.loads((folder / "best" / "metrics.json").read_text(encoding="utf-8"))
     assert sum(metrics["trials"].values()) == 6
     assert len(read_final_record(folder).openings) == 1  # the same winner: its recorded predictions serve
+    client = MlflowClient(URI)  # its version stays where it was; the new one is a version of this corpus
+    assert client.get_registered_model("rigsl-meld").aliases == {"best": 1}
+    assert set(client.get_registered_model("rigsl-meld-open").aliases) == {"best", NAME}
     after = {run.info.run_id for run in runs()}
     assert known < after
     assert len(after) == len(known) + 1  # the new trial; the study has gone on under its own run

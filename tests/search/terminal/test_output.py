@@ -23,6 +23,7 @@ from search.space.budget import Budget
 from search.terminal.progress import Progress
 from search.terminal.status import print_status, print_studies
 from search.terminal.summary import print_outcome, print_plan, search_command
+from search.tracking.registry import Registration
 from tests.helpers.run_folders import make_export, make_final, make_plan, make_study
 
 DATA_DIR = Path("my data [x]")
@@ -74,6 +75,21 @@ def test_the_commands_of_a_finished_study_can_be_pasted(plan: Plan, capsys: pyte
     assert pasted(named["rerun"])["data_dir"] == DATA_DIR
     assert (pasted(named["resume"])["resume"], pasted(named["resume"])["trials"]) == (plan.name, 6)
     assert shlex.split(named["runs"])[1:] == ["ui", "--backend-store-uri", plan.tracking_uri]
+
+
+def test_the_terminal_says_where_the_model_is_and_which_version_stays_best(
+    plan: Plan, capsys: pytest.CaptureFixture
+) -> None:
+    study = make_study(plan, "ccp")
+    make_final(plan, study)
+    exported = make_export(plan, study)
+    assert exported is not None
+    exported.metrics["ending"] = "all done"
+    registered = Registration("rigsl-meld-open", "2", "one", "version 1 (study [b]) stays best: why")
+    assert print_outcome(outcome(plan, exported, registered=registered), None, make_console()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = lines.index("model   models:/rigsl-meld-open@one")
+    assert lines[place + 1] == "        version 1 (study [b]) stays best: why"
 
 
 def test_in_the_folder_of_the_project_commands_are_short(monkeypatch: pytest.MonkeyPatch) -> None:

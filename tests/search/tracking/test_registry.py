@@ -21,8 +21,10 @@ from rigsl.inference.served import ServedModel, table_of
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import evaluate
+from search.export.best import ExportedModel
 from search.tracking.client import connect
-from search.tracking.registry import ALIAS, register_best, requirements
+from search.tracking.logged_model import requirements
+from search.tracking.registry import BEST, register_best, study_alias
 from tests.helpers.toy_study import CLASSES, make_corpus
 from tests.test_architecture import packages_of
 
@@ -55,6 +57,16 @@ def save_model(folder, corpus, **changes):
     return folder
 
 
+def exported(folder, validation=0.5, **changes):
+    """The export of a study in `folder`, with as much of ``metrics.json`` as a registration reads."""
+    metrics = {
+        "study": "first", "dataset": "MELD", "features": "open", "corpus": "MELD-tiny",
+        "corpus_hash": "a" * 64, "protocol": "validation", "trial": 3, "seed": 7, "test_seeds": 5,
+        "validation": {"weighted_f1": validation}, "test": {"weighted_f1": 1 - validation},
+    }  # fmt: skip
+    return ExportedModel(folder, metrics | changes)
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, empty_mlflow):
     """A client, the id of a run, and the folder of a SQLite store; every test has a dataset of its own."""
@@ -68,12 +80,12 @@ def store(tmp_path_factory, empty_mlflow):
 def test_a_registered_model_gives_the_recorded_predictions(tmp_path, corpus, best, store):
     client, run_id, folder = store
     (best / "metrics.json").write_text("{}")
-    registration = register_best(client, run_id, best, corpus, "MELD", {"study": "first"})
-    assert registration.problem == ""
+    registration = register_best(client, run_id, exported(best), corpus)
+    assert registration.problem == registration.remark == ""
     assert (registration.name, registration.version, registration.uri) == (
-        "rigsl-meld",
+        "rigsl-meld-open",
         "1",
-        "models:/rigsl-meld@best",
+        "models:/rigsl-meld-open@best",
     )
     evaluation = evaluate(load_checkpoint(best), corpus, "test")
     table = table_of(corpus, corpus.dialogues("test"), "ld")
@@ -91,9 +103,14 @@ def test_a_registered_model_gives_the_recorded_predictions(tmp_path, corpus, bes
     packages = packages_distributions()
     needed = {name.lower().replace("_", "-") for module in used for name in packages.get(module, [])}
     assert needed <= {line.split("==")[0].replace("_", "-") for line in requirements()}
-    version = client.get_model_version_by_alias("rigsl-meld", ALIAS)
+    version = client.get_model_version_by_alias("rigsl-meld-open", BEST)
     assert version.run_id == run_id
-    assert version.tags["study"] == "first"
+    assert version.tags.pop("weights_sha256")
+    assert version.tags == {
+        "study": "first", "trial": "3", "seed": "7", "test_seeds": "5", "corpus": "MELD-tiny",
+        "corpus_hash": "a" * 64, "protocol": "validation", "validation_weighted_f1": "0.5",
+        "test_weighted_f1": "0.5",
+    }  # fmt: skip
     [model] = client.get_run(run_id).outputs.model_outputs
     assert client.get_logged_model(model.model_id).artifact_location == version.source
 
@@ -111,26 +128,91 @@ def _fresh_process(folder, uri, model, table):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_alias_follows_the_last_registration(tmp_path, corpus, best, store):
+def aliases(client, name):
+    return {alias: int(version) for alias, version in client.get_registered_model(name).aliases.items()}
+
+
+def test_best_moves_to_a_better_validation_score_only(tmp_path, corpus, best, store):
     client, run_id, _ = store
-    other = save_model(tmp_path / "other", corpus, seed=1, hidden_dim=16)
-    registrations = [register_best(client, run_id, folder, corpus, "alias") for folder in (best, other)]
-    assert [registration.version for registration in registrations] == ["1", "2"]
-    assert client.get_model_version_by_alias("rigsl-alias", ALIAS).version == 2
-    # A model that is registered already is no new version.
-    again = register_best(client, run_id, best, corpus, "alias")
-    assert (again.version, again.problem) == ("1", "")
-    assert client.get_model_version_by_alias("rigsl-alias", ALIAS).version == 1
-    assert len(client.search_model_versions("name = 'rigsl-alias'")) == 2
+
+    def register(folder, **changes):
+        done = register_best(client, run_id, exported(folder, dataset="better", **changes), corpus)
+        assert done.problem == ""
+        return done
+
+    folders = [best, *(save_model(tmp_path / str(seed), corpus, seed=seed) for seed in range(1, 5))]
+    first, worse, better, equal, other = (
+        register(folders[0], validation=0.5, study="first"),
+        register(folders[1], validation=0.4, study="v1.worse"),  # its test score is higher
+        register(folders[2], validation=0.6, study="better"),
+        register(folders[3], validation=0.6, study="equal"),
+        register(folders[4], validation=0.9, study="other", corpus_hash="b" * 64),
+    )
+    assert [done.version for done in (first, worse, better, equal, other)] == ["1", "2", "3", "4", "5"]
+    assert first.uri == better.uri == "models:/rigsl-better-open@best"
+    assert first.remark == better.remark == ""
+    assert worse.uri == "models:/rigsl-better-open@v1-worse"
+    assert worse.remark == (
+        "version 1 (study first) stays best: its validation weighted F1 is 50.00 %, "
+        "that of this version 40.00 %"
+    )
+    assert equal.remark.startswith(
+        "version 3 (study better) stays best: its validation weighted F1 is 60.00 %"
+    )
+    assert other.remark == (
+        "version 3 (study better) stays best: its score was measured on another content of the corpus, "
+        "so that the two cannot be compared"
+    )
+    of_studies = {"first": 1, "v1-worse": 2, "better": 3, "equal": 4, "other": 5}
+    assert aliases(client, "rigsl-better-open") == {BEST: 3, **of_studies}
+
+
+def test_a_model_that_is_registered_already_is_no_new_version(tmp_path, corpus, best, store):
+    client, run_id, _ = store
+    for study in ("one", "one", "two"):
+        done = register_best(client, run_id, exported(best, dataset="again", study=study), corpus)
+        assert (done.version, done.uri, done.remark) == ("1", "models:/rigsl-again-open@best", "")
+    assert aliases(client, "rigsl-again-open") == {BEST: 1, "one": 1, "two": 1}
+
+
+def test_a_best_version_without_a_score_stays(tmp_path, corpus, best, store):
+    client, run_id, _ = store
+    first = register_best(client, run_id, exported(best, dataset="by-hand"), corpus)
+    client.delete_model_version_tag(first.name, first.version, "validation_weighted_f1")
+    other = save_model(tmp_path / "other", corpus, seed=1)
+    second = register_best(client, run_id, exported(other, 0.9, dataset="by-hand"), corpus)
+    assert second.remark.startswith(
+        "version 1 (study first) stays best: its validation score is not recorded"
+    )
+
+
+def test_open_and_official_features_are_two_models(tmp_path, corpus, best, store):
+    client, run_id, _ = store
+    names = [
+        register_best(client, run_id, exported(best, dataset="both", features=features), corpus).name
+        for features in ("open", "official")
+    ]
+    assert names == ["rigsl-both-open", "rigsl-both-official"]
+    assert [aliases(client, name)[BEST] for name in names] == [1, 1]
+
+
+def test_the_name_of_a_study_becomes_an_alias_that_mlflow_takes(corpus, best, store):
+    client, run_id, _ = store
+    register_best(client, run_id, exported(best, dataset="alias"), corpus)
+    for study in ("best", "Latest", "v1", "meld-open-20260101-120000", "a.b_c-2"):
+        client.set_registered_model_alias("rigsl-alias-open", study_alias(study), "1")
+    assert aliases(client, "rigsl-alias-open").keys() == {
+        BEST, "first", "study-best", "study-Latest", "study-v1", "meld-open-20260101-120000", "a-b_c-2"
+    }  # fmt: skip
 
 
 def test_a_store_that_is_away_is_a_sentence(corpus, best, monkeypatch):
     from mlflow import MlflowClient
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    away = register_best(MlflowClient(tracking_uri="http://127.0.0.1:9"), "run", best, corpus, "MELD")
+    away = register_best(MlflowClient(tracking_uri="http://127.0.0.1:9"), "run", exported(best), corpus)
     assert away.version == ""
-    assert away.problem.startswith("the model rigsl-meld could not be registered in MLflow (")
+    assert away.problem.startswith("the model rigsl-meld-open could not be registered in MLflow (")
     assert "\n" not in away.problem
 
 
@@ -140,9 +222,9 @@ def test_a_failure_half_way_is_a_sentence_and_no_version(tmp_path, corpus, store
     run_id = client.create_run(experiment).info.run_id
     broken = save_model(tmp_path / "broken", corpus)
     (broken / "config.toml").write_text("nonsense", encoding="utf-8")
-    registration = register_best(client, run_id, broken, corpus, "broken")
+    registration = register_best(client, run_id, exported(broken, dataset="broken"), corpus)
     assert "config.toml: is not valid TOML" in registration.problem
-    assert client.search_model_versions("name = 'rigsl-broken'") == []
+    assert client.search_model_versions("name = 'rigsl-broken-open'") == []
     assert [model.status.name for model in client.search_logged_models([experiment])] == ["FAILED"]
 
 
