@@ -35,6 +35,7 @@ FIRST = (
     "search/record/test_storage.py",
     "search/test_official_search.py",
     "search/samplers/test_quality.py",
+    "test_sbatch.py",
     "test_extending.py",
     "search/resources/test_cluster.py",
     "benchmarks/test_efficiency.py",
