@@ -21,6 +21,7 @@ from search.run_folder import ROOT
 #: A package or top-level module imports only those on earlier lines (or itself).
 SEARCH = [
     {"run_folder"},
+    {"command_lines"},
     {"space"},
     {"record"},
     {"resources"},

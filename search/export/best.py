@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from rigsl.files import permissions, read_json, sha256, write_text
 from rigsl.official.flags import official_command
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
+from search.command_lines import in_project
 from search.confirm.evaluation import read_predictions
 from search.confirm.final_record import read_final_record
 from search.confirm.predictions import scores_of, seed_runs
@@ -28,15 +30,16 @@ from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.states import RUNNING
 from search.resources.workers import Workers, driver_device
-from search.run_folder import BEST, METRICS, OFFICIAL, PREDICTIONS, RERUN
+from search.run_folder import BEST, METRICS, OFFICIAL, PREDICTIONS, RERUN, ROOT
 
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
 _SCRIPT = """#!/bin/sh
 # Trains this configuration again and compares its scores with the recorded ones.
-# Set RIGSL_ROOT if this folder is not in runs/<study>/ of the project.
+# RIGSL_ROOT names the folder of the project where that has moved.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-root=${RIGSL_ROOT:-$(CDPATH= cd -- "$here/../../.." && pwd)}
+root=%s
+if [ -n "${RIGSL_ROOT:-}" ]; then root=$RIGSL_ROOT; fi
 if [ ! -f "$root/run_search.py" ]; then
     echo "error: $root holds no run_search.py; set RIGSL_ROOT to the folder of the project" >&2
     exit 2
@@ -97,11 +100,16 @@ def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, endin
         "openings": [vars(opening) for opening in read_final_record(plan.folder).openings],
     }
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
-    write_text(folder / RERUN, _SCRIPT)
+    write_text(folder / RERUN, _SCRIPT % _root(plan.folder.parent))
     mode = permissions(folder / RERUN)
     (folder / RERUN).chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
     write_text(folder / OFFICIAL, _official_text(folder, plan.space.dataset, chosen.lineage))
     return ExportedModel(folder, metrics)
+
+
+def _root(runs: Path) -> str:
+    """The folder of the project, as a word of the script; relative to ``best/`` if that is in it."""
+    return '$(CDPATH= cd -- "$here/../../.." && pwd)' if in_project(runs) else shlex.quote(str(ROOT))
 
 
 def validation_scores(checkpoint: Path, corpus: Corpus, workers: Workers) -> dict[str, Any]:

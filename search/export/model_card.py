@@ -10,8 +10,9 @@ from typing import Any
 from rigsl.config import MODALITIES
 from rigsl.files import write_text
 from rigsl.wording import counted, percent, plus_minus
+from search.command_lines import in_project, page_command, page_path
 from search.confirm.final_record import FinalRecord, TestRecord
-from search.run_folder import BEST, CARD
+from search.run_folder import CARD, ROOT
 
 _CARD = """\
 # RIGSL on {corpus}: {name}
@@ -38,7 +39,7 @@ RIGSL (Xiong et al., ICME 2025), backbone {backbone}, {parameters}; weights of s
 In the folder of the project:
 
 ```sh
-python run_search.py --rerun {folder}   # trains it again and compares the scores
+{enter}{rerun}   # trains it again and compares the scores
 python -m rigsl test --checkpoint {folder}
 python -m rigsl predict --checkpoint {folder} --csv conversation.csv   # open features: extra `features`
 ```
@@ -65,7 +66,7 @@ def write_model_card(
     assert final.winner is not None
     assert final.test is not None
     config = final.winner.config
-    test_seeds, openings = metrics["test_seeds"], len(final.openings)
+    test_seeds, openings, runs = metrics["test_seeds"], len(final.openings), folder.parent.parent
     text = _CARD.format(
         name=metrics["study"],
         study=metrics["study"],
@@ -86,7 +87,9 @@ def write_model_card(
         search=percent(metrics["search_weighted_f1"]),
         corpus_hash=metrics["corpus_hash"][:12],
         commit=metrics["commit"][:12],
-        folder=shlex.quote(str(Path("runs") / metrics["study"] / BEST)),
+        enter="" if in_project(runs) else f"cd {shlex.quote(str(ROOT))}\n",
+        rerun=page_command(runs, "--rerun", folder),
+        folder=shlex.quote(page_path(runs, folder)),
     )
     write_text(folder / CARD, text)
     return folder / CARD

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from rigsl.config import read_toml
 from rigsl.files import replacing
+from search.command_lines import in_project, page_command
 from search.record import record
 from search.run_folder import BEST, NEXT_SPACE, SPACE
 from search.samplers.good_trials import MIN_SCORED, good_count
@@ -23,8 +23,8 @@ from search.space.space import Space, read_space
 #: The margin on each side of the good region, as a share of its width.
 MARGIN = 0.25
 _HEAD = """\
-# Where the good trials of study {name} lie ({good} of {all} trials), for a second study, from the project:
-#   python run_search.py --space {path} --start-from {name}
+# Where the good trials of study {name} lie ({good} of {all} trials), for a second study{place}:
+#   {command}
 # Its start points are the configuration that won, and the first study's baseline if it lies inside.
 """
 
@@ -45,9 +45,14 @@ def write_next_space(folder: Path, space: Space, study: optuna.Study, best: Mapp
     good = trials[: good_count(len(trials))]
     path = folder / BEST / NEXT_SPACE
     text = tomli_w.dumps(narrow_space(read_toml(folder / SPACE), space, good, best))
-    short_path = Path("runs") / folder.name / BEST / NEXT_SPACE
-    words = {"name": shlex.quote(folder.name), "path": shlex.quote(str(short_path))}
-    head = _HEAD.format(good=len(good), all=len(trials), **words)
+    runs = folder.parent
+    head = _HEAD.format(
+        name=folder.name,
+        good=len(good),
+        all=len(trials),
+        place=", in the folder of the project" if in_project(runs) else "",
+        command=page_command(runs, "--space", path, "--start-from", folder.name, named=True),
+    )
     with replacing(path) as temporary:
         temporary.write_text(head + text, encoding="utf-8")
         read_space(temporary)  # the file must be a valid space before it replaces another

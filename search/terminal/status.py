@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from rigsl.errors import UserError
-from rigsl.shell import short_path
+from rigsl.redaction import redacted
+from rigsl.shell import option, short_path
 from search import run_folder
+from search.command_lines import runs_dir_option, search_command
 from search.record import lock, record
 from search.record.study_options import read_study_options
 from search.space.budget import minutes_in_words, read_budget
@@ -36,17 +38,21 @@ def print_status(folder: Path, console: Console, storage: str | None = None) -> 
         used += f"; {minutes_in_words(total / 60)} with the final stage"
     if gpu_seconds := record.gpu_seconds(study):
         used += f"; {gpu_seconds / 3600:.2f} GPU hours"
-    best = record.winner(study)
+    state, best = study_state(folder, study), record.winner(study)
     best_text = "none yet"
     if best is not None:
         best_text = f"{record.score(best):.4f}, trial {best.number} ({key_parameters(best)})"
     for title, text in (
-        ("study", f"{folder.name}: {study_state(folder, study)}"),
+        ("study", f"{folder.name}: {state}"),
         ("used", used),
         ("trials", ", ".join(f"{count} {state}" for state, count in record.counts(study).items())),
         ("best", best_text),
     ):
         console.print(f"{title:8s}{text}")
+    if state.startswith("interrupted"):
+        moved = None if storage is None else redacted(storage)
+        words = (*runs_dir_option(folder.parent), *option("storage", moved))
+        console.print(f"resume  {search_command('--resume', folder.name, *words)}")
     log = folder / run_folder.TERMINAL_LOG
     if log.is_file():
         console.print(f"log     {short_path(log)} (written since its terminal was gone)")

@@ -18,12 +18,13 @@ from rigsl.errors import UserError
 from rigsl.redaction import redacted
 from rigsl.shell import option, pasteable, program, short_path
 from rigsl.wording import counted, p_value, percent, points
+from search.command_lines import runs_dir_option, search_command
 from search.confirm.final_record import read_final_record
 from search.plan.plan import Plan
 from search.record import record
 from search.record.snapshot import take_snapshot
 from search.report.format import span, spread
-from search.run_folder import BEST, FINAL, OFFICIAL, REPORT, ROOT
+from search.run_folder import BEST, FINAL, OFFICIAL, REPORT
 from search.space.extension import extended, extending_options
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
         console.print(
             f"warning: MLflow is not up to date: {outcome.tracking_problem}; send the rest later with:"
         )
-        console.print(f"  {search_command('--sync', plan.name, *_runs_dir(plan))}")
+        console.print(f"  {search_command('--sync', plan.name, *runs_dir_option(plan.folder.parent))}")
     data = option("data-dir", data_dir)
-    resume = search_command("--resume", plan.name, *_runs_dir(plan), *data)
+    resume = search_command("--resume", plan.name, *runs_dir_option(plan.folder.parent), *data)
     if outcome.interrupted is not None:
         console.print(
             f"interrupted; all trials are kept, also the unfinished ones; resume the study with:\n  {resume}"
@@ -160,15 +161,3 @@ def _print_scores(outcome: Outcome, console: Console) -> None:
         )
     counts = ", ".join(f"{count} {state}" for state, count in exported.metrics["trials"].items())
     console.print(f"trials: {counts}; {exported.metrics['ending']}")
-
-
-def search_command(*words: str | Path) -> str:
-    """A command line of ``run_search.py`` for the shell that the user is in, wherever that is."""
-    script = "run_search.py" if short_path(ROOT) == Path() else str(ROOT / "run_search.py")
-    return pasteable(program("python"), script, *words)
-
-
-def _runs_dir(plan: Plan) -> tuple[str | Path, ...]:
-    """The option for a folder of runs other than the default."""
-    runs = plan.folder.parent
-    return () if short_path(runs) == Path("runs") else option("runs-dir", runs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from scipy import stats
 from rigsl.config import FIELDS, allowed, checked
 from rigsl.errors import UserError
 from rigsl.wording import listed
+from search.report.commands import resume_command
 from search.report.data import StudyData
 from search.report.format import value_text
 from search.report.html import code, note, table
@@ -165,12 +165,12 @@ def _advice(data: StudyData, edges: Sequence[Edge]) -> str:
         return ""
     lines = [line for edge in edges for line in _lines(edge)]
     names = listed(sorted({edge.parameter.name for edge in edges}))
-    resume = f"python run_search.py --resume {shlex.quote(data.name)} --space wider.toml --time-budget 30m"
+    resume = resume_command(data, "--space", "wider.toml")
     return (
         note(f"The best {names} may be outside the search space. Change these lines in a copy of {SPACE}:")
         + code("\n".join(lines))
-        + note("and resume the study with it; all of its trials are kept:")
-        + code(resume)
+        + ("" if resume is None else note("and resume the study with it; all of its trials are kept:"))
+        + ("" if resume is None else code(resume))
     )
 
 

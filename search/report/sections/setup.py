@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from rigsl.wording import counted, listed
+from search.report.commands import rerun_command, resume_command
 from search.report.data import StudyData
 from search.report.format import value_text
 from search.report.html import code, heading, note, pairs, table
@@ -112,13 +112,11 @@ def _environment(data: StudyData) -> list[tuple[str, str]]:
 
 def _commands(data: StudyData) -> str:
     """The commands that reproduce the result or continue the study."""
-    name = shlex.quote(data.name)
     parts = []
     if (data.folder / BEST).is_dir():
-        rerun = f"python run_search.py --rerun runs/{name}/{BEST}"
-        parts += [heading("Train the exported configuration again"), code(rerun)]
-    resume = f"python run_search.py --resume {name} --time-budget 30m"
-    parts += [heading("Resume the search"), code(resume)]
+        parts += [heading("Train the exported configuration again"), code(rerun_command(data))]
+    if (resume := resume_command(data)) is not None:
+        parts += [heading("Resume the search"), code(resume)]
     official = data.folder / BEST / OFFICIAL
     if official.is_file():
         title = heading("The same configuration for the official train.py")

@@ -89,7 +89,6 @@ def test_the_model_card_gives_the_scores_and_the_claim(searched) -> None:
         "the best on validation of 3 trainings",
         "4 searched hyperparameters",
         "The test split was opened 2 times.",
-        "--checkpoint runs/one/best",
     ):
         assert part in text, part
 

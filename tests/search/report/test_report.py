@@ -98,7 +98,6 @@ def test_a_whole_study_is_reported(finished: Path) -> None:
         "predefined edges, on average over its layers",
         "same configuration as trial 0",
         "stopped by the scheduler after epoch 2",
-        "python run_search.py --rerun runs/whole/best",
         "PED-ANOVA measures what distinguishes",
         "GPU 0",
         "0123456789abcdef",

@@ -14,6 +14,7 @@ import pytest
 import run_search
 from rigsl.console import LastingOutput, make_console
 from search import run_folder
+from search.command_lines import search_command
 from search.plan.plan import Plan
 from search.record import record
 from search.record.snapshot import take_snapshot
@@ -22,7 +23,7 @@ from search.run_folder import ROOT
 from search.space.budget import Budget
 from search.terminal.progress import Progress
 from search.terminal.status import print_status, print_studies
-from search.terminal.summary import print_outcome, print_plan, search_command
+from search.terminal.summary import print_outcome, print_plan
 from search.tracking.registry import Registration
 from tests.helpers.run_folders import make_export, make_final, make_plan, make_study
 
