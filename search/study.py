@@ -17,6 +17,7 @@ from rigsl.files import read_json, write_text
 from search import run_folder
 from search.confirm.final_record import read_final_record
 from search.confirm.stage import ChosenCheckpoint, FinalStage
+from search.confirm.watchers import JobWatchers
 from search.execution import ray_session
 from search.execution.cleanup import RunFolderCleanup
 from search.execution.clock import Clock
@@ -83,7 +84,8 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
         with Tracker(plan.folder, plan.tracking_uri, study, progress.note) as tracker, progress:
             cleanup = RunFolderCleanup(study, plan.folder, clock, population)
             stopper = StudyStopper(plan.budget, clock, signals, progress.ending)
-            final = FinalStage(plan, study, progress, progress.phase, lambda: signals.interrupted)
+            watchers = JobWatchers(cleanup, progress)
+            final = FinalStage(plan, study, watchers, progress.phase, lambda: signals.interrupted)
             with _ray(plan, signals):
                 own: list[Listener] = [cleanup, stopper, tracker, progress]
                 ending = _search(plan, study, stopper, [*own, *listeners], population)

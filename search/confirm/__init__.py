@@ -3,6 +3,7 @@
 - stage: `FinalStage`, from the finalists to the test; what it decides is in ``final.json``.
 - race: the finalists, and when one of them is dropped.
 - trainings: jobs, queues of jobs and their results; the Ray Tune searcher that hands them out.
+- watchers: several watchers of such trainings as one.
 - runner: runs such trainings on the workers of the search.
 - evaluation: the only place that opens the test split.
 - final_record: ``final.json`` as types.

@@ -30,7 +30,7 @@ class TrainingRunner:
         run: the run folder.
         workers: on which the trainings run.
         ray_address: of the cluster; None: a private Ray instance.
-        watcher: follows the trainings on the terminal.
+        watcher: follows the trainings.
         interrupted: whether the user wants to stop.
     """
 

@@ -61,7 +61,7 @@ class FinalStage:
     Args:
         plan: of the study.
         study: its open record.
-        watcher: follows the trainings on the terminal.
+        watcher: follows the trainings.
         on_phase: called with a sentence when a part of the stage begins.
         interrupted: whether the user wants to stop.
     """

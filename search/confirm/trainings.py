@@ -153,7 +153,7 @@ class JobResults:
 
 
 class JobWatcher(Protocol):
-    """Follows the jobs on the terminal."""
+    """Follows the jobs."""
 
     def job_started(self, label: str) -> None:
         """A job was handed to a worker."""

@@ -28,7 +28,7 @@ RECENT = 64
 
 
 class RunFolderCleanup:
-    """A listener that keeps the run folder small and the used time in the record.
+    """A listener that keeps the run folder small, and the used time in the record, also in the final stage.
 
     Of all ended trials only the best one's model stays. A trial's state file is removed when the trial ends;
     a state from which other trials can start, when the `population` no longer needs it.
@@ -38,7 +38,7 @@ class RunFolderCleanup:
         self, study: optuna.Study, folder: Path, clock: Clock, population: Population | None = None
     ) -> None:
         self.study, self.folder, self.clock, self.population = study, folder, clock, population
-        self._written = 0.0  #: clock time in the record
+        self._written = 0.0  #: total time in the record
         self._running: set[int] = set()
         self._best: int | None = None  #: the trial whose model is kept
         #: Ended trials; their workers may still have been writing when their files were removed.
@@ -52,8 +52,7 @@ class RunFolderCleanup:
 
     def epoch(self, number: int, report: TrialReport) -> None:
         """Write the clock now and then, so that a killed search loses little of it."""
-        if self.clock.seconds() - self._written > CLOCK_EVERY:
-            self.write_clock()
+        self._keep_time()
         if self.population is not None:
             self.population.reached(number, report.epoch)
 
@@ -71,6 +70,21 @@ class RunFolderCleanup:
         self._best, self._clean = best, True
         if self.population is not None:
             self.population.tidy()
+
+    def job_started(self, label: str) -> None:
+        """Nothing: no budget limits the final stage, so what it holds of the GPUs is not counted."""
+
+    def job_epoch(self, label: str, report: TrialReport) -> None:
+        """Write the clock now and then, so that a kill in the final stage loses little of it."""
+        self._keep_time()
+
+    def job_ended(self, label: str, result: object) -> None:
+        """Write the clock: what follows the last training can take long."""
+        self.write_clock()
+
+    def _keep_time(self) -> None:
+        if self.clock.total_seconds() - self._written > CLOCK_EVERY:
+            self.write_clock()
 
     def _remove(self, ended: Iterable[int], best: int | None) -> None:
         """Remove the states of `ended` trials, and their models but that of the `best`."""
@@ -90,9 +104,9 @@ class RunFolderCleanup:
 
     def write_clock(self) -> None:
         """Write the time used so far to the record."""
-        self._written = self.clock.seconds()
-        self.study.set_user_attr(record.SECONDS, round(self._written, 1))
-        if (total := self.clock.total_seconds()) - self._written > FINAL_STAGE:
-            self.study.set_user_attr(record.TOTAL_SECONDS, round(total, 1))
+        seconds, self._written = self.clock.seconds(), self.clock.total_seconds()
+        self.study.set_user_attr(record.SECONDS, round(seconds, 1))
+        if self._written - seconds > FINAL_STAGE:
+            self.study.set_user_attr(record.TOTAL_SECONDS, round(self._written, 1))
         if gpu_seconds := self.clock.gpu_seconds():
             self.study.set_user_attr(record.GPU_SECONDS, round(gpu_seconds, 1))
