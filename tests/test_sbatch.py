@@ -108,8 +108,8 @@ def test_a_job_and_a_task_of_an_array_begin_and_resume_their_own_study(
     (stand_in / "runs" / study).mkdir(parents=True)
     assert submit(stand_in, "--trials", "9", CODE="143", **variables).wait() == 143
     assert lines(stand_in / "asked") == [
-        f"run_search.py --study {study} --dataset MELD --seed {seed} --trials 9",
-        f"run_search.py --resume {study} --trials 9",
+        f"run_search.py --runs-dir runs --study {study} --dataset MELD --seed {seed} --trials 9",
+        f"run_search.py --runs-dir runs --resume {study} --trials 9",
     ]
     assert lines(stand_in / "scontrol") == [f"requeue {requeued}"] * 2
 
