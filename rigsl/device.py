@@ -1,4 +1,4 @@
-"""The device of a run, checked before anything starts, its CPU threads, and the errors of its full memory."""
+"""The device of a run, checked before anything starts, its CPU threads, and its errors: what still works."""
 
 from __future__ import annotations
 
@@ -58,6 +58,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_FULL)
+
+
+def cuda_works() -> bool:
+    """Whether this process can still compute on its GPU.
+
+    After an illegal memory access, a device-side assert or a failed launch, every further call of CUDA in the
+    same process fails (CUDA Runtime API, cudaErrorIllegalAddress and others), with whatever text. Full memory
+    is no such fault.
+    """
+    import torch
+
+    try:
+        torch.ones(1, device="cuda").add_(1).item()
+        torch.cuda.synchronize()
+    except Exception as error:
+        return is_out_of_memory(error)
+    return True
 
 
 @contextmanager

@@ -172,6 +172,7 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         super().__init__(metric=METRIC, mode="max")
         self.queue, self.results, self.workers, self.watcher = queue, results, workers, watcher
         self.live: dict[str, Job] = {}
+        self._reasons: dict[str, str] = {}  #: why a worker is about to end, if its last report says so
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next job without a result; None while all workers are busy; FINISHED when no job is left."""
@@ -187,8 +188,9 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         return None if self.live else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """An epoch of a job that goes on."""
+        """An epoch of a job that goes on, or why its worker cannot."""
         report = TrialReport.from_ray(result)
+        self._reasons[trial_id] = report.reason
         if trial_id in self.live and report.metrics:
             self.watcher.job_epoch(self.live[trial_id].label, report)
 
@@ -196,13 +198,13 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """The end of a job; an interrupted one has not ended by itself and gets no result."""
-        job = self.live.pop(trial_id, None)
+        job, reason = self.live.pop(trial_id, None), self._reasons.pop(trial_id, "")
         report = None if error or result is None else TrialReport.from_ray(result)
         if job is None or (report is not None and not report.ended):
             return
         if report is not None and report.ended == NOT_WRITTEN:
             raise StorageFailure(f"{job.label}: {report.reason}")
-        job_result = _result(report)
+        job_result = JobResult(None, 0, 0, reason or WORKER_LOST) if report is None else _result(report)
         self.results.add(job, job_result)
         self.queue.ended(job, job_result)
         self.watcher.job_ended(job.label, job_result)
@@ -211,10 +213,8 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         """Nothing: the results of ended jobs are in ``results.json``."""
 
 
-def _result(report: TrialReport | None) -> JobResult:
-    """The result of a job from its last report; None: its worker was lost."""
-    if report is None:
-        return JobResult(None, 0, 0, WORKER_LOST)
+def _result(report: TrialReport) -> JobResult:
+    """The result of a job from its last report."""
     if report.failure:
         return JobResult(None, report.epochs or 0, 0, report.failure)
     assert report.epochs is not None

@@ -45,6 +45,7 @@ class LiveTrial:
     config: dict[str, Any]
     epoch: int = 0  #: last epoch in the record
     attributes: dict[str, Any] = field(default_factory=dict)  #: from its reports, for the record
+    reason: str = ""  #: why its worker is about to end, if its last report says so
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]
@@ -119,9 +120,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         return str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """An epoch of a trial that goes on."""
+        """An epoch of a trial that goes on, or why its worker cannot."""
         if trial_id in self.live:
-            self._record_epoch(self.live[trial_id], TrialReport.from_ray(result))
+            live, report = self.live[trial_id], TrialReport.from_ray(result)
+            live.reason = report.reason
+            self._record_epoch(live, report)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -131,7 +134,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if live is None:
             return
         if error or result is None:
-            self._end(live, TrialState.FAIL, WORKER_LOST)
+            self._end(live, TrialState.FAIL, live.reason or WORKER_LOST)
             return
         report = TrialReport.from_ray(result)
         if report.ended == NOT_WRITTEN:

@@ -1,9 +1,11 @@
 """One trial in a Ray worker: build the model, train it epoch by epoch, and report every epoch.
 
 A worker is reused from trial to trial (a new one costs seconds of imports). So a trial's failure is caught
-and reported, and nothing of the trial stays behind. Each trial keeps its own files under ``trials/NNNN/``.
-Ray's checkpoints are not used: on a resume the trial continues from its own state file, whatever Ray has
-forgotten.
+and reported, and nothing of the trial stays behind. Only a worker that can no longer use its GPU reports why
+and ends: Ray then tries the trial once more, in a new worker.
+
+Each trial keeps its own files under ``trials/NNNN/``. Ray's checkpoints are not used: on a resume the trial
+continues from its own state file, whatever Ray has forgotten.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from ray import tune
 
 from rigsl.config import from_mapping
 from rigsl.data.corpus import Corpus
-from rigsl.device import is_out_of_memory
+from rigsl.device import cuda_works, is_out_of_memory
 from rigsl.errors import first_line
 from rigsl.files import is_storage_error
 from rigsl.redaction import redacted
@@ -61,16 +63,19 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], corpus: Corpus, options: WorkerOptions) -> None:
         """Take the shared parts; the training is built in the first step, where a failure is caught."""
         self.corpus, self.options, self._writer = corpus, options, BackgroundWriter()
+        self._broken = False  # whether the GPU cannot be used any more
         torch.set_num_threads(options.threads)
-        if options.device == "cuda" and 0 < options.gpu_fraction < 1:
-            total = torch.cuda.get_device_properties(0).total_memory
-            torch.cuda.set_per_process_memory_fraction(usable_share(options.gpu_fraction, total))
         # Ray shows a worker its own GPUs only, and numbers them as the machine does.
         self._gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "") if options.gpu_fraction else ""
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Forget the last trial and take the next."""
+        """Forget the last trial and take the next; a worker without a usable GPU ends instead.
+
+        Its GPU can break between two trials: the error of a kernel comes with a later call.
+        """
+        if self._broken or not self._gpu_works():
+            _end_process()
         self._begin(new_config)
         return True
 
@@ -79,7 +84,12 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self._writer.settle()
 
     def step(self) -> dict[str, Any]:
-        """One epoch, as the flat dict of a `TrialReport`; a failure is a report too, and the last one."""
+        """One epoch, as the flat dict of a `TrialReport`; a failure is a report too, and the last one.
+
+        After the report of a broken GPU the worker ends.
+        """
+        if self._broken:
+            _end_process()
         return dataclasses.replace(self._attempt(), gpu=self._gpu).to_ray()
 
     def _attempt(self) -> TrialReport:
@@ -90,7 +100,13 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         except Exception as error:
             if is_storage_error(error):
                 return self._failure("storage", error, ended=NOT_WRITTEN)
+            self._broken = not self._gpu_works()
+            if self._broken:
+                return self._failure("crashed", error, ended="")
             return self._failure("out of memory" if is_out_of_memory(error) else "crashed", error)
+
+    def _gpu_works(self) -> bool:
+        return self.options.device != "cuda" or cuda_works()
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._writer.settle()
@@ -117,6 +133,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 
     def _build(self) -> Training:
         """The training of the trial: from its own state, from its parent's state, or a new one."""
+        self._limit_memory()
         self._folder.mkdir(parents=True, exist_ok=True)
         if (self._folder / STATE).exists():
             training = Training.load(self._folder / STATE, self.corpus, device=self.options.device)
@@ -131,6 +148,13 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             return self._continue_parent(*self._parent)
         write_curve(self._folder, [])
         return Training(self._config, self.corpus, device=self.options.device)
+
+    def _limit_memory(self) -> None:
+        """Let PyTorch allocate no more of the GPU's memory than this worker's share."""
+        share = self.options.gpu_fraction
+        if self.options.device == "cuda" and 0 < share < 1:
+            total = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(usable_share(share, total))
 
     def _continue_parent(self, parent: int, epoch: int) -> Training:
         """Another trial's training after `epoch`, to continue with this trial's configuration.
@@ -189,6 +213,11 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         message = first_line(error, default="no message")
         detail = message if kind == "diverged" else f"{type(error).__name__}: {message}"
         return TrialReport(epochs=epochs, ended=ended, reason=f"{kind}: {detail}"[:_MAX_REASON])
+
+
+def _end_process() -> None:
+    """End this worker at once, as if it was killed; Ray starts another one."""
+    os._exit(1)
 
 
 def _same_file(path: Path, other: Path) -> None:

@@ -39,7 +39,7 @@ class TrialReport:
     macro_f1: float | None = None  #: on validation, at the best epoch
     metrics: Mapping[str, float] = field(default_factory=dict)  #: the epoch's line of ``epochs.jsonl``
     ended: str = ""  #: empty while the trial goes on; else BY_ITSELF or FAILED
-    reason: str = ""  #: why it failed
+    reason: str = ""  #: why it failed; while it goes on: why its worker must end, and another one takes over
     host: str = ""  #: machine that computed it: name and address; known to the driver only
     gpu: str = ""  #: its GPU, as that machine numbers them
 

@@ -109,6 +109,14 @@ def test_an_interrupted_job_has_no_result_and_a_failed_one_says_why(tmp_path: Pa
     assert end(None).reason.startswith("worker lost twice")
 
 
+def test_a_job_whose_worker_said_why_it_ends_has_that_reason(tmp_path: Path) -> None:
+    searcher = JobSearcher(JobList([JOBS[0]]), JobResults(tmp_path), 1, Watcher())
+    searcher.suggest("a")
+    searcher.on_trial_result("a", TrialReport(epochs=1, reason="crashed: CUDA error").to_ray())
+    searcher.on_trial_complete("a", None, error=True)
+    assert searcher.results.get(JOBS[0]) == JobResult(None, 0, 0, "crashed: CUDA error")
+
+
 def test_the_best_training_is_the_first_with_the_best_score(tmp_path: Path) -> None:
     runner = TrainingRunner(tmp_path, Workers(1, "cpu"), None, Watcher(), lambda: False)
     (tmp_path / TRAININGS).mkdir()

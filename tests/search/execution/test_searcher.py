@@ -136,6 +136,23 @@ def test_a_broken_trial_is_failed_with_its_reason(space: Space, result, error, r
     assert asked.suggest("b")["number"] == 1
 
 
+def test_a_worker_that_said_why_it_ends_gives_the_reason_of_the_failure(space: Space) -> None:
+    study = new_study()
+    asked = searcher(study, space, workers=2)
+    reason = "crashed: RuntimeError: CUDA error: device-side assert triggered"
+    for name in ("a", "b"):
+        asked.suggest(name)
+        asked.on_trial_result(name, report(1, 0.2))
+        asked.on_trial_result(name, TrialReport(epochs=1, reason=reason).to_ray())
+    asked.on_trial_complete("a", None, error=True)
+    asked.on_trial_result("b", report(2, 0.3))  # in the next worker, which is then killed
+    asked.on_trial_complete("b", None, error=True)
+    first, second = study.trials
+    assert first.user_attrs[record.REASON] == reason
+    assert first.intermediate_values == {1: 0.2}
+    assert second.user_attrs[record.REASON].startswith("worker lost twice")
+
+
 def test_no_more_trials_than_workers_and_than_the_budget(space: Space) -> None:
     asked = searcher(new_study(), space, workers=2, trials=3)
     assert asked.suggest("a")

@@ -1,6 +1,9 @@
 """A worker survives its trials, and nothing of one trial reaches the next."""
 
+import dataclasses
 import errno
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ import torch
 
 from search.execution import trainable
 from search.execution.trainable import TrialWorker, WorkerOptions
-from search.record.learning_curve import read_curve
+from search.record.learning_curve import METRIC, read_curve
 from search.run_folder import ERROR, MODEL, STATE
 from search.samplers.imputed_scores import CONFIGURATION_FAULTS
 from search.space.space import Space
@@ -35,6 +38,29 @@ def worker(tmp_path: Path, config: dict, monkeypatch: pytest.MonkeyPatch) -> Tri
         WorkerOptions(trials=tmp_path / "trials", device="cpu", threads=1),
     )
     return made
+
+
+@dataclass
+class Gpu:
+    """A GPU as the worker sees it."""
+
+    works: bool = True
+
+
+@pytest.fixture
+def gpu(worker: TrialWorker, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    """The worker trains on a GPU, which is this machine's CPU; the end of its process is a SystemExit."""
+    pretended = Gpu()
+    monkeypatch.setattr(worker, "options", dataclasses.replace(worker.options, device="cuda"))
+    build = trainable.Training.__init__
+
+    def on_cpu(training: trainable.Training, *args: object, device: str, **options: object) -> None:
+        build(training, *args, device="cpu", **options)
+
+    monkeypatch.setattr(trainable.Training, "__init__", on_cpu)
+    monkeypatch.setattr(trainable, "cuda_works", lambda: pretended.works)
+    monkeypatch.setattr(trainable, "_end_process", sys.exit)
+    return pretended
 
 
 def run(worker: TrialWorker) -> list[dict]:
@@ -148,6 +174,60 @@ def test_other_runtime_errors_stay_crashes(worker: TrialWorker, monkeypatch: pyt
     worker.step()
     monkeypatch.setattr(trainable.Training, "step", lambda training: torch.ones(2) @ torch.ones(3))
     assert worker.step()["reason"].startswith("crashed: RuntimeError: ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("CUDA error: unspecified launch failure"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_a_worker_whose_gpu_broke_reports_why_and_ends(
+    worker: TrialWorker, monkeypatch: pytest.MonkeyPatch, gpu: Gpu, error: Exception
+) -> None:
+    worker.step()
+
+    def break_gpu(training: object) -> None:
+        gpu.works = False
+        raise error
+
+    monkeypatch.setattr(trainable.Training, "step", break_gpu)
+    report = worker.step()
+    assert (report["done"], report["ended"]) == (False, ""), "Ray tries the trial once more"
+    assert report["reason"] == f"crashed: RuntimeError: {str(error).splitlines()[0]}"
+    assert METRIC not in report, "no scheduler compares it"
+    with pytest.raises(SystemExit):
+        worker.step()
+
+
+def test_a_worker_whose_gpu_broke_takes_no_other_trial(
+    worker: TrialWorker, config: dict, monkeypatch: pytest.MonkeyPatch, gpu: Gpu
+) -> None:
+    run(worker)
+    gpu.works = False  # an error that CUDA has not reported yet
+    with pytest.raises(SystemExit):
+        worker.reset_config({"number": 1, "config": config})
+
+
+def test_an_error_after_which_the_gpu_works_is_as_on_a_cpu(
+    worker: TrialWorker, config: dict, monkeypatch: pytest.MonkeyPatch, gpu: Gpu
+) -> None:
+    worker.step()
+
+    def fail(training: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainable.Training, "step", fail)
+        report = worker.step()
+    assert (report["done"], report["ended"]) == (True, "failed")
+    assert report["reason"].startswith("out of memory: ")
+    worker.reset_config({"number": 1, "config": config})
+    assert run(worker)[-1]["ended"] == "by itself"
 
 
 def test_a_trial_that_reaches_the_target_ends_by_itself(worker: TrialWorker, tmp_path: Path) -> None:
