@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import socket
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -29,13 +30,13 @@ def hold(path: Path, refusal: str | None = None) -> Iterator[None]:
     """
     thread_lock = _THREADS[path.resolve()]
     if not thread_lock.acquire(blocking=refusal is None):
-        raise UserError(f"{refusal} (process {os.getpid()})")
+        raise UserError(f"{refusal} (process {_this_process()})")
     try:
         with path.open("a+", encoding="utf-8") as file:
             _take(file, refusal)
             file.seek(0)
             file.truncate()
-            file.write(str(os.getpid()))
+            file.write(_this_process())
             file.flush()
             yield
     finally:
@@ -51,10 +52,15 @@ def _take(file: TextIO, refusal: str | None) -> None:
         raise UserError(f"{refusal} (process {file.read().strip() or 'unknown'})") from None
 
 
+def _this_process() -> str:
+    """Its id says nothing on another machine, or in another container, that shares the folder."""
+    return f"{os.getpid()} on {socket.gethostname()}"
+
+
 def holder(path: Path) -> str | None:
-    """The id of the process that holds the lock file `path`; None: no process does."""
+    """The process that holds the lock file `path`: its id and its host; None: no process does."""
     if _THREADS[path.resolve()].locked():  # this process; closing the file anywhere in it drops the lock
-        return str(os.getpid())
+        return _this_process()
     if not path.is_file():
         return None
     with path.open("r", encoding="utf-8") as file:

@@ -1,5 +1,7 @@
 """What another terminal sees of a study."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,7 @@ def test_a_running_study_is_printed_from_another_process(study: Path, capsys: py
         assert run_search.main(["--status", "one"]) == 0
     printed = capsys.readouterr().out
     for part in (
-        "running (process",
+        f"running (process {os.getpid()} on {socket.gethostname()})",
         "of 5 trials",
         "1 complete",
         "1 running",
