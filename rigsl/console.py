@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from rigsl.home import do_without_home
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -135,6 +137,7 @@ def run_command_line(command: Callable[[], int]) -> int:
     A reader that goes away (``| head``) does not change the exit code. If the output could not be written for
     another reason, such as a full disk, a sentence says so on standard error, and the exit code is 2.
     """
+    do_without_home()
     with lasting_output() as output:
         code = command()
         output.flush()

@@ -40,7 +40,7 @@ SEARCH = [
     {""},  # search/__init__.py: the public Python API
 ]
 RIGSL = [
-    {"redaction"},
+    {"home", "redaction"},
     {"errors", "wording", "registry", "console", "shell"},
     {"files"},
     {"config"},
