@@ -8,6 +8,6 @@
 - stopper: ends the search when the budget is used up or on a signal.
 - cleanup, clock: keeps the run folder small; wall time and GPU time used.
 - signals: the first Ctrl-C or SIGTERM ends a search in good order.
-- ray_session, ray_patches: a private Ray instance or a cluster; corrections of Ray Tune.
+- ray_session, ray_folder, ray_patches: a private Ray instance or a cluster; its files; corrections of Ray.
 - node_watch: ends a search whose cluster has lost all of its nodes.
 """

@@ -1,4 +1,4 @@
-"""Corrections of Ray while a search runs: lost and starting workers, and signals to its servers."""
+"""Corrections of Ray while a search runs: lost and starting workers, signals and addresses of its servers."""
 
 from __future__ import annotations
 
@@ -105,3 +105,21 @@ def servers_in_own_session() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = popen
+
+
+@contextlib.contextmanager
+def servers_on_loopback() -> Iterator[None]:
+    """Let `ray.init` start servers that only this machine reaches.
+
+    They listen on all interfaces unless the node's address is a loopback address, and `ray.init` replaces
+    such a one by an address that other machines reach (_private/services.py, `resolve_ip_for_localhost`).
+    Without clusters, as on Windows and macOS, it takes the loopback address itself.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before

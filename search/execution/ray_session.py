@@ -8,17 +8,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
-import psutil
-
-from search.execution.ray_patches import count_each_loss_once, servers_in_own_session
+from search.execution.ray_folder import ray_folder
+from search.execution.ray_patches import count_each_loss_once, servers_in_own_session, servers_on_loopback
 from search.resources import cluster
-from search.resources.cluster import PRIVATE
+from search.resources.authentication import own_token
 from search.resources.workers import Workers
 from search.run_folder import ROOT
 
@@ -37,8 +32,6 @@ _ENVIRONMENT = {
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "600",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
 }
-#: Longest name of a temporary folder in which the paths of Ray's sockets (at most 107 bytes) still fit.
-_MAX_FOLDER_NAME = 40
 
 
 def quiet() -> None:
@@ -81,48 +74,26 @@ def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[N
             yield
         return
     _let_workers_import()
-    folder = _temporary_folder()
-    try:
-        with servers_in_own_session():
-            ray.init(
-                address="local",
-                num_cpus=workers.count * workers.cpus,
-                num_gpus=workers.gpu_total,
-                object_store_memory=max(100_000_000, 2 * corpus_bytes + 50_000_000),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                _temp_dir=folder,
-            )
-        quiet()
-        yield
-    finally:
-        ray.shutdown()
-        _remove(folder)
+    with ray_folder() as folder, own_token():
+        try:
+            with servers_in_own_session(), servers_on_loopback():
+                ray.init(
+                    address="local",
+                    num_cpus=workers.count * workers.cpus,
+                    num_gpus=workers.gpu_total,
+                    object_store_memory=max(100_000_000, 2 * corpus_bytes + 50_000_000),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    _temp_dir=folder,
+                )
+            quiet()
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _let_workers_import() -> None:
     """Let Ray's workers import this project's packages, wherever they are started from."""
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-
-
-def _remove(folder: str) -> None:
-    """Remove Ray's folder; its processes still write while they shut down, so try a few times."""
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not Path(folder).exists():
-            return
-        time.sleep(0.1)
-
-
-def _temporary_folder() -> str:
-    """A folder for Ray's files, named after this process; the folders of killed searches are removed."""
-    base = Path(tempfile.gettempdir())
-    if len(str(base)) > _MAX_FOLDER_NAME:
-        base = Path("/tmp")
-    for folder in base.glob(f"{PRIVATE}*-*"):
-        process = folder.name.split("-")[1]
-        if process.isdigit() and not psutil.pid_exists(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
-    return tempfile.mkdtemp(prefix=f"{PRIVATE}{os.getpid()}-", dir=base)

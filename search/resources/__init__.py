@@ -1,6 +1,7 @@
 """What a study runs on: nodes, concurrent trials, and the memory of each.
 
 - workers: how many trials run concurrently, and what each of them gets.
+- authentication: the token that a Ray instance demands.
 - cluster: join a Ray cluster and check its nodes.
 - memory_limit: whether a configuration fits a worker's memory, and its relative cost.
 """

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from rigsl.errors import UserError
+from search.resources.authentication import users_token
 from search.resources.workers import PACKED, Node, gpu_memory, packed_trials
 from search.run_folder import ROOT
 
@@ -31,6 +32,8 @@ PRIVATE = "rigsl-"
 CONNECT_TIMEOUT, TASK_TIMEOUT = 5.0, 120.0
 #: Seconds after which a file written on one node must be visible on the others.
 SYNC_TIMEOUT = 10.0
+#: Ray does not say why a cluster does not let it in.
+_TOKEN_HINT = "; if it demands a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
 
 
 def join(address: str) -> None:
@@ -43,7 +46,7 @@ def join(address: str) -> None:
     import ray
 
     head = _find_head(address)
-    if not any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"])):
+    if not _heads_here(private=False):
         raise UserError(
             f"--ray-address {address}: this machine is not a node of that cluster; start the search on a "
             f"node, or add this machine with: ray start --address={head}"
@@ -53,13 +56,8 @@ def join(address: str) -> None:
         ray.init(address=head, runtime_env=packages, log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:
         ray.shutdown()
-        raise UserError(f"--ray-address {address}: {_summary(error)}") from None
-    if any(f"/{PRIVATE}" in entry["ObjectStoreSocketName"] for entry in ray.nodes()):
-        ray.shutdown()
-        raise UserError(
-            f"--ray-address {address}: only another search's own Ray runs here; start a cluster with: ray "
-            "start --head"
-        )
+        hint = _TOKEN_HINT if isinstance(error, ConnectionError) else ""
+        raise UserError(f"--ray-address {address}: {_summary(error)}{hint}") from None
 
 
 @contextlib.contextmanager
@@ -71,13 +69,14 @@ def joined(address: str) -> Iterator[None]:
     """
     import ray
 
-    joins = not ray.is_initialized()
-    if joins:
-        join(address)
-    try:
+    if ray.is_initialized():
         yield
-    finally:
-        if joins:
+        return
+    with users_token(address):
+        join(address)
+        try:
+            yield
+        finally:
             ray.shutdown()
 
 
@@ -123,14 +122,12 @@ def can_run_trial(cpus: int, gpus: float) -> bool:
 
 def _find_head(address: str) -> str:
     """HOST:PORT of the cluster's head, after a check that a gRPC server (Ray's protocol) answers there."""
-    from ray._private.services import canonicalize_bootstrap_address
-
     if "://" in address:
         raise UserError(f"--ray-address {address}: is not auto or HOST:PORT")
     try:
-        head = str(canonicalize_bootstrap_address(address))
-        host, port = head.rsplit(":", 1)
-        target = host.strip("[]"), int(port)
+        head = _choose_head(address)
+        host, _, port = head.rpartition(":")
+        target = host.strip("[]"), int(port or 0)
     except ConnectionError:
         raise UserError(
             f"--ray-address {address}: no Ray cluster runs here; start one with ray start --head, or give "
@@ -138,6 +135,11 @@ def _find_head(address: str) -> str:
         ) from None
     except ValueError:
         raise UserError(f"--ray-address {address}: is not auto or HOST:PORT") from None
+    if not head:
+        raise UserError(
+            f"--ray-address {address}: only another search's own Ray runs here; start a cluster with: ray "
+            "start --head"
+        )
     try:
         with socket.create_connection(target, timeout=CONNECT_TIMEOUT) as connection:
             # A gRPC server answers the HTTP/2 preface and empty settings with its own settings (type 4).
@@ -149,6 +151,36 @@ def _find_head(address: str) -> str:
     if not speaks_grpc:
         raise UserError(f"--ray-address {address}: the server at {head} is not a Ray cluster")
     return head
+
+
+def _choose_head(address: str) -> str:
+    """The head that Ray means by `address`; empty if that is another search's own Ray.
+
+    `auto` passes over such a one where there is a cluster, too.
+
+    Raises:
+        ConnectionError: there is none.
+        ValueError: it is no address.
+    """
+    from ray._private.services import canonicalize_bootstrap_address, find_gcs_addresses
+
+    private = _heads_here(private=True)
+    head = str(canonicalize_bootstrap_address(address))
+    if head not in {str(canonicalize_bootstrap_address(other)) for other in private}:
+        return head
+    clusters = find_gcs_addresses() - private if address == "auto" else ()
+    return str(canonicalize_bootstrap_address(min(clusters))) if clusters else ""
+
+
+def _heads_here(*, private: bool) -> set[str]:
+    """The heads of Ray instances of which this machine is a node: searches' private ones, or clusters."""
+    lines = [
+        " ".join(process.info["cmdline"] or [])
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == "raylet"
+    ]
+    chosen = [line for line in lines if (f"/{PRIVATE}" in line) == private]
+    return {head for line in chosen for head in re.findall(r"--gcs-address=(\S+)", line)}
 
 
 def _run_on_nodes(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
-
-from tests.helpers.shared_ray import AUTHENTICATION
 
 
 def refusal(main, arguments, capsys):
@@ -32,12 +29,10 @@ def search_command(*arguments: str) -> list[str]:
 
 def start_search(home: Path, *arguments: str) -> subprocess.Popen:
     """``run_search.py`` in the working directory `home`, on the corpus there; it prints to ``output.txt``."""
-    environment = {name: value for name, value in os.environ.items() if name != AUTHENTICATION}
     with (home / "output.txt").open("ab") as file:
         return subprocess.Popen(
             search_command("--data-dir", "data", *arguments),
             cwd=home,
-            env=environment,
             stdout=file,
             stderr=file,
             start_new_session=True,

@@ -27,14 +27,19 @@ class RayNodes:
     They run as on a cluster: in another folder, without this process's environment, with Python and the
     packages that this project needs, but not the project. Processes are found by the folder in their
     command lines.
+
+    Args:
+        token: that they demand; empty: none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, token: str = "") -> None:
         self.folder = tempfile.mkdtemp(prefix="nodes-", dir="/tmp")  # Ray's sockets want a short name
         Path(self.folder, "ray").mkdir()
         # Not this environment's own Python, which may know the project from a .pth file.
         python = getattr(sys, "_base_executable", sys.executable)
         environment = {"PATH": os.environ["PATH"], "HOME": self.folder, "RAY_TMPDIR": self.folder}
+        if token:
+            environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
         self._process = subprocess.Popen(
             [python, __file__],
             cwd="/",

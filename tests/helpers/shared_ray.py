@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 
 #: Trials at a time: four cores, and two pretended GPUs with room for two trials each.
 SLOTS, GPUS = 4, 2
-#: Ray protects a local instance with a token. What it sets for it lasts as long as this process, which can
-#: then start no worker on a cluster without a token, as a later test does.
-AUTHENTICATION = "RAY_AUTH_MODE"
 
 
 class SharedRay:
@@ -29,7 +25,6 @@ class SharedRay:
 
         if self._running is None:
             workers = Workers(SLOTS, "cpu", cpus=1, gpus=GPUS / SLOTS, gpu_total=GPUS)
-            os.environ.setdefault(AUTHENTICATION, "disabled")
             self._running = contextlib.ExitStack()
             self._running.enter_context(ray_session.running(workers, 10_000_000))
 
@@ -38,4 +33,3 @@ class SharedRay:
         if self._running is not None:
             self._running.close()
             self._running = None
-            os.environ.pop(AUTHENTICATION, None)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ import pytest
 import run_search
 from search import run_folder
 from search.record import lock, record
-from search.resources.cluster import PRIVATE
 from search.run_folder import ROOT
 from tests.helpers.commands import search_command, start_search
 from tests.helpers.mlflow_contents import mlflow_runs
@@ -86,7 +86,17 @@ def test_a_killed_study_and_an_interrupted_one_go_on_to_the_end(tracked_home: Pa
     assert {run.info.status for run in runs["study"] + runs["trial"]} == {"FINISHED"}
 
 
-def test_a_signal_to_the_whole_group_or_a_lost_terminal_ends_in_good_order(tracked_home: Path) -> None:
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files of the commands that a test starts; short enough for Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as name:
+        monkeypatch.setenv("TMPDIR", name)
+        yield Path(name)
+
+
+def test_a_signal_to_the_whole_group_or_a_lost_terminal_ends_in_good_order(
+    tracked_home: Path, temporary: Path
+) -> None:
     home = tracked_home
     process = start_search(home, *OPTIONS, "--trials", "3", "--scheduler", "none", "--study", "s")
     for number, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
@@ -97,9 +107,24 @@ def test_a_signal_to_the_whole_group_or_a_lost_terminal_ends_in_good_order(track
         printed = (home / "output.txt").read_text(encoding="utf-8")
         assert "--resume s" in printed
         assert "GCS" not in printed
-        assert not [*Path(tempfile.gettempdir()).glob(f"{PRIVATE}{process.pid}-*")]
+        assert not [*temporary.iterdir()], "neither Ray's files nor anything else is left"
         if code == 143:
             process = start_search(home, "--resume", "s", "--workers", "1")
+
+
+def test_a_user_without_a_home_folder_searches_as_everybody(
+    tracked_home: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither there, nor can it be made: as in a container that runs under any user id."""
+    monkeypatch.setenv("HOME", "/proc/none")
+    for name in ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    process = start_search(tracked_home, *OPTIONS, "--trials", "1", "--workers", "1", "--study", "s")
+    assert process.wait(300) == 0, (tracked_home / "output.txt").read_text(encoding="utf-8")
+    printed = (tracked_home / "output.txt").read_text(encoding="utf-8")
+    assert "/proc/none" not in printed, "no library complains"
+    assert (tracked_home / "runs" / "s" / "report.html").is_file()
+    assert not [*temporary.iterdir()]
 
 
 def test_a_second_process_on_one_study_is_refused(home: Path, capsys: pytest.CaptureFixture) -> None:

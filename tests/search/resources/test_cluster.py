@@ -1,6 +1,7 @@
 """A cluster of real Ray nodes that was started elsewhere: who may join it, and what its nodes can run."""
 
 import contextlib
+import functools
 import os
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -99,6 +101,56 @@ def test_a_cluster_that_cannot_be_used_is_refused(nodes: RayNodes, monkeypatch: 
         with pytest.raises(UserError, match="only another search's own Ray runs here"):
             cluster.join(nodes.address)
     assert not ray.is_initialized()
+
+
+def test_auto_shows_the_token_of_the_home_folder_which_ray_start_had_the_cluster_demand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("of-the-cluster", encoding="utf-8")
+    protected = RayNodes(token="of-the-cluster")
+    try:
+        found = functools.cache(lambda: frozenset({protected.address}))
+        monkeypatch.setattr("ray._private.services._cached_find_gcs_addresses", found)
+        monkeypatch.setattr("ray._private.services.find_bootstrap_address", lambda folder: None)
+        with cluster.joined("auto"):
+            assert len(ray.nodes()) == 1
+    finally:
+        protected.close()
+    assert "RAY_AUTH_MODE" not in os.environ
+
+
+def test_a_cluster_that_does_not_let_one_in_may_demand_a_token(
+    nodes: RayNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster")
+
+    monkeypatch.setattr(ray, "init", refused)
+    with pytest.raises(
+        UserError, match=r"Failed to connect .*; if it demands a token, set RAY_AUTH_MODE=token"
+    ):
+        cluster.join(nodes.address)
+
+
+def test_auto_passes_over_the_own_ray_of_another_search(
+    nodes: RayNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray may take the one for the other; the private one listens at 127.0.0.1 only, with its own token."""
+    private = "127.0.0.1:1"
+    lines = [f"--gcs-address={private} --temp-dir=/tmp/rigsl-abc/r", f"--gcs-address={nodes.address}"]
+    raylets = [SimpleNamespace(info={"name": "raylet", "cmdline": line.split()}) for line in lines]
+    monkeypatch.setattr(psutil, "process_iter", lambda attributes: iter(raylets))
+    services = "ray._private.services"
+    monkeypatch.setattr(f"{services}.get_ray_address_from_environment", lambda address, folder: private)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{services}.find_gcs_addresses", lambda: frozenset({private}))
+        for address in ("auto", private):
+            with pytest.raises(UserError, match="only another search's own Ray runs here"):
+                cluster.join(address)
+    monkeypatch.setattr(f"{services}.find_gcs_addresses", lambda: frozenset({private, nodes.address}))
+    assert cluster._choose_head("auto") == nodes.address
 
 
 def test_the_nodes_decide_how_many_workers_there_are(
