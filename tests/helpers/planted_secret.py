@@ -25,11 +25,11 @@ def storage_of(home: Path) -> str:
     return f"sqlite:///file:{home}/study.db?uri=true&password={SECRET}"
 
 
-def files_with_secret(folder: Path) -> list[str]:
+def files_with_secret(folder: Path, secret: str = SECRET) -> list[str]:
     """The files below `folder` that have the password in their name or in their bytes."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return [
         str(path.relative_to(folder))
         for path in files
-        if SECRET in str(path) or SECRET.encode() in path.read_bytes()
+        if secret in str(path) or secret.encode() in path.read_bytes()
     ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import time
@@ -24,6 +25,7 @@ from search.space.budget import Budget
 from search.study import run
 from tests.helpers.listeners import Bystander, Interrupter, WorkerKiller
 from tests.helpers.mlflow_contents import assert_mirrored, mlflow_runs
+from tests.helpers.planted_secret import files_with_secret
 from tests.helpers.toy_study import make_corpus, toy_plan, write_home
 from tests.helpers.workers_here import keep_workers_here
 
@@ -71,6 +73,10 @@ def test_without_finalists_and_seeds_the_searchs_best_checkpoint_is_tested(whole
     assert outcome.exported.metrics["trial"] == best.number
     assert outcome.exported.validation["weighted_f1"] == pytest.approx(record.score(best), abs=1e-9)
     assert rerun(outcome.exported.folder, data_dir=whole.home / "data").equal
+
+
+def test_the_token_of_a_studys_ray_is_in_no_file(whole: WholeStudy) -> None:
+    assert files_with_secret(whole.home, os.environ["RAY_AUTH_TOKEN"]) == []
 
 
 def test_a_study_from_start_to_export_and_again(whole: WholeStudy) -> None:

@@ -18,6 +18,7 @@ from search.execution import ray_folder, ray_session
 from search.resources import cluster
 from search.resources.cluster import PRIVATE
 from search.resources.workers import Workers
+from tests.helpers.planted_secret import files_with_secret
 from tests.helpers.ray_nodes import RayNodes
 
 #: What a user has set for a cluster; a private instance neither uses nor keeps it.
@@ -38,7 +39,7 @@ class Session:
     command_lines: str = ""
     mode: int = 0  #: permissions of its folder
     sockets: list[str] = field(default_factory=list)  #: their paths
-    files: list[Path] = field(default_factory=list)  #: those that hold the token
+    files: list[str] = field(default_factory=list)  #: those that hold the token
     left: list[Path] = field(
         default_factory=list
     )  #: in home and in the place for temporary files, at the end
@@ -54,12 +55,6 @@ def inet(process: psutil.Process) -> set[tuple[str, str, int]]:
             if waits and connection.laddr and not connection.raddr:
                 found.add((process.name(), connection.laddr.ip, connection.laddr.port))
     return found
-
-
-def holding(token: str, *folders: Path) -> list[Path]:
-    """The files that hold the token."""
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return [path for path in files if token.encode() in path.read_bytes()]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +83,7 @@ def session() -> Iterator[Session]:
             (folder,) = place.glob(f"{PRIVATE}*")
             seen.mode = permissions(folder)
             seen.sockets = [str(path) for path in folder.rglob("*") if path.is_socket()]
-            seen.files = holding(seen.token, place, home)
+            seen.files = files_with_secret(outer, seen.token)
         seen.left = [*place.iterdir(), *home.iterdir()]
         seen.environment = {name: os.environ.get(name) for name in CLUSTER}
         yield seen

@@ -30,6 +30,11 @@ def no_ray_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
+def raylet(text: str) -> SimpleNamespace:
+    """A raylet in the list of processes, with the address of its head and further arguments."""
+    return SimpleNamespace(info={"name": "raylet", "cmdline": f"raylet --gcs-address={text}".split()})
+
+
 @contextlib.contextmanager
 def listening(answer: bytes | None) -> Iterator[str]:
     """The address of a server that is not Ray: it answers nothing (None), or the same to every request."""
@@ -91,7 +96,7 @@ def test_a_cluster_that_cannot_be_used_is_refused(nodes: RayNodes, monkeypatch: 
         with pytest.raises(UserError, match=r"Version mismatch: .* Ray: 1\.2\.3 Python: 3\.11\.0"):
             cluster.join(nodes.address)
     with monkeypatch.context() as patch:
-        patch.setattr(psutil, "process_iter", lambda attributes: iter(()))
+        patch.setattr(psutil, "process_iter", lambda attributes: iter([raylet("127.0.0.1:1 /tmp/rigsl-a/r")]))
         with pytest.raises(
             UserError, match=f"this machine is not a node .* ray start --address={nodes.address}"
         ):
@@ -139,8 +144,7 @@ def test_auto_passes_over_the_own_ray_of_another_search(
 ) -> None:
     """Ray may take the one for the other; the private one listens at 127.0.0.1 only, with its own token."""
     private = "127.0.0.1:1"
-    lines = [f"--gcs-address={private} --temp-dir=/tmp/rigsl-abc/r", f"--gcs-address={nodes.address}"]
-    raylets = [SimpleNamespace(info={"name": "raylet", "cmdline": line.split()}) for line in lines]
+    raylets = [raylet(f"{private} /tmp/rigsl-abc/r"), raylet(nodes.address)]
     monkeypatch.setattr(psutil, "process_iter", lambda attributes: iter(raylets))
     services = "ray._private.services"
     monkeypatch.setattr(f"{services}.get_ray_address_from_environment", lambda address, folder: private)
