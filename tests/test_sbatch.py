@@ -15,7 +15,6 @@ import pytest
 
 from search.record import record
 from search.run_folder import ROOT
-from tests.helpers.shared_ray import AUTHENTICATION
 
 #: srun: the command in a session of its own, as Slurm's daemon starts it; a signal's exit code is a shell's.
 SRUN = """#!{python}
@@ -57,8 +56,7 @@ def project(tracked_home: Path) -> Path:
 
 def submit(project: Path, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
     """Run the script as Slurm does: by its first line, in a process group of its own."""
-    environment = {name: value for name, value in os.environ.items() if name != AUTHENTICATION}
-    environment |= {"PATH": f"{project / 'bin'}:{os.environ['PATH']}", "SLURM_CPUS_PER_TASK": "2"}
+    environment = os.environ | {"PATH": f"{project / 'bin'}:{os.environ['PATH']}", "SLURM_CPUS_PER_TASK": "2"}
     job = variables or {"SLURM_JOB_ID": "7"}
     with (project / "output.txt").open("ab") as output:
         return subprocess.Popen(
