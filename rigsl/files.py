@@ -6,7 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -18,8 +20,16 @@ from rigsl.errors import UserError, first_line
 
 _Json = TypeVar("_Json", dict[str, Any], list[Any])
 
-#: Disk full, over quota, input/output error, read-only, network share away.
-_STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
+#: Disk full, over quota, a file above its limit, input/output error, read-only, network share away.
+_STORAGE_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOTCONN,
+    errno.EHOSTDOWN, errno.EREMOTEIO,
+)  # fmt: skip
+#: Further ones, whose words other errors have, too: no permission, a server that does not answer, too many
+#: open files.
+_STORAGE_ERRNOS = (
+    *_STORAGE_ERRORS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE
+)  # fmt: skip
 
 
 @contextmanager
@@ -34,8 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
     mode = permissions(path if path.exists() else temporary)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        flush_to_disk(temporary)
         temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
@@ -43,11 +52,34 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def flush_to_disk(path: Path) -> None:
+    """Let a power cut no longer cost the content of a file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def new_folder(beside: Path) -> Path:
     """A new folder beside `beside`, with the permissions of the umask and a hidden name."""
     folder = _unused(beside)
     folder.mkdir()
     return folder
+
+
+def intended(path: Path) -> Path:
+    """What a temporary path of this module is to become; any other path as it is."""
+    temporary = re.fullmatch(r"\.(.+)\.[0-9a-f]{12}", path.name)
+    return path if temporary is None else path.with_name(temporary[1])
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process was writing in `folder`, in which nobody writes now."""
+    for path in folder.glob(".*"):
+        if intended(path) == path:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def permissions(path: Path) -> int:
@@ -116,9 +148,12 @@ def sha256(path: Path) -> str:
 def is_storage_error(error: BaseException) -> bool:
     """Whether the storage refused a file: full, over quota, read-only, broken or out of reach.
 
-    safetensors and PyTorch report it as errors of their own, with the system's words in them.
+    safetensors (Rust), PyTorch and SQLite report it as errors of their own.
     """
-    if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
+    if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
         return True
     text = str(error)
-    return any(os.strerror(number) in text for number in _STORAGE_ERRORS) or "PytorchStreamWriter" in text
+    if any(f"(os error {number})" in text for number in _STORAGE_ERRNOS):
+        return True
+    words = ("PytorchStreamWriter", "database or disk is full", *map(os.strerror, _STORAGE_ERRORS))
+    return any(word in text for word in words)

@@ -3,6 +3,7 @@
 - record: open and read a record; `score`, `scored`, `winner`, `counts`.
 - states: the states of a trial in words.
 - storage: a journal file, or a database with retries while it does not answer.
+- journal: the journal file and its lock.
 - matching: whether a record is that of a run folder.
 - times: when trials began and ended, in UTC; the order of their ends.
 - snapshot: `StudySnapshot`, ended trials, winner and counts from one look at the record.

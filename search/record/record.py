@@ -8,8 +8,6 @@ best score), PRUNED (stopped by the scheduler or by the end of the study; all re
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.config import read_toml
 from rigsl.errors import UserError, first_line
+from search.record.journal import repair
 from search.record.matching import mismatch
 from search.record.states import STATES
 from search.record.storage import RetryingStorage, connect, sqlite_file
@@ -43,20 +42,13 @@ def open_record(
 ) -> optuna.Study:
     """The study `name` in the storage at `url` or in the journal of `folder`, created if it has not begun.
 
-    The caller holds the study's lock. A killed process may have left half a line at the end of a journal,
-    which would make every later line unreadable, and Optuna's own lock, for which the next writer would wait
-    30 seconds; both are removed first. `notify` receives a message when a database stops answering and when
-    it is back.
+    The caller holds the study's lock. `notify` receives a message when a database stops answering and when it
+    is back.
 
     Raises:
         UserError: there is no storage at `url`, or it does not hold the trials that `folder` has.
     """
-    path = folder / JOURNAL
-    if path.exists():
-        _drop_half_line(path)
-    for stale_lock in folder.glob(JOURNAL + ".lock*"):
-        with contextlib.suppress(FileNotFoundError):
-            stale_lock.unlink()
+    repair(folder / JOURNAL)
     if has_begun(folder):
         return load_begun(folder, name, url, notify)
     storage = _connect(folder, url, notify)
@@ -137,19 +129,6 @@ def _connect(folder: Path, url: str | None, notify: Callable[[str], object] | No
 def _where(folder: Path, url: str | None) -> str:
     """The place of a record, as it may be printed."""
     return str(folder / JOURNAL) if url is None else f"--storage {url}"
-
-
-def _drop_half_line(path: Path) -> None:
-    with path.open("rb+") as file:
-        size = file.seek(0, os.SEEK_END)
-        end = size
-        while end > 0:
-            file.seek(end - 1)
-            if file.read(1) == b"\n":
-                break
-            end -= 1
-        if end < size:
-            file.truncate(end)
 
 
 def seconds(study: optuna.Study) -> float:

@@ -10,14 +10,19 @@ import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
 
 from rigsl.errors import UserError, first_line
+from search.record.journal import open_backend
 from search.run_folder import JOURNAL
+
+if TYPE_CHECKING:
+    from optuna.storages._rdb.models import TrialModel
+    from sqlalchemy.orm import Session
 
 #: Seconds to wait for a database that does not answer, and between two attempts.
 TIMEOUT, RETRY_EVERY = 600.0, 2.0
@@ -25,7 +30,7 @@ TIMEOUT, RETRY_EVERY = 600.0, 2.0
 _METHODS = (
     "create_new_study", "delete_study", "set_study_user_attr", "set_study_system_attr", "get_all_studies",
     "get_study_id_from_name", "get_study_name_from_id", "get_study_directions", "get_study_user_attrs",
-    "get_study_system_attrs", "_create_new_trial", "_set_trial_param", "set_trial_state_values",
+    "get_study_system_attrs", "_set_trial_param", "set_trial_state_values",
     "set_trial_intermediate_value", "set_trial_user_attr", "set_trial_system_attr", "get_trial",
     "_get_trials", "get_trial_id_from_study_id_trial_number",
 )  # fmt: skip
@@ -47,7 +52,7 @@ def connect(folder: Path, url: str | None) -> BaseStorage:
     import sqlalchemy.exc
 
     try:
-        return RetryingStorage(url)
+        return RetryingStorage(url, folder.name)
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         raise UserError(f"--storage {url}: {first_line(error, length=200)}") from None
 
@@ -59,7 +64,7 @@ def _open_journal(path: Path) -> BaseStorage:
         UserError: the file is damaged, or cannot be read.
     """
     try:
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(open_backend(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror or error})") from None
     except Exception as error:  # of JSON, or of Optuna, which reads what a line lacks in many places
@@ -79,6 +84,9 @@ def check_url(url: str) -> None:
     try:
         address = sqlalchemy.make_url(url)
         sqlalchemy.create_engine(address)
+        in_memory = address.get_backend_name() == "sqlite" and (
+            address.database in (None, "", ":memory:", "file::memory:") or "mode=memory" in url
+        )
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         hint = "pip install -e '.[postgres]'" if address.drivername == "postgresql" else "pip"
         reason = first_line(error, length=200)
@@ -89,13 +97,17 @@ def check_url(url: str) -> None:
         raise UserError(
             f"--storage {url}: is not an address like postgresql://user@host/database or sqlite:///study.db"
         ) from None
+    if in_memory:
+        raise UserError(
+            f"--storage {url}: is a database in memory, which a resume could not find; name a file, such as "
+            "sqlite:///study.db"
+        )
 
 
 def absolute(url: str) -> str:
     """`url`, with the path of a SQLite file made absolute."""
     prefix = "sqlite:///"
-    relative = url.startswith(prefix) and not url.startswith((prefix + "/", prefix + "file:"))
-    if relative and ":memory:" not in url:
+    if url.startswith(prefix) and not url.startswith((prefix + "/", prefix + "file:")):
         return prefix + str(Path(url.removeprefix(prefix)).resolve())
     return url
 
@@ -120,11 +132,41 @@ class RetryingStorage(RDBStorage):
         DatabaseUnavailable: it did not answer for longer than `TIMEOUT` seconds.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, study: str) -> None:
+        self._study = study  #: that a user resumes
         #: Called with a message when the database stops answering, and again when it is back.
         self.notify: Callable[[str], object] = lambda message: None
+        #: Number of the study's last trial before the one that is being created; None: not known yet.
+        self._last_before: int | None = None
         # A restart of the server closes its connections: each is tested before it is used.
         super().__init__(url, engine_kwargs={"pool_pre_ping": True})
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        """A new trial, also if the answer of the database is lost: then it is found, not created again.
+
+        Optuna and `_with_retries` both try again. A second trial would run for ever, as nobody knows of it.
+        """
+        self._last_before = None
+        create = _with_retries(RDBStorage._create_new_trial)
+        return create(self, study_id, template_trial)  # type: ignore[no-any-return]
+
+    def _get_prepared_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None, session: Session
+    ) -> TrialModel:
+        """Called for every attempt of `_create_new_trial`, in its transaction, which locks the study.
+
+        Only one process writes to a study, so that a trial which an earlier attempt did not see is its own.
+        """
+        from optuna.storages._rdb.models import TrialModel
+
+        trials = session.query(TrialModel).filter(TrialModel.study_id == study_id)
+        last = trials.order_by(TrialModel.number.desc()).first()
+        number = -1 if last is None else int(last.number)
+        if self._last_before is None:
+            self._last_before = number
+        if last is not None and number > self._last_before:
+            return last
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
 
 
 def _with_retries(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,6 +189,8 @@ def _with_retries(method: Callable[..., Any]) -> Callable[..., Any]:
                 continue
             if since is not None:
                 self.notify("the record's database is back")
+                # An earlier attempt may have begun the trial: then it is no longer waiting for this one.
+                result = True if result is False else result
             return result
 
     return call
@@ -169,7 +213,7 @@ def _wait(storage: RetryingStorage, since: float | None, error: Exception) -> fl
         where, reason = storage.url, first_line(error.__cause__ or error, length=200)
         raise DatabaseUnavailable(
             f"the record's database {where} did not answer for {TIMEOUT / 60:.0f} minutes ({reason}); "
-            "continue with --resume when it is back"
+            f"continue with --resume {storage._study} when it is back"
         )
     time.sleep(RETRY_EVERY)
     return since

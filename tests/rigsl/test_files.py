@@ -1,16 +1,19 @@
-"""Files and folders get the permissions that the umask says, and keep those that somebody gave them."""
+"""Files that are written: their permissions, and what a kill in the middle of it leaves."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from rigsl.config import RIGSLConfig
-from rigsl.files import permissions, replacing, write_text
+from rigsl.files import intended, new_folder, permissions, remove_leftovers, replacing, write_text
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
+from search.run_folder import ROOT
 from tests.helpers.corpora import toy_corpus
 
 
@@ -65,3 +68,27 @@ def test_a_checkpoint_that_is_replaced_keeps_its_permissions(
     save_checkpoint(folder, model)
     assert (permissions(folder), permissions(folder / WEIGHTS)) == (0o750, 0o600)
     assert load_checkpoint(folder).config == model.config
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from rigsl.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half of it")
+    os._exit(9)
+"""
+
+
+def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    subprocess.run([sys.executable, "-c", _KILLED, str(path)], cwd=ROOT, check=False)
+    (left,) = tmp_path.iterdir()
+    assert intended(left) == path
+    (new_folder(tmp_path / "model") / "weights").touch()
+    kept = [tmp_path / name for name in ("model", ".hidden", ".ray", "state.pt", ".state.pt.old")]
+    for other in kept:
+        other.touch()
+    remove_leftovers(tmp_path)
+    assert {*tmp_path.iterdir()} == {*kept}
+    remove_leftovers(tmp_path / "none")

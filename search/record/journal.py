@@ -1,0 +1,96 @@
+"""The record's journal file, in which no line is ever written behind half a line."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
+
+from rigsl.files import is_storage_error
+
+#: What file systems without symbolic links answer, such as FAT or some network shares.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def open_backend(path: Path) -> JournalFileBackend:
+    """The journal file `path`, created if it does not exist.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return JournalFileBackend(str(path), JournalLock(path))
+
+
+def repair(path: Path) -> None:
+    """Remove what a killed process may have left: half a line at the end, and Optuna's own lock.
+
+    The caller holds the study's lock. For a lock that is left, the next writer would wait 30 seconds.
+    """
+    if path.exists():
+        drop_half_line(path)
+    for stale_lock in path.parent.glob(path.name + ".lock*"):
+        with contextlib.suppress(FileNotFoundError):
+            stale_lock.unlink()
+
+
+def drop_half_line(path: Path) -> None:
+    """Cut off an incomplete last line, which would make every later line unreadable."""
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        end = size
+        while end > 0:
+            file.seek(end - 1)
+            if file.read(1) == b"\n":
+                break
+            end -= 1
+        if end < size:
+            file.truncate(end)
+
+
+class JournalLock(JournalFileSymlinkLock):
+    """Optuna's lock of a journal, held while lines are written.
+
+    A disk that is full for a moment leaves half a line, behind which Optuna would write the next one. So it
+    is cut off before anything is written. Needs no symbolic links, and does not hide why it cannot be
+    released: a folder that has become read-only.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def acquire(self) -> bool:
+        """Wait for the lock and take it.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        try:
+            super().acquire()
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            JournalFileOpenLock(str(self._path)).acquire()  # a file of the same name
+        try:
+            drop_half_line(self._path)
+        except BaseException:
+            self.release()
+            raise
+        return True
+
+    def release(self) -> None:
+        """Give the lock back.
+
+        Raises:
+            OSError: the folder cannot be written.
+            RuntimeError: somebody else has taken it.
+        """
+        try:
+            super().release()
+        except RuntimeError as error:
+            if error.__context__ is not None and is_storage_error(error.__context__):
+                raise error.__context__ from None
+            raise
