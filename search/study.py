@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 
 from rigsl.errors import UserError
-from rigsl.files import read_json, write_text
+from rigsl.files import read_json, remove_leftovers, write_text
 from search import run_folder
 from search.confirm.final_record import read_final_record
 from search.confirm.stage import ChosenCheckpoint, FinalStage
@@ -21,6 +21,7 @@ from search.confirm.watchers import JobWatchers
 from search.execution import ray_session
 from search.execution.cleanup import RunFolderCleanup
 from search.execution.clock import Clock
+from search.execution.error_guard import storage_errors_in_words
 from search.execution.listener import Listener
 from search.execution.searcher import StudySearcher
 from search.execution.signals import SignalWatch
@@ -38,7 +39,7 @@ from search.record.snapshot import take_snapshot
 from search.report.write import study_claim, write_report
 from search.resources.memory_limit import epoch_seconds, excess
 from search.results import Outcome
-from search.run_folder import ENVIRONMENT, SCRATCH, SPACE, TRIALS
+from search.run_folder import BEST, ENVIRONMENT, SCRATCH, SPACE, TRAININGS, TRIALS
 from search.schedulers.pbt import Population
 from search.schedulers.recorded_curves import recorded_curves
 from search.schedulers.registry import make_scheduler
@@ -60,11 +61,13 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
         listeners: called at every event, after the study's own listeners.
 
     Raises:
-        UserError: another process runs this study, or there is nothing left to do.
+        UserError: another process runs this study, there is nothing left to do, or files or the record
+            cannot be written; then a resume continues.
     """
     plan = _create_folder(plan)
     refusal = f"study {plan.name} is being run by another process; wait for it or stop it first"
-    with lock.hold(plan.folder / run_folder.LOCK, refusal), SignalWatch() as signals:
+    one_process = lock.hold(plan.folder / run_folder.LOCK, refusal)
+    with one_process, storage_errors_in_words(plan.folder), SignalWatch() as signals:
         study = record.open_record(plan.folder, plan.opens, plan.storage, lambda text: progress.note(text))
         _check_budget_left(plan, study)
         study = write_folder(plan, study)
@@ -229,6 +232,8 @@ def _create_folder(plan: Plan) -> Plan:
         return plan
     runs, first_name = plan.folder.parent, plan.folder.name
     with _new_folder(runs) as hidden:
+        with lock.hold(Path(hidden) / run_folder.LOCK):  # a file system without locks is refused here
+            pass
         for number in range(1, MAX_NAMES + 1):
             name = first_name if number == 1 else f"{first_name}-{number}"
             plan = dataclasses.replace(plan, folder=runs / name, name=name)
@@ -297,6 +302,8 @@ def write_folder(plan: Plan, study: optuna.Study) -> optuna.Study:
     Returns:
         The study: a new one in the same storage if this resume widens its space.
     """
+    for folder in (plan.folder, plan.folder / BEST, plan.folder / TRAININGS):
+        remove_leftovers(folder)
     opened, space = study, plan.space.path.read_text(encoding="utf-8")
     if plan.widened_from is not None:
         study = widened(opened, plan.space, plan.record)

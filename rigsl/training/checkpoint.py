@@ -16,7 +16,7 @@ from torch import Tensor
 from rigsl.config import RIGSLConfig, from_mapping, read_toml
 from rigsl.data.corpus import Schema
 from rigsl.errors import UserError, first_line
-from rigsl.files import new_folder, permissions
+from rigsl.files import flush_to_disk, new_folder, permissions
 from rigsl.model.rigsl import RIGSL
 
 WEIGHTS, CONFIG = "model.safetensors", "config.toml"
@@ -46,6 +46,7 @@ def write_checkpoint(
             if path.name not in (WEIGHTS, CONFIG):
                 path.rename(fresh / path.name)
         for path in (fresh / CONFIG, fresh / WEIGHTS):
+            flush_to_disk(path)
             # safetensors writes a file that nobody else can read; the other one has what the umask says.
             path.chmod(permissions(folder / path.name if (folder / path.name).exists() else fresh / CONFIG))
         if folder.exists():

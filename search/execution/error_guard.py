@@ -7,12 +7,42 @@ cannot be written (disk full, database away for good) would then cost finished t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from rigsl.errors import UserError, first_line
+from rigsl.files import intended, is_storage_error
+from search.run_folder import STUDY
 
 
 class StorageFailure(OSError):
     """A worker could not write a training's files."""
+
+
+@contextlib.contextmanager
+def storage_errors_in_words(folder: Path) -> Iterator[None]:
+    """Turn an error of the storage inside this block into a sentence; `folder`: of the study.
+
+    Raises:
+        UserError: a file could not be written; a resume continues.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        away = isinstance(error, OSError) and not (folder / STUDY).is_file()
+        if not (away or isinstance(error, StorageFailure) or is_storage_error(error)):
+            raise
+        reason, path = first_line(error, length=300), folder
+        if isinstance(error, OSError) and error.strerror:
+            reason, path = error.strerror, intended(Path(error.filename or folder))
+        raise UserError(
+            f"{path}: cannot be written ({reason}); make room or repair it, and go on with --resume "
+            f"{folder.name}"
+        ) from error
 
 
 class ErrorGuard:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import gc
 import os
 import shutil
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,12 +26,13 @@ from typing import Any
 
 import torch
 from ray import tune
+from torch import Tensor
 
-from rigsl.config import from_mapping
-from rigsl.data.corpus import Corpus
+from rigsl.config import RIGSLConfig, from_mapping
+from rigsl.data.corpus import Corpus, Schema
 from rigsl.device import cuda_works, is_out_of_memory
 from rigsl.errors import first_line
-from rigsl.files import is_storage_error
+from rigsl.files import flush_to_disk, is_storage_error, remove_leftovers, write_text
 from rigsl.redaction import redacted
 from rigsl.training.checkpoint import write_checkpoint
 from rigsl.training.trainer import EpochReport, Training, TrainingDiverged, write_state
@@ -37,7 +40,7 @@ from search.execution.background_writer import BackgroundWriter
 from search.record.learning_curve import Line, append_epoch, read_curve, write_curve
 from search.record.trial_report import BY_ITSELF, FAILED, NOT_WRITTEN, TrialReport
 from search.resources.workers import usable_share
-from search.run_folder import CONFIG, ERROR, MODEL, STATE, snapshot_name
+from search.run_folder import CONFIG, CURVE, ERROR, MODEL, STATE, snapshot_name
 
 #: Checkpoint overhead (copying the state for the background writer) is capped at 1/50 of a trial's time.
 SAVING_SHARE = 50
@@ -98,7 +101,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         except TrainingDiverged as error:
             return self._failure("diverged", error)
         except Exception as error:
-            if is_storage_error(error):
+            if is_storage_error(error) or not self.options.trials.is_dir():  # or its share is away
                 return self._failure("storage", error, ended=NOT_WRITTEN)
             self._broken = not self._gpu_works()
             if self._broken:
@@ -134,16 +137,20 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
     def _build(self) -> Training:
         """The training of the trial: from its own state, from its parent's state, or a new one."""
         self._limit_memory()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(exist_ok=True)
+        remove_leftovers(self._folder)
         if (self._folder / STATE).exists():
             training = Training.load(self._folder / STATE, self.corpus, device=self.options.device)
-            if training.config == self._config:
-                self._curve = read_curve(self._folder)[: training.epoch]
+            lines = read_curve(self._folder)[: training.epoch]
+            if training.config == self._config and len(lines) == training.epoch:
+                # The best model on the disk may be older than the state, or younger: written before a kill.
+                _write_model(self._folder, *training.best_weights(), self.corpus.schema)
+                self._curve = lines
                 write_curve(self._folder, self._curve)
                 # The last report may have been lost with the driver's process.
                 self._reported = max(0, training.epoch - 1)
                 return training
-        (self._folder / CONFIG).write_text(self._config.to_toml(), encoding="utf-8")
+        write_text(self._folder / CONFIG, self._config.to_toml())
         if self._parent is not None:
             return self._continue_parent(*self._parent)
         write_curve(self._folder, [])
@@ -167,7 +174,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         )
         self._curve = [line | {"epoch_seconds": 0.0} for line in read_curve(folder)[:epoch]]
         write_curve(self._folder, self._curve)
-        write_checkpoint(self._folder / MODEL, *training.best_weights(), self.corpus.schema)  # may stay best
+        _write_model(self._folder, *training.best_weights(), self.corpus.schema)  # it may stay the best
         return training
 
     def _write(self, report: EpochReport) -> None:
@@ -175,7 +182,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         assert self._training is not None
         if report.improved:
             best, schema = self._training.best_weights(), self.corpus.schema
-            self._writer.submit(MODEL, partial(write_checkpoint, self._folder / MODEL, *best, schema))
+            self._writer.submit(MODEL, partial(_write_model, self._folder, *best, schema))
         self._curve.append({"epoch": report.epoch, "time": round(time.time(), 3), **report.metrics()})
         append_epoch(self._folder, self._curve[-1])
         every = self.options.snapshot_every
@@ -186,7 +193,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             state = self._training.snapshot()
             self._saved_at = time.monotonic()
             self._saving_seconds = self._saved_at - start
-            self._writer.submit(STATE, partial(write_state, state, self._folder / STATE))
+            self._writer.submit(STATE, partial(_write_state, state, self._folder))
         if snapshot:  # another trial may start from it at once
             self._writer.wait()
             _same_file(self._folder / STATE, self._folder / snapshot_name(report.epoch))
@@ -207,9 +214,8 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self._training = None  # a model that ran out of memory must not hold it until the next trial
         gc.collect()
         with contextlib.suppress(OSError):
-            if self._folder.is_dir():
-                text = redacted("".join(traceback.format_exception(error)))
-                (self._folder / ERROR).write_text(text, encoding="utf-8")
+            if ended == FAILED and self._folder.is_dir():
+                write_text(self._folder / ERROR, redacted("".join(traceback.format_exception(error))))
         message = first_line(error, default="no message")
         detail = message if kind == "diverged" else f"{type(error).__name__}: {message}"
         return TrialReport(epochs=epochs, ended=ended, reason=f"{kind}: {detail}"[:_MAX_REASON])
@@ -218,6 +224,19 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
 def _end_process() -> None:
     """End this worker at once, as if it was killed; Ray starts another one."""
     os._exit(1)
+
+
+def _write_model(folder: Path, weights: Mapping[str, Tensor], config: RIGSLConfig, schema: Schema) -> None:
+    """Write the best model of the trial in `folder`, which is there: not in place of a share that is away."""
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+    write_checkpoint(folder / MODEL, weights, config, schema)
+
+
+def _write_state(state: dict[str, Any], folder: Path) -> None:
+    """Write a state after the curve that belongs to it: a power cut leaves no state without its curve."""
+    flush_to_disk(folder / CURVE)
+    write_state(state, folder / STATE)
 
 
 def _same_file(path: Path, other: Path) -> None:

@@ -12,9 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from rigsl.data.corpus import Corpus
-from rigsl.errors import UserError, first_line
-from rigsl.files import is_storage_error
-from search.execution.error_guard import ErrorGuard, StorageFailure
+from search.execution.error_guard import ErrorGuard
 from search.execution.node_watch import NodeWatch
 from search.execution.ray_patches import patient_workers
 from search.execution.trainable import TrialWorker, WorkerOptions
@@ -52,9 +50,12 @@ def run_on_ray(
         options: further `WorkerOptions`.
 
     Raises:
-        UserError: files cannot be written, or no node is left; a resume continues.
+        UserError: no node is left; a resume continues.
+        OSError: files cannot be written; a resume continues.
     """
-    callbacks = [NodeWatch(ray_address, workers.cpus, workers.gpus)] if ray_address is not None else []
+    callbacks = []
+    if ray_address is not None:
+        callbacks.append(NodeWatch(ray_address, workers.cpus, workers.gpus, trials.parent))
     worker_options = WorkerOptions(
         trials=trials, device=workers.device, threads=workers.cpus, gpu_fraction=workers.gpus, **options
     )
@@ -90,17 +91,7 @@ def run_on_ray(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if guard.error is not None:
-        raise _in_words(guard.error, trials)
-
-
-def _in_words(error: Exception, trials: Path) -> Exception:
-    """An error of the storage as a sentence for the user; any other as it is."""
-    if not isinstance(error, StorageFailure) and not is_storage_error(error):
-        return error
-    return UserError(
-        f"{trials.parent}: files cannot be written ({first_line(error)}); make room or repair it, and "
-        f"go on with --resume {trials.parent.name}"
-    )
+        raise guard.error
 
 
 def _actors() -> set[str]:

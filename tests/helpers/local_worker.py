@@ -21,6 +21,7 @@ CONFIG = {
 def make_worker(folder: Path) -> TrialWorker:
     """A worker with one thread, which keeps its trials in ``trials/`` of `folder`."""
     worker = TrialWorker.__new__(TrialWorker)  # Ray's own constructor wants a cluster; it only calls setup
+    (folder / "trials").mkdir(exist_ok=True)
     options = WorkerOptions(trials=folder / "trials", device="cpu", threads=1)
     worker.setup({"number": 0, "config": CONFIG}, make_corpus(), options)
     return worker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from search.execution import trainable
 from search.execution.error_guard import ErrorGuard
 from search.execution.searcher import StudySearcher
 from search.record import record
-from search.record.trial_report import NOT_WRITTEN
+from search.record.trial_report import BY_ITSELF, NOT_WRITTEN
+from search.run_folder import ERROR
 from search.study import run
 from tests.helpers.listeners import Bystander
 from tests.helpers.local_worker import CONFIG, make_worker
@@ -24,6 +26,13 @@ from tests.helpers.toy_study import toy_plan
 
 def no_space() -> OSError:
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "epochs.jsonl")
+
+
+#: Over quota, a file too large, broken, read-only, not allowed; a network share that is away; too many files.
+REFUSALS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE,
+    errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE,
+)  # fmt: skip
 
 
 class FullDisk(Bystander):
@@ -42,7 +51,12 @@ class FullDisk(Bystander):
     ("error", "storage"),
     [
         (no_space(), True),
-        (OSError(errno.EROFS, os.strerror(errno.EROFS)), True),
+        *((OSError(number, os.strerror(number)), True) for number in REFUSALS),
+        *(
+            (RuntimeError(f"Error while serializing: I/O error: (os error {number})"), True)
+            for number in REFUSALS
+        ),
+        (RuntimeError("CUDA error: Operation not permitted"), False),
         (RuntimeError("[enforce fail] . PytorchStreamWriter failed writing file data/0"), True),
         (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), True),
         (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), False),
@@ -89,6 +103,27 @@ def test_a_worker_that_cannot_write_says_so_and_goes_on_with_the_next_trial(
     assert "No space left on device" in report["reason"]
     worker.reset_config({"number": 1, "config": CONFIG})
     assert worker.step()["epoch"] == 1
+
+
+@pytest.mark.parametrize("limit", [100, 5_000], ids=["the first file", "the model"])
+def test_a_limit_on_the_size_of_files_is_no_failure_of_the_trial(tmp_path: Path, limit: int) -> None:
+    worker = make_worker(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        reports = [worker.step()]
+        while not reports[-1]["done"]:
+            reports.append(worker.step())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert reports[-1]["ended"] == NOT_WRITTEN
+    assert "File too large" in reports[-1]["reason"]
+    folder = tmp_path / "trials" / "0000"
+    assert not [path for path in folder.iterdir() if path.name.startswith(".") or path.name == ERROR]
+    worker.reset_config({"number": 0, "config": CONFIG})
+    while not (report := worker.step())["done"]:
+        pass
+    assert (report["ended"], report["epoch"]) == (BY_ITSELF, 2)
 
 
 @pytest.mark.usefixtures("shared_ray")

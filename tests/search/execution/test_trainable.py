@@ -2,17 +2,22 @@
 
 import dataclasses
 import errno
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load, save
 
+from rigsl.training.checkpoint import WEIGHTS
+from rigsl.training.trainer import Training
 from search.execution import trainable
 from search.execution.trainable import TrialWorker, WorkerOptions
 from search.record.learning_curve import METRIC, read_curve
-from search.run_folder import ERROR, MODEL, STATE
+from search.run_folder import CURVE, ERROR, MODEL, STATE
 from search.samplers.imputed_scores import CONFIGURATION_FAULTS
 from search.space.space import Space
 from tests.helpers.toy_study import make_corpus
@@ -31,6 +36,7 @@ def config(space: Space) -> dict:
 @pytest.fixture
 def worker(tmp_path: Path, config: dict, monkeypatch: pytest.MonkeyPatch) -> TrialWorker:
     monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "trials").mkdir()
     made = TrialWorker.__new__(TrialWorker)  # Ray's own constructor wants a cluster; it only calls setup
     made.setup(
         {"number": 0, "config": config},
@@ -252,3 +258,52 @@ def test_the_corpus_is_read_only(worker: TrialWorker) -> None:
 
 def _numbers(report: dict) -> dict:
     return {name: value for name, value in report.items() if "seconds" not in name and name != "metrics/time"}
+
+
+@pytest.mark.parametrize("on_disk", ["none", "older", "younger", "damaged"])
+def test_after_a_kill_the_model_on_the_disk_becomes_that_of_the_state(
+    worker: TrialWorker, config: dict, on_disk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are two files: a kill can come between them, and an epoch's model is skipped for a later one."""
+    monkeypatch.setattr(trainable, "SAVING_SHARE", 0)  # save after every epoch, however short
+    evaluate = Training._evaluate
+
+    def best_at_second(training: Training, dialogues: object) -> SimpleNamespace:
+        score = {1: 0.1, 2: 0.5, 3: 0.2}[training.epoch + 1]
+        scores = evaluate(training, dialogues).scores
+        return SimpleNamespace(scores=dataclasses.replace(scores, weighted_f1=score))
+
+    monkeypatch.setattr(Training, "_evaluate", best_at_second)
+    folder, kept, models = tmp_path / "trials" / "0000", tmp_path / "kept", {}
+    for epoch in (1, 2):
+        worker.step()
+        worker._writer.wait()
+        models[epoch] = (folder / MODEL / WEIGHTS).read_bytes()
+    shutil.copytree(folder, kept)
+    if on_disk == "none":
+        shutil.rmtree(kept / MODEL)
+    else:
+        other = {"older": models[1], "younger": _other_weights(models[2]), "damaged": b"half of it"}[on_disk]
+        (kept / MODEL / WEIGHTS).write_bytes(other)
+    whole = run(worker)[-1]
+    shutil.rmtree(folder)
+    kept.rename(folder)
+    worker.reset_config({"number": 0, "config": config})
+    resumed = run(worker)[-1]
+    assert (resumed["best_epoch"], resumed[METRIC]) == (whole["best_epoch"], whole[METRIC]) == (2, 0.5)
+    assert (folder / MODEL / WEIGHTS).read_bytes() == models[2] != models[1]
+
+
+def _other_weights(content: bytes) -> bytes:
+    return save({name: tensor + 1 for name, tensor in load(content).items()})
+
+
+def test_a_state_without_its_learning_curve_is_not_continued(worker: TrialWorker, config: dict) -> None:
+    """As after a power cut: the curve is short, but the state needs all of its lines."""
+    worker.step()
+    worker.step()
+    worker._writer.wait()
+    path = worker._folder / CURVE
+    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    worker.reset_config({"number": 0, "config": config})
+    assert [report["epoch"] for report in run(worker)] == [1, 2, 3]
