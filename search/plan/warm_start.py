@@ -2,12 +2,13 @@
 
 Trials of the same corpus, epochs and ranges are observations of the same objective: they enter the record,
 for the sampler only, and the best of them is trained again, so that the new study has its weights. Scores on
-another corpus say nothing about this one, but good configurations transfer: the best become start points.
+another corpus say nothing about this one, but good configurations transfer: the best become start points. So
+do those of children of population based training, which owe their scores to their parents' weights, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from rigsl.wording import counted
 from search.plan.plan import Plan
-from search.record import record
+from search.record import lineage, record
 from search.record.study_options import read_study_options
 from search.run_folder import SPACE
 from search.space.distributions import distribution
@@ -40,6 +41,7 @@ class EarlierStudy:
     epochs: int
     space: Space
     trials: Sequence[FrozenTrial]  #: with a score and distinct configurations, best first
+    children: Set[int]  #: numbers of those that began with the weights of another trial
 
 
 def read_earlier(folder: Path) -> EarlierStudy:
@@ -51,7 +53,8 @@ def read_earlier(folder: Path) -> EarlierStudy:
     try:
         options = read_study_options(folder)
         space, trials = read_space(folder / SPACE), _distinct_trials(folder)
-        return EarlierStudy(options["corpus"], options["epochs"], space, trials)
+        children = {trial.number for trial in trials if lineage.origin(trial) is not None}
+        return EarlierStudy(options["corpus"], options["epochs"], space, trials, children)
     except UserError as error:
         raise UserError(f"--start-from {folder.name}: {error}") from None
 
@@ -66,7 +69,7 @@ def warm_start(plan: Plan, study: optuna.Study) -> None:
     configs = {trial.number: {**earlier.space.fixed, **trial.params} for trial in trials}
     comparable = (earlier.corpus, earlier.epochs) == (plan.corpus.content_hash(), plan.epochs)
     exact = {number: params for number, config in configs.items() if (params := _exact(plan.space, config))}
-    observed = [trial for trial in trials if comparable and trial.number in exact]
+    observed = [trial for trial in trials if comparable and trial.number in exact.keys() - earlier.children]
     max_starts = 1 if observed else MAX_STARTS
     starts = 0
     for trial in trials:
@@ -87,11 +90,20 @@ def warm_start(plan: Plan, study: optuna.Study) -> None:
 
 
 def _distinct_trials(folder: Path) -> list[FrozenTrial]:
-    """The scored trials of a study, best first, without those that repeat a configuration."""
-    trials = record.scored(record.read_record(folder))
+    """The scored trials of a study, best first, without those that repeat a configuration.
+
+    Of a child of population based training whose best epoch is its parent's, the parent counts.
+    """
+    trials = [trial for trial in record.scored(record.read_record(folder)) if _is_best_its_own(trial)]
     trials.sort(key=lambda trial: -(record.score(trial) or 0.0))
     distinct = {str(trial.params): trial for trial in reversed(trials)}
     return [trial for trial in trials if distinct[str(trial.params)] is trial]
+
+
+def _is_best_its_own(trial: FrozenTrial) -> bool:
+    """Whether the best epoch of `trial` was trained with its own configuration."""
+    start = lineage.origin(trial)
+    return start is None or int(trial.user_attrs.get("best_epoch", 0)) > start.epoch
 
 
 def _exact(space: Space, config: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -1,12 +1,19 @@
-"""A configuration of another study becomes the nearest start point of the new space."""
+"""What a study takes over from another one: start points and observations."""
 
 from pathlib import Path
 
 import pytest
+from optuna.trial import create_trial
 
 from rigsl.config import RIGSLConfig
+from search.plan.new_study import prepare
+from search.plan.options import SearchOptions
 from search.plan.warm_start import _nearest
+from search.record import record
+from search.record.lineage import PARENT, PARENT_EPOCH
 from search.space.space import Space, read_space
+from search.study import write_folder
+from tests.helpers.played_study import PlayedStudy
 
 SPACE = """
 [study]
@@ -97,3 +104,33 @@ def test_a_value_that_the_other_study_did_not_search_is_the_default(space: Space
     params = _nearest(space, {name: value for name, value in INSIDE.items() if name != "batch_size"})
     assert params is not None
     assert params["batch_size"] == RIGSLConfig().batch_size
+
+
+def test_the_scores_of_children_are_no_observations_of_their_configurations(home: Path) -> None:
+    """A child of population based training continues its parent's weights under other hyperparameters."""
+    earlier = PlayedStudy(home, "http://127.0.0.1:9", "first")
+    earlier.play([], 2)
+    parent = earlier.study.trials[1]
+    for lr, best_epoch in ((2e-3, 3), (3e-3, 1)):  # it improved on its parent; or owes its score to it
+        child = create_trial(
+            params=parent.params | {"lr": lr},
+            distributions=parent.distributions,
+            value=0.9,
+            intermediate_values={1: 0.5, 2: 0.6, 3: 0.9},
+            user_attrs={PARENT: 1, PARENT_EPOCH: 2, "best_epoch": best_epoch, "epochs": 3},
+        )
+        earlier.study.add_trial(child)
+    options = SearchOptions(
+        space=home / "space.toml", data_dir=home / "data", trials=9, study="second", start_from="first"
+    )
+    plan = prepare(options)
+    plan.folder.mkdir()
+    study = write_folder(plan, record.open_record(plan.folder, plan.name))
+    observed = [trial for trial in study.trials if record.NOT_RUN in trial.user_attrs]
+    assert {trial.user_attrs[record.NOT_RUN] for trial in observed} == {
+        "observed in study first, trial 0",
+        "observed in study first, trial 1",
+    }
+    starts = [trial.system_attrs["fixed_params"]["lr"] for trial in study.trials if trial not in observed]
+    assert 2e-3 in starts, "a good configuration is worth a training of its own"
+    assert 3e-3 not in starts, "nothing is known about it"
