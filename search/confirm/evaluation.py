@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 
 from rigsl.data.corpus import Corpus
 from rigsl.device import threads
+from rigsl.errors import UserError, first_line
 from rigsl.files import replacing, sha256
 from rigsl.training.checkpoint import WEIGHTS, load_checkpoint
 from rigsl.training.evaluation import evaluate
@@ -66,9 +69,13 @@ def was_tested(folder: Path, checkpoints: Sequence[Checkpoints]) -> bool:
     """Whether the predictions in the run folder `folder` are those of `checkpoints`.
 
     They are if configurations and seeds are the same and every checkpoint that is there has the weights that
-    were tested. Predictions of version 0.1.0 do not say what they are of: see `_was_tested_before`.
+    were tested. Damaged ones are of nothing. Predictions of version 0.1.0 do not say what they are of: see
+    `_was_tested_before`.
     """
-    predictions = read_predictions(folder)
+    try:
+        predictions = read_predictions(folder)
+    except UserError:  # damaged: made again, and the record says so
+        return False
     if set(predictions) != {tested.side for tested in checkpoints}:
         return False
     return all(
@@ -109,10 +116,22 @@ def _was_tested_before(
 
 
 def read_predictions(folder: Path) -> dict[str, SeedRuns]:
-    """The test predictions in the run folder `folder`: side -> predictions; empty if there are none."""
+    """The test predictions in the run folder `folder`: side -> predictions; empty if there are none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     path = folder / PREDICTIONS
     if not path.is_file():
         return {}
+    try:
+        return _load_predictions(path)
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = f"{type(error).__name__}: {first_line(error, length=200)}"
+        raise UserError(f"{path}: is damaged; restore it from a copy ({reason})") from None
+
+
+def _load_predictions(path: Path) -> dict[str, SeedRuns]:
     with np.load(path, allow_pickle=False) as arrays:
         classes = tuple(map(str, arrays["classes"]))
         return {

@@ -19,6 +19,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from rigsl.config import RIGSLConfig
+from rigsl.errors import UserError
 from rigsl.files import read_json, sha256, write_text
 from rigsl.training.checkpoint import WEIGHTS
 from search.execution.error_guard import StorageFailure
@@ -107,12 +108,18 @@ class JobChain:
 
 
 class JobResults:
-    """The results of the ended jobs in a folder, kept in its ``results.json``."""
+    """The results of the ended jobs in a folder, kept in its ``results.json``.
+
+    A job whose worker was lost has not ended for the next process: its machine may have been at fault.
+
+    Raises:
+        UserError: the file is damaged.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        content = read_json(folder / RESULTS, dict) or {}
-        self._results = {name: JobResult(**result) for name, result in content.items()}
+        results = _read_results(folder / RESULTS)
+        self._results = {name: result for name, result in results.items() if result.reason != WORKER_LOST}
 
     def get(self, job: Job) -> JobResult | None:
         """How `job` ended; None if it has not ended."""
@@ -150,6 +157,20 @@ class JobResults:
     def _write(self) -> None:
         content = {name: vars(job_result) for name, job_result in self._results.items()}
         write_text(self.folder / RESULTS, json.dumps(content, indent=2) + "\n")
+
+
+def _read_results(path: Path) -> dict[str, JobResult]:
+    from pydantic import TypeAdapter  # only where it is used: a search starts fast
+
+    remedy = "restore it from a copy, or remove it: then the trainings of the final stage run again"
+    try:
+        content = read_json(path, dict) or {}
+        return TypeAdapter(dict[str, JobResult], config={"extra": "forbid"}).validate_python(content)
+    except UserError as error:
+        raise UserError(f"{str(error).replace('restore it from a copy', remedy)}") from None
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: is damaged; {remedy} ({reason})") from None
 
 
 class JobWatcher(Protocol):

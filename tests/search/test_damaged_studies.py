@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,15 @@ def test_a_key_that_study_toml_lacks_is_named(
     assert f"study.toml: {key} is missing; restore the file from a copy" in refused(capsys, mode, plan.name)
     path.write_text(tomli_w.dumps(content | {key: [1]}), encoding="utf-8")
     assert f"study.toml: {key} = [1] is not a" in refused(capsys, mode, plan.name)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
+def test_damaged_predictions_are_named(plan: Plan, content: bytes, capsys: pytest.CaptureFixture) -> None:
+    path = plan.folder / run_folder.PREDICTIONS
+    path.write_bytes(content)
+    shutil.copytree(plan.folder, plan.folder.with_name("two"))
+    shown = refused(capsys, "--compare", plan.name, "two")
+    assert f"{path}: is damaged; restore it from a copy" in shown
 
 
 def test_a_report_that_cannot_be_written_is_one_sentence(plan: Plan, capsys: pytest.CaptureFixture) -> None:

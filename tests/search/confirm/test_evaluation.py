@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from rigsl.config import RIGSLConfig
+from rigsl.errors import UserError
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import save_checkpoint
 from search.confirm import evaluation
 from search.confirm.evaluation import Checkpoints, open_test, read_predictions, was_tested
 from search.confirm.final_record import FinalRecord, Opening, read_final_record, write_final_record
 from search.resources.workers import Workers
+from search.run_folder import PREDICTIONS
 from tests.helpers.toy_study import make_corpus
 
 CONFIG = RIGSLConfig(modals="ld", hidden_dim=8, num_L=1, num_K=1, nodeformer_heads=1, nb_features_dim=4)
@@ -76,6 +78,36 @@ def test_a_test_that_fails_half_way_leaves_no_false_scores(
     found = open_test(tmp_path, make_corpus(), [new], WORKERS)["winner"]
     assert found.config_hash == read_predictions(tmp_path)["winner"].config_hash == "cc"
     assert len(read_final_record(tmp_path).openings) == 3, "every look at test is recorded, failed ones too"
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut off", "other bytes", "lacks an array", "other shapes"])
+def test_damaged_predictions_are_named_and_made_again(tmp_path: Path, damage: str) -> None:
+    winner = trained(tmp_path, "winner", "aa", (1, 2))
+    whole = open_test(tmp_path, make_corpus(), [winner], WORKERS)["winner"]
+    path = tmp_path / PREDICTIONS
+    content = path.read_bytes()
+    if damage == "lacks an array":
+        np.savez(path, winner=whole.predicted)
+    elif damage == "other shapes":
+        arrays = dict(np.load(path))
+        np.savez(path, **(arrays | {"labels": arrays["labels"][1:]}))
+    else:
+        middle = len(content) // 2
+        other = bytes(byte ^ 0x55 for byte in content[100:middle])
+        path.write_bytes(
+            {
+                "empty": b"",
+                "cut off": content[:middle],
+                "other bytes": content[:100] + other + content[middle:],
+            }[damage]
+        )
+    with pytest.raises(UserError, match=rf"{PREDICTIONS}: is damaged; restore it from a copy") as told:
+        read_predictions(tmp_path)
+    assert "\n" not in str(told.value)
+    assert not was_tested(tmp_path, [winner])
+    again = open_test(tmp_path, make_corpus(), [winner], WORKERS)["winner"]
+    np.testing.assert_array_equal(again.predicted, whole.predicted)
+    assert len(read_final_record(tmp_path).openings) == 2, "it is another look at test"
 
 
 @pytest.mark.parametrize(("exported_openings", "believed"), [(1, True), (0, False)])

@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from rigsl.config import RIGSLConfig
+from rigsl.errors import UserError
 from rigsl.training.checkpoint import WEIGHTS
 from search.confirm.runner import TrainingRunner
 from search.confirm.trainings import (
@@ -16,7 +19,7 @@ from search.confirm.trainings import (
     identity,
     make_job,
 )
-from search.record.trial_report import BY_ITSELF, FAILED, TrialReport
+from search.record.trial_report import BY_ITSELF, FAILED, WORKER_LOST, TrialReport
 from search.resources.workers import Workers
 from search.run_folder import MODEL, RESULTS, STATE, TRAININGS
 
@@ -171,6 +174,40 @@ def test_a_job_that_is_trained_again_has_no_result_until_it_ends(tmp_path: Path)
     assert not path.exists()
     checkpoint(tmp_path, job, b"of the first epoch")  # and then the process is killed
     assert JobResults(tmp_path).get(job) is None
+
+
+def test_a_job_whose_worker_was_lost_is_tried_again_by_the_next_process(tmp_path: Path) -> None:
+    watcher, results = Watcher(), JobResults(tmp_path)
+    searcher = JobSearcher(JobList(JOBS), results, workers=2, watcher=watcher)
+    searcher.suggest("a")
+    searcher.suggest("b")
+    searcher.on_trial_complete("a", error=True)
+    diverged = TrialReport(ended=FAILED, reason="diverged: the loss is not finite").to_ray()
+    searcher.on_trial_complete("b", diverged)
+    assert results.get(JOBS[0]) == JobResult(None, 0, 0, WORKER_LOST), "this process does not try for ever"
+    again = JobResults(tmp_path)
+    assert again.get(JOBS[0]) is None
+    assert again.get(JOBS[1]).reason == "diverged: the loss is not finite"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"a',
+        "[]",
+        '{"job": 3}',
+        '{"job": {"score": 0.5}}',
+        '{"job": {"score": "high", "epochs": 3, "best_epoch": 2}}',
+        '{"job": {"score": 0.5, "epochs": 3, "best_epoch": 2, "colour": "red"}}',
+    ],
+)
+def test_damaged_results_are_named_with_a_remedy(tmp_path: Path, content: str) -> None:
+    (tmp_path / RESULTS).write_text(content, encoding="utf-8")
+    with pytest.raises(
+        UserError, match=rf"{RESULTS}: is damaged; restore it from a copy, or remove it"
+    ) as told:
+        JobResults(tmp_path)
+    assert "\n" not in str(told.value)
 
 
 def test_results_of_version_0_1_0_have_no_digest(tmp_path: Path) -> None:
