@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from search.resources.versions import installed
 from search.resources.workers import Workers, cores
 from search.run_folder import ROOT
 
@@ -16,13 +16,7 @@ PACKAGES = ("mlflow", "numpy", "optuna", "ray", "rigsl-search", "scikit-learn", 
 
 def versions() -> dict[str, str]:
     """Package -> installed version; "not installed" for a package that runs from a checkout."""
-    installed = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            installed[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            installed[name] = "not installed"
-    return installed
+    return installed(PACKAGES)
 
 
 def commit() -> str:

@@ -2,6 +2,7 @@
 
 - workers: how many trials run concurrently, and what each of them gets.
 - authentication: the token that a Ray instance demands.
+- versions: what a worker would compute with, to be compared between machines.
 - cluster: join a Ray cluster and check its nodes.
 - memory_limit: whether a configuration fits a worker's memory, and its relative cost.
 """

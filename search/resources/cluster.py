@@ -21,6 +21,7 @@ import psutil
 
 from rigsl.errors import UserError
 from search.resources.authentication import users_token
+from search.resources.versions import difference, worker_versions
 from search.resources.workers import PACKED, Node, gpu_memory, packed_trials
 from search.run_folder import ROOT
 
@@ -34,6 +35,8 @@ CONNECT_TIMEOUT, TASK_TIMEOUT = 5.0, 120.0
 SYNC_TIMEOUT = 10.0
 #: Ray does not say why a cluster does not let it in.
 _TOKEN_HINT = "; if it demands a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+#: The ids of the nodes that were checked.
+_CHECKED: set[str] = set()
 
 
 def join(address: str) -> None:
@@ -83,7 +86,8 @@ def joined(address: str) -> Iterator[None]:
 def read_nodes(address: str, runs_dir: Path) -> tuple[Node, ...]:
     """The nodes of the cluster at `address`; the connection is closed again.
 
-    Every node with cores must see `runs_dir`, write there, and import what a trial imports.
+    Every node with cores must see `runs_dir`, write there, and import what a trial imports, in the same
+    versions as this machine.
 
     Raises:
         UserError: as `join`, or a node cannot run a trial; names the node.
@@ -103,16 +107,15 @@ def _check_folder(runs_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     probe = folder / f".probe-{uuid.uuid4().hex}"
     try:
         probe.touch()
-        problems = _run_on_nodes(entries, _check_probe, str(probe))
+        problems = _run_on_nodes(entries, _check_node, str(probe), worker_versions())
     except OSError as error:
         raise UserError(f"--runs-dir {runs_dir}: {folder} cannot be written ({error.strerror})") from None
     finally:
         probe.unlink(missing_ok=True)
     for entry in entries:
         if problem := problems[entry["NodeID"]]:
-            raise UserError(
-                f"--runs-dir {runs_dir}: node {_name(entry)} {problem}; use a folder that all nodes share"
-            )
+            raise UserError(f"--ray-address: node {_name(entry)} {problem}")
+        _CHECKED.add(entry["NodeID"])
 
 
 def can_run_trial(cpus: int, gpus: float) -> bool:
@@ -183,6 +186,15 @@ def _heads_here(*, private: bool) -> set[str]:
     return {head for line in chosen for head in re.findall(r"--gcs-address=(\S+)", line)}
 
 
+def _on_node(entry: Mapping[str, Any], task: Callable[..., Any], *args: Any) -> Any:
+    """Ray's reference to the result of `task`, run on one node."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    strategy = NodeAffinitySchedulingStrategy(entry["NodeID"], soft=False)
+    return ray.remote(num_cpus=0)(task).options(scheduling_strategy=strategy).remote(*args)
+
+
 def _run_on_nodes(
     entries: Sequence[Mapping[str, Any]], task: Callable[..., Any], *args: Any
 ) -> dict[str, Any]:
@@ -192,15 +204,8 @@ def _run_on_nodes(
         UserError: a node does not answer, or cannot import what the task needs.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    remote = ray.remote(num_cpus=0)(task)
-    pending = {
-        entry["NodeID"]: remote.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(entry["NodeID"], soft=False)
-        ).remote(*args)
-        for entry in entries
-    }
+    pending = {entry["NodeID"]: _on_node(entry, task, *args) for entry in entries}
     end, results = time.monotonic() + TASK_TIMEOUT, {}
     for entry in entries:
         try:
@@ -214,22 +219,64 @@ def _run_on_nodes(
     return results
 
 
-def _check_probe(probe: str) -> str:
-    """Runs on a node: the problem with the folder of the file `probe`; empty if there is none."""
+def _check_node(probe: str, versions: Mapping[str, str]) -> str:
+    """Runs on a node: why it cannot run trials, as a predicate; empty if it can.
+
+    It must see the file `probe`, write to its folder, and have these `versions` of what a worker imports.
+    """
     path, end = Path(probe), time.monotonic() + SYNC_TIMEOUT
+    remedy = "give a --runs-dir that all nodes share"
     while not path.is_file():
         if time.monotonic() > end:
-            return f"does not see {path.parent}"
+            return f"does not see {path.parent}; {remedy}"
         time.sleep(0.2)
     try:
-        other = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
+        other = path.with_name(f".probe-{uuid.uuid4().hex}")
         other.touch()
         other.unlink()
     except OSError as error:
-        return f"cannot write to {path.parent} ({error.strerror})"
+        return f"cannot write to {path.parent} ({error.strerror}); {remedy}"
     importlib.import_module(WORKER)  # a node that lacks a package says so before the search starts
+    differs = difference(versions, worker_versions())
+    return f"has {differs}; install the same versions on all nodes" if differs else ""
 
-    return ""
+
+class NodeChecks:
+    """Checks the nodes that joined the cluster after the plan was made, without waiting for an answer.
+
+    Args:
+        probe: a file of the study, which every node must see.
+    """
+
+    def __init__(self, probe: Path) -> None:
+        self.probe = probe
+        self.pending: dict[Any, str] = {}  #: answer -> name of the node
+
+    def look(self) -> None:
+        """Begin to check nodes that are new, and look at the answers that have arrived.
+
+        Raises:
+            UserError: a node cannot run trials.
+        """
+        import ray
+
+        for entry in _alive():
+            if entry["Resources"].get("CPU") and entry["NodeID"] not in _CHECKED:
+                _CHECKED.add(entry["NodeID"])
+                self.pending[_on_node(entry, _check_node, str(self.probe), worker_versions())] = _name(entry)
+        if not self.pending:
+            return
+        arrived, _ = ray.wait(list(self.pending), num_returns=len(self.pending), timeout=0)
+        for answer in arrived:
+            name = self.pending.pop(answer)
+            try:
+                problem = ray.get(answer)
+            except ray.exceptions.RayTaskError as error:
+                problem = f"cannot run a trial: {_summary(error.cause or error)}"
+            except ray.exceptions.RayError:  # it is gone again
+                continue
+            if problem:
+                raise UserError(f"--ray-address: node {name} {problem}, and continue with --resume")
 
 
 def _gpus_of_this_node() -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -74,7 +75,8 @@ def test_the_holder_of_a_lock_is_named(tmp_path: Path) -> None:
     assert lock.holder(path) is None
     ask = [sys.executable, "-c", _LOOK.partition("while")[0], str(path)]
     with lock.hold(path):
-        assert lock.holder(path) == str(os.getpid())
+        name = f"{os.getpid()} on {socket.gethostname()}"
+        assert lock.holder(path) == name
         asked = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=True)
-        assert asked.stdout == f"{os.getpid()}\n"
+        assert asked.stdout == f"{name}\n"
     assert subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "None\n"

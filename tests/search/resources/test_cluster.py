@@ -2,12 +2,14 @@
 
 import contextlib
 import functools
+import importlib.metadata
 import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +20,9 @@ import ray
 from rigsl.errors import UserError
 from search.execution import node_watch
 from search.resources import cluster
+from search.resources.versions import PROJECT, worker_versions
 from search.resources.workers import plan_workers
+from search.run_folder import STUDY
 from tests.helpers.ray_nodes import HEAD, NODES, RayNodes
 
 
@@ -203,14 +207,69 @@ def test_a_node_that_lacks_a_package_is_named(
     nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # Ray lets workers import from the driver's folder
-    monkeypatch.setattr(cluster, "_check_probe", absent)  # this module is not among the shipped packages
+    monkeypatch.setattr(cluster, "_check_node", absent)  # this module is not among the shipped packages
     expected = r"node .* \(127.0.0.[34]\) cannot run a trial: ModuleNotFoundError: No module named 'tests'"
     with pytest.raises(UserError, match=expected):
         cluster.read_nodes(nodes.address, tmp_path)
 
 
-def absent(probe: str) -> None:
+def absent(probe: str, versions: dict) -> None:
     """A task that no node can import."""
+
+
+def other_versions(**other: str) -> Callable[[], dict[str, str]]:
+    """`worker_versions` of a machine on which these packages differ."""
+    return lambda: worker_versions() | other
+
+
+def test_a_node_with_other_versions_is_named_before_the_search(
+    nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"torch": "1.2.3", PROJECT: "another commit"}
+    monkeypatch.setattr(cluster, "worker_versions", other_versions(**here))
+    torch = importlib.metadata.version("torch").split("+")[0]
+    differs = rf"torch {torch} instead of 1\.2\.3, {PROJECT} [0-9a-f]+ instead of another commit"
+    with pytest.raises(
+        UserError, match=rf"node .* \(127.0.0.[34]\) has {differs}; install the same versions"
+    ):
+        cluster.read_nodes(nodes.address, tmp_path)
+
+
+def test_builds_for_cpus_and_for_gpus_are_the_same_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = worker_versions()
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version(name).split("+")[0] + "+cu130")
+    assert worker_versions() == before
+
+
+def test_a_node_that_joins_during_the_search_is_checked(
+    nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_watch, "CHECK_EVERY", 0.0)
+    monkeypatch.setattr(cluster, "_CHECKED", set())  # all of them are new
+    (tmp_path / STUDY).touch()
+    with cluster.joined(nodes.address):
+        watch = node_watch.NodeWatch(nodes.address, 1, 0.0, tmp_path)
+        watch.on_step_begin(0, [])
+        assert len(watch.checks.pending) == 2, "the head carries no trials"
+        wait_until(watch, lambda: not watch.checks.pending)
+        monkeypatch.setattr(cluster, "_CHECKED", set())
+        monkeypatch.setattr(cluster, "worker_versions", other_versions(torch="1.2.3"))
+        sentence = (
+            r"has torch .* instead of 1\.2\.3; install the same versions on all nodes, and continue with"
+        )
+        with pytest.raises(UserError, match=sentence):
+            wait_until(watch, lambda: False)
+    assert [path.name for path in tmp_path.iterdir()] == [STUDY]
+
+
+def wait_until(watch: node_watch.NodeWatch, condition: Callable[[], bool]) -> None:
+    """Let Ray's loop go on until `condition` holds."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        watch.on_step_begin(0, [])
+        time.sleep(0.05)
 
 
 def test_messages_of_nodes_to_every_driver_are_not_printed() -> None:
@@ -226,12 +285,14 @@ def test_messages_of_nodes_to_every_driver_are_not_printed() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_search_without_nodes_ends(nodes: RayNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_without_nodes_ends(
+    nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(node_watch, "CHECK_EVERY", 0.0)
     monkeypatch.setattr(node_watch, "GIVE_UP_AFTER", 0.0)
 
     def search(cpus: int) -> None:
-        callback = node_watch.NodeWatch(nodes.address, cpus, 0.0)
+        callback = node_watch.NodeWatch(nodes.address, cpus, 0.0, tmp_path)
         for step in range(3):
             callback.on_step_begin(step, [])
 
