@@ -1,13 +1,17 @@
 """The record's database is restarted in the middle of a search."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rigsl.errors import UserError
+from search import study
+from search.confirm import stage
 from search.record import record
 from search.study import run
 from search.terminal.progress import Progress
+from tests.helpers.disturb import before
 from tests.helpers.listeners import AtEpoch
 from tests.helpers.postgres import Postgres
 from tests.helpers.toy_study import toy_plan
@@ -26,9 +30,17 @@ class Outage(AtEpoch):
         self.server.stop()
         return True
 
-    def noticed(self, message: str) -> None:
+
+def start_when_noticed(patch: pytest.MonkeyPatch, start: Callable[[], object]) -> None:
+    """Let the server `start` when the study says that it does not answer."""
+    note = Progress.note
+
+    def noting(progress: Progress, message: str) -> None:
+        note(progress, message)
         if "does not answer" in message:
-            self.server.start()
+            start()
+
+    patch.setattr(Progress, "note", noting)
 
 
 def test_a_study_in_postgresql_survives_a_restart_of_the_server_and_can_be_resumed(
@@ -38,13 +50,8 @@ def test_a_study_in_postgresql_survives_a_restart_of_the_server_and_can_be_resum
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = toy_plan(tracked_home, trials=4, storage=postgres_server.url, study="pg")
-    outage, note = Outage(postgres_server), Progress.note
-
-    def noting(progress: Progress, message: str) -> None:
-        note(progress, message)
-        outage.noticed(message)
-
-    monkeypatch.setattr(Progress, "note", noting)
+    outage = Outage(postgres_server)
+    start_when_noticed(monkeypatch, postgres_server.start)
     outcome = run(plan, listeners=[outage])
     assert outage.acted
     assert outcome.counts["complete"] + outcome.counts["pruned"] == 4
@@ -65,3 +72,25 @@ def test_a_study_in_postgresql_survives_a_restart_of_the_server_and_can_be_resum
         assert sorted(trial.intermediate_values) == list(range(1, len(trial.intermediate_values) + 1))
     with pytest.raises(UserError, match="holds a study pg already"):
         toy_plan(tracked_home, storage=postgres_server.url, study="pg", runs_dir=tracked_home / "other")
+
+
+@pytest.mark.usefixtures("workers_here")
+@pytest.mark.parametrize(
+    ("owner", "moment"), [(Progress, "job_ended"), (stage, "open_test"), (study, "export_best")]
+)
+def test_a_restart_of_the_server_after_the_search_is_waited_for(
+    tracked_home: Path,
+    postgres_server: Postgres,
+    owner: object,
+    moment: str,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before(monkeypatch, owner, moment, postgres_server.stop)
+    start_when_noticed(monkeypatch, postgres_server.start)
+    finals = {"finalists": 2, "finalist_seeds": 1, "test_seeds": 1}
+    plan = toy_plan(tracked_home, trials=3, storage=postgres_server.url, study=f"pg-{moment}", **finals)
+    outcome = run(plan)
+    assert outcome.exported is not None
+    assert "database is back" in capsys.readouterr().out
+    assert record.read_record(plan.folder).user_attrs[record.STANDING] == "finished: all 3 trials done"

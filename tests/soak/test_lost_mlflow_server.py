@@ -101,7 +101,8 @@ def test_a_server_that_hangs_and_dies_is_sent_everything_later(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     for name in ("UPDATE_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(tracking, name, 0.2)
-    plan = toy_plan(home, trials=8, tracking_uri=server.uri, scheduler="none")
+    finals = {"finalists": 2, "finalist_seeds": 1, "test_seeds": 1}
+    plan = toy_plan(home, trials=8, tracking_uri=server.uri, scheduler="none", **finals)
     saboteur = Saboteur(server)
     outcome = run(plan, listeners=[saboteur])
     assert saboteur.killed
