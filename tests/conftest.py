@@ -32,6 +32,7 @@ FIRST = (
     "search/test_driver_without_gpu.py",
     "search/test_registries.py",
     "search/execution/test_error_guard.py",
+    "search/test_full_disk.py",
     "search/schedulers/test_pbt_study.py",
     "search/test_earlier_studies.py",
     "search/record/test_storage.py",
