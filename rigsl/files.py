@@ -148,12 +148,12 @@ def sha256(path: Path) -> str:
 def is_storage_error(error: BaseException) -> bool:
     """Whether the storage refused a file: full, over quota, read-only, broken or out of reach.
 
-    safetensors (Rust), PyTorch and SQLite report it as errors of their own.
+    safetensors (Rust) and SQLite report it as errors of their own.
     """
     if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
         return True
     text = str(error)
     if any(f"(os error {number})" in text for number in _STORAGE_ERRNOS):
         return True
-    words = ("PytorchStreamWriter", "database or disk is full", *map(os.strerror, _STORAGE_ERRORS))
+    words = ("database or disk is full", *map(os.strerror, _STORAGE_ERRORS))
     return any(word in text for word in words)

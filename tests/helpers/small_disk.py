@@ -17,18 +17,19 @@ _INSIDE = "RIGSL_TEST_MOUNT_NAMESPACE"
 
 
 class SmallDisk:
-    """A tmpfs that is seen at `folder`."""
+    """A tmpfs that is seen at `folder`, and always at `share`."""
 
     def __init__(self, folder: Path, megabytes: int) -> None:
-        self.folder, self._share = folder, folder.with_name(f"{folder.name}-share")
-        self._ballast = self._share / "ballast"
-        self._options = f"size={megabytes}m,mode=0777"
+        self.folder, self.share = folder, folder.with_name(f"{folder.name}-share")
+        self._size, self._ballast = f"{megabytes}m", self.share / "ballast"
 
     def mount(self) -> bool:
         """Whether this process may mount it."""
-        for folder in (self._share, self.folder):
+        for folder in (self.share, self.folder):
             folder.mkdir(parents=True, exist_ok=True)
-        if not _succeeds("mount", "-t", "tmpfs", "-o", self._options, "tmpfs", str(self._share)):
+        if not _succeeds(
+            "mount", "-t", "tmpfs", "-o", f"size={self._size},mode=0777", "tmpfs", str(self.share)
+        ):
             return False
         self.bring_back()
         return True
@@ -37,19 +38,25 @@ class SmallDisk:
         """Unmount it, whatever has become of it."""
         while self.folder.is_mount():
             self.take_away()
-        subprocess.run(["umount", "-l", str(self._share)], check=True)
+        subprocess.run(["umount", "-l", str(self.share)], check=True)
 
     def fill(self) -> None:
-        """Leave not one free page."""
-        with self._ballast.open("ab", buffering=0) as file:
-            for size in (1 << 16, 1 << 12, 1):
-                with contextlib.suppress(OSError):
-                    while file.write(bytes(size)) == size:
-                        pass
+        """Leave not one free page: it becomes as small as its content."""
+        self._ballast.write_bytes(b"\0")  # a size of nothing would mean: no limit
+        while not self._resize(str(self._used())):  # refused if something is written at the same time
+            pass
 
     def make_room(self) -> None:
-        """Remove what `fill` has written."""
+        """Undo `fill`."""
+        assert self._resize(self._size)
         self._ballast.unlink()
+
+    def _used(self) -> int:
+        space = os.statvfs(self.share)
+        return (space.f_blocks - space.f_bfree) * space.f_frsize
+
+    def _resize(self, size: str) -> bool:
+        return _succeeds("mount", "-o", f"remount,size={size}", str(self.share))
 
     def take_away(self) -> None:
         """Leave an empty folder in its place, as when a network share is unmounted; its content is kept."""
@@ -57,7 +64,7 @@ class SmallDisk:
 
     def bring_back(self) -> None:
         """Undo `take_away`."""
-        subprocess.run(["mount", "--bind", str(self._share), str(self.folder)], check=True)
+        subprocess.run(["mount", "--bind", str(self.share), str(self.folder)], check=True)
 
     def make_read_only(self) -> None:
         """Let nothing be written in it any more, whoever tries; files that are open stay writable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import tomllib
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import pytest
 import tomli_w
+import torch
 
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
+from rigsl.training.trainer import write_state
+from tests.helpers.small_disk import small_disk
 from tests.helpers.toy_study import make_corpus
 
 TINY = RIGSLConfig(modals="ld", hidden_dim=8, num_K=1, num_L=1, nodeformer_heads=1, nb_features_dim=4)
@@ -76,3 +80,20 @@ def test_damaged_weights_are_refused(folder: Path) -> None:
         refusal(folder, WEIGHTS)
     (folder / WEIGHTS).unlink()
     refusal(folder, WEIGHTS)
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_state_for_which_there_is_no_room_is_an_error_of_the_disk(
+    tmp_path: Path, request: pytest.FixtureRequest, written: int
+) -> None:
+    """PyTorch itself raises a RuntimeError, "unexpected pos 64 vs 0" or "iostream error"."""
+    state = {"weights": torch.zeros(100_000)}
+    with small_disk(tmp_path / "disk", request, megabytes=1) as disk:
+        for number in range(written):
+            write_state(state, disk.folder / f"{number}.pt")
+        disk.fill()
+        with pytest.raises(OSError, match="No space left") as caught:
+            write_state(state, disk.folder / "state.pt")
+        disk.make_room()
+        assert caught.value.errno == errno.ENOSPC
+        assert len([*disk.folder.iterdir()]) == written
