@@ -5,6 +5,8 @@ README, "What a run leaves behind", lists them for users. No other module spells
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 #: The repository's root, which holds `search`, `rigsl` and `spaces`.
@@ -52,3 +54,16 @@ def snapshot_name(epoch: int) -> str:
 def trial_folder(run: Path, number: int) -> Path:
     """Where trial `number` of the run folder `run` keeps its state, its curve and its best model."""
     return run / TRIALS / f"{number:04d}"
+
+
+def check_present(run: Path) -> None:
+    """Check that the run folder is there.
+
+    While it is away, as with a network share for a moment, its files must not be taken for some that it never
+    had, and a new file would be hidden by the folder when that is back.
+
+    Raises:
+        FileNotFoundError: it is away.
+    """
+    if not run.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(run))

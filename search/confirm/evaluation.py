@@ -23,7 +23,7 @@ from rigsl.wording import counted
 from search.confirm.final_record import read_final_record, write_final_record
 from search.confirm.predictions import SeedRuns, seed_runs
 from search.resources.workers import Workers, driver_device
-from search.run_folder import BEST, METRICS, PREDICTIONS
+from search.run_folder import BEST, METRICS, PREDICTIONS, check_present
 
 SIDES = ("winner", "baseline")
 
@@ -123,6 +123,7 @@ def read_predictions(folder: Path) -> dict[str, SeedRuns]:
     """
     path = folder / PREDICTIONS
     if not path.is_file():
+        check_present(folder)
         return {}
     try:
         return _load_predictions(path)
@@ -161,6 +162,7 @@ def _write_predictions(folder: Path, predictions: Mapping[str, SeedRuns]) -> Non
             f"{side}_config": np.array(runs.config_hash),
             f"{side}_weights": np.array(runs.weights),
         }
+    check_present(folder)
     with replacing(folder / PREDICTIONS) as path, path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rigsl.errors import UserError
 from rigsl.files import read_json, write_text
 from search.confirm.summary import PairedTests, TestScores
-from search.run_folder import FINAL
+from search.run_folder import FINAL, check_present
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -146,6 +146,7 @@ def read_final_record(folder: Path) -> FinalRecord:
     path = folder / FINAL
     content = read_json(path, dict)
     if content is None:
+        check_present(folder)
         return FinalRecord()
     try:
         return FinalRecord.from_json(content)
@@ -156,6 +157,7 @@ def read_final_record(folder: Path) -> FinalRecord:
 
 def write_final_record(folder: Path, record: FinalRecord) -> None:
     """Replace ``final.json`` of the run folder `folder`, atomically."""
+    check_present(folder)
     write_text(folder / FINAL, json.dumps(record.to_json(), indent=2) + "\n")
 
 

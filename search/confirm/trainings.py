@@ -25,7 +25,7 @@ from rigsl.training.checkpoint import WEIGHTS
 from search.execution.error_guard import StorageFailure
 from search.record.learning_curve import METRIC
 from search.record.trial_report import NOT_WRITTEN, WORKER_LOST, TrialReport
-from search.run_folder import MODEL, RESULTS, STATE
+from search.run_folder import MODEL, RESULTS, STATE, check_present
 
 NO_TRIAL = -1  #: the trial number of a job, which is no trial of the study
 
@@ -118,6 +118,7 @@ class JobResults:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        check_present(folder.parent)
         results = _read_results(folder / RESULTS)
         self._results = {name: result for name, result in results.items() if result.reason != WORKER_LOST}
 
@@ -155,6 +156,7 @@ class JobResults:
         return self.folder / job.name / MODEL / WEIGHTS
 
     def _write(self) -> None:
+        check_present(self.folder.parent)
         content = {name: vars(job_result) for name, job_result in self._results.items()}
         write_text(self.folder / RESULTS, json.dumps(content, indent=2) + "\n")
 

@@ -34,7 +34,8 @@ def storage_errors_in_words(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:
         away = isinstance(error, OSError) and not (folder / STUDY).is_file()
-        if not (away or isinstance(error, StorageFailure) or is_storage_error(error)):
+        was_away = isinstance(error, FileNotFoundError) and _is_in(folder, error.filename)
+        if not (away or was_away or isinstance(error, StorageFailure) or is_storage_error(error)):
             raise
         reason, path = first_line(error, length=300), folder
         if isinstance(error, OSError) and error.strerror:
@@ -43,6 +44,10 @@ def storage_errors_in_words(folder: Path) -> Iterator[None]:
             f"{path}: cannot be written ({reason}); make room or repair it, and go on with --resume "
             f"{folder.name}"
         ) from error
+
+
+def _is_in(folder: Path, path: str | None) -> bool:
+    return path is not None and Path(path).is_relative_to(folder)
 
 
 class ErrorGuard:
