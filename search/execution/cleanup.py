@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from search import run_folder
 from search.execution.clock import Clock
 from search.record import record, times
-from search.record.snapshot import StudySnapshot
+from search.record.snapshot import StudySnapshot, take_snapshot
 from search.record.trial_report import TrialReport
 from search.run_folder import MODEL, STATE
 from search.schedulers.pbt import Population
@@ -98,7 +98,10 @@ class RunFolderCleanup:
         """The study is over and its workers are gone: no trial will start from another trial's state."""
         self.write_clock()
         self.study.set_user_attr(times.ENDED_AT, times.now())
-        self._remove(self._ended, self._best)
+        snapshot = take_snapshot(self.study)
+        best = None if snapshot.winner is None else snapshot.winner.number
+        # All trials: an earlier process may have left files, and no trial ended in this one.
+        self._remove([trial.number for trial in snapshot.ended], best)
         if self.population is not None:
             self.population.clear()
 
