@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import optuna
 
+from rigsl.console import make_console
 from rigsl.errors import UserError
 from rigsl.files import read_json, remove_leftovers, write_text
 from search import run_folder
@@ -23,6 +24,7 @@ from search.execution.cleanup import RunFolderCleanup
 from search.execution.clock import Clock
 from search.execution.error_guard import storage_errors_in_words
 from search.execution.listener import Listener
+from search.execution.ray_patches import keep_signals
 from search.execution.searcher import StudySearcher
 from search.execution.signals import SignalWatch
 from search.execution.stopper import StudyStopper
@@ -67,8 +69,10 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
     plan = _create_folder(plan)
     refusal = f"study {plan.name} is being run by another process; wait for it or stop it first"
     one_process = lock.hold(plan.folder / run_folder.LOCK, refusal)
-    with one_process, storage_errors_in_words(plan.folder), SignalWatch() as signals:
-        study = record.open_record(plan.folder, plan.opens, plan.storage, lambda text: progress.note(text))
+    in_words = storage_errors_in_words(plan.folder)
+    with one_process, in_words, _stop_in_words(plan.name), SignalWatch() as signals:
+        notify: Callable[[str], object] = make_console().print  # until there is a terminal with a panel
+        study = record.open_record(plan.folder, plan.opens, plan.storage, lambda text: notify(text))
         _check_budget_left(plan, study)
         study = write_folder(plan, study)
         used, total = record.seconds(study), record.total_seconds(study)
@@ -82,6 +86,7 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
             total_seconds=clock.total_seconds,
             log=plan.folder / run_folder.TERMINAL_LOG,
         )
+        notify = progress.note
         population = make_population(plan, study)
         exported = None
         with Tracker(plan.folder, plan.tracking_uri, study, progress.note) as tracker, progress:
@@ -122,6 +127,16 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
     )
 
 
+@contextlib.contextmanager
+def _stop_in_words(name: str) -> Iterator[None]:
+    """Say how to go on when a second signal stops the study at once."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        make_console().print(f"stopped at once; go on with --resume {name}")
+        raise
+
+
 def make_population(plan: Plan, study: optuna.Study) -> Population | None:
     """The population of a study whose scheduler is pbt."""
     if plan.schedule.name != "pbt":
@@ -143,7 +158,8 @@ def _ray(plan: Plan, signals: SignalWatch) -> Iterator[None]:
     """The workers, for the search and for the final stage."""
     corpus_bytes = sum(array.nbytes for array in plan.corpus.features.values())
     try:
-        with ray_session.running(plan.workers, corpus_bytes, plan.ray_address):
+        session = ray_session.running(plan.workers, corpus_bytes, plan.ray_address)
+        with keep_signals(signals.take_back), session:
             signals.take_back()
             yield
     finally:

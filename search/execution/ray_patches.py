@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 #: Seconds that a worker may take to start (imports, on a slow disk) before its trial takes an idle one.
@@ -123,3 +124,44 @@ def servers_on_loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextlib.contextmanager
+def keep_signals(take_back: Callable[[], object]) -> Iterator[None]:
+    """Let the driver hear SIGTERM while Ray starts and while it ends, which takes seconds each.
+
+    When Ray starts it sets a handler that ends the process with code 15 (_private/worker.py); when it stops
+    it sets the default one, in C, before it ends its servers. `take_back` sets the driver's handler again.
+    """
+    from ray._private import utils
+    from ray._private.node import Node
+
+    set_handler, end_servers = utils.set_sigterm_handler, Node.kill_all_processes
+
+    def end_servers_and_hear(node: Any, *arguments: Any, **options: Any) -> None:
+        take_back()
+        end_servers(node, *arguments, **options)
+
+    utils.set_sigterm_handler = lambda handler: None
+    Node.kill_all_processes = end_servers_and_hear
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = set_handler
+        Node.kill_all_processes = end_servers
+
+
+@contextlib.contextmanager
+def no_analysis() -> Iterator[None]:
+    """Let Ray Tune not describe its trials after a run, which nobody asks for.
+
+    If there were none, it reads its own file of them, and fails where a full disk has left that empty
+    (tune/analysis/experiment_analysis.py).
+    """
+    module: Any = importlib.import_module("ray.tune.tune")
+    analysis = module.ExperimentAnalysis
+    module.ExperimentAnalysis = lambda **options: None
+    try:
+        yield
+    finally:
+        module.ExperimentAnalysis = analysis

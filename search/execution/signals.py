@@ -37,8 +37,8 @@ class SignalWatch:
     def take_back(self) -> None:
         """Handle the signals (again).
 
-        Ray sets a handler of its own for SIGTERM when it starts, and the default one when it stops; the
-        latter in C, so that `signal.getsignal` does not tell.
+        Ray sets handlers of its own for SIGTERM when it starts, and the default one when it stops; in C, so
+        that `signal.getsignal` does not tell.
         """
         for number in self._before:
             signal.signal(number, self._on_signal)

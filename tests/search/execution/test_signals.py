@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,9 @@ from search.execution import tune_run
 from search.execution.signals import SIGNALS, SignalWatch
 from search.resources.workers import Workers
 from search.run_folder import ROOT
-from tests.helpers.toy_study import make_corpus
+from search.study import run
+from tests.helpers.toy_study import make_corpus, toy_plan
+from tests.helpers.without_workers import replace_workers
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -37,29 +40,42 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_signals_are_heard_while_ray_runs_and_after_its_end() -> None:
+def test_signals_are_heard_while_ray_starts_runs_and_ends_and_after_its_end() -> None:
     code = """
 import os, signal
 from search import study
 from search.execution import ray_session
 from search.execution.signals import SignalWatch
 from search.resources.workers import Workers
+from ray._private.node import Node
 from types import SimpleNamespace
 
 plan = SimpleNamespace(
     corpus=SimpleNamespace(features={}), workers=Workers(1, "cpu"), ray_address=None
 )
-for inside in (True, False):
+now = ""
+
+def at(moment):
+    if moment == now:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+def before(name, moment):
+    method = getattr(Node, name)
+    setattr(Node, name, lambda *args, **options: (at(moment), method(*args, **options))[1])
+
+before("start_head_processes", "start")
+before("kill_all_processes", "end")
+for now in ("start", "run", "end", "after"):
     with SignalWatch() as signals:
         with study._ray(plan, signals):
-            if inside:
-                os.kill(os.getpid(), signal.SIGTERM)
-        if not inside:
-            os.kill(os.getpid(), signal.SIGTERM)
-        print(inside, signals.signal == signal.SIGTERM)
+            at("run")
+        at("after")
+        print(now, signals.signal == signal.SIGTERM, flush=True)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["True True", "False True"], done.stderr
+    assert done.stdout.split() == ["start", "True", "run", "True", "end", "True", "after", "True"], (
+        done.stderr
+    )
 
 
 def test_a_second_signal_waits_for_no_worker(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,3 +97,15 @@ def test_a_second_signal_waits_for_no_worker(tmp_path, monkeypatch: pytest.Monke
             trials=tmp_path,
             scratch=tmp_path / "scratch",
         )
+
+
+def test_a_study_that_is_stopped_at_once_says_how_to_go_on(
+    tracked_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    replace_workers(monkeypatch, search=stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(toy_plan(tracked_home, study="s"))
+    assert "go on with --resume s" in capsys.readouterr().out

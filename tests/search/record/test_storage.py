@@ -15,6 +15,7 @@ from search import run_folder
 from search import study as study_module
 from search.plan.new_study import prepare
 from search.plan.options import SearchOptions
+from search.plan.plan import Plan
 from search.record import record, storage
 from search.study import run
 from search.terminal.progress import Progress
@@ -22,6 +23,7 @@ from tests.helpers.disturb import before
 from tests.helpers.listeners import AtEpoch
 from tests.helpers.postgres import Postgres
 from tests.helpers.toy_study import toy_plan
+from tests.helpers.without_workers import replace_workers
 
 
 def options(home: Path, **more) -> SearchOptions:
@@ -222,3 +224,17 @@ def test_a_database_that_is_stopped_for_good_ends_a_study_with_a_sentence_and_a_
             new.datetime_complete,
         )
     assert outcome.exported is not None
+
+
+def test_a_database_that_is_away_before_the_terminal_is_set_up_is_waited_for(
+    tracked_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def away(plan: Plan, study: optuna.Study) -> optuna.Study:
+        study._storage._backend.notify("the record's database does not answer; waiting for it")
+        return write_folder(plan, study)
+
+    write_folder = study_module.write_folder
+    monkeypatch.setattr(study_module, "write_folder", away)
+    replace_workers(monkeypatch)
+    study_module.run(toy_plan(tracked_home, storage=f"sqlite:///{tracked_home}/study.db"))
+    assert "does not answer" in capsys.readouterr().out
