@@ -14,7 +14,8 @@ from ray.tune.search import Searcher
 from rigsl.data.corpus import Corpus
 from search.execution.error_guard import ErrorGuard
 from search.execution.node_watch import NodeWatch
-from search.execution.ray_patches import patient_workers
+from search.execution.ray_patches import no_analysis, patient_workers
+from search.execution.server_watch import ServerWatch, lost_server
 from search.execution.trainable import TrialWorker, WorkerOptions
 from search.resources.workers import Workers
 
@@ -50,10 +51,11 @@ def run_on_ray(
         options: further `WorkerOptions`.
 
     Raises:
-        UserError: no node is left; a resume continues.
+        UserError: no node is left, or no server of a private Ray; a resume continues.
         OSError: files cannot be written; a resume continues.
     """
-    callbacks = []
+    servers = ServerWatch(trials.parent.name)
+    callbacks: list[tune.Callback] = [servers]
     if ray_address is not None:
         callbacks.append(NodeWatch(ray_address, workers.cpus, workers.gpus, trials.parent))
     worker_options = WorkerOptions(
@@ -66,7 +68,7 @@ def run_on_ray(
     guard.protect(scheduler, {"on_trial_result": TrialScheduler.CONTINUE, "on_trial_complete": None})
     guard.stop_after_error(stopper)
     try:
-        with patient_workers():
+        with patient_workers(), no_analysis(), servers.guarding():
             # Not tune.Tuner, which pickles the searcher, and with it the open record, for a restore.
             tune.run(
                 tune.with_parameters(TrialWorker, corpus=corpus, options=worker_options),
@@ -99,6 +101,8 @@ def _actors() -> set[str]:
     import ray
     from ray._private.state import actors
 
+    if lost_server():
+        return set()
     try:
         job, known = ray.get_runtime_context().get_job_id(), actors()
     except Exception:  # Ray raises many kinds here

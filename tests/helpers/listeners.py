@@ -46,6 +46,23 @@ class Interrupter(AtEpoch):
         return True
 
 
+class ServerKiller(AtEpoch):
+    """Kills a server of this process's Ray."""
+
+    def __init__(self, number: int, epoch: int, name: str) -> None:
+        super().__init__(number, epoch)
+        self.name = name
+
+    def act(self) -> bool:
+        import psutil
+
+        for process in psutil.Process().children(recursive=True):
+            if process.name() == self.name:
+                process.kill()
+                return True
+        return False
+
+
 class WorkerKiller(AtEpoch):
     """Kills a worker process, as the system does when memory runs out."""
 

@@ -12,16 +12,20 @@ from optuna.trial import TrialState
 
 from rigsl.errors import UserError
 from rigsl.files import is_storage_error
+from search.confirm.trainings import InterruptStopper, JobList, JobResults, JobSearcher
 from search.execution import trainable
 from search.execution.error_guard import ErrorGuard
 from search.execution.searcher import StudySearcher
+from search.execution.tune_run import run_on_ray
 from search.record import record
 from search.record.trial_report import BY_ITSELF, NOT_WRITTEN
+from search.resources.workers import Workers
 from search.run_folder import ERROR
 from search.study import run
 from tests.helpers.listeners import Bystander
 from tests.helpers.local_worker import CONFIG, make_worker
-from tests.helpers.toy_study import toy_plan
+from tests.helpers.small_disk import small_disk
+from tests.helpers.toy_study import make_corpus, toy_plan
 
 
 def no_space() -> OSError:
@@ -57,7 +61,6 @@ class FullDisk(Bystander):
             for number in REFUSALS
         ),
         (RuntimeError("CUDA error: Operation not permitted"), False),
-        (RuntimeError("[enforce fail] . PytorchStreamWriter failed writing file data/0"), True),
         (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), True),
         (FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)), False),
         (RuntimeError("shapes do not fit"), False),
@@ -153,3 +156,18 @@ def test_an_error_of_our_own_is_raised_as_it_is(tracked_home: Path, monkeypatch:
     monkeypatch.setattr(StudySearcher, "on_trial_result", broken)
     with pytest.raises(ZeroDivisionError, match="a mistake in the searcher"):
         run(toy_plan(tracked_home, workers=1, trials=2, study="one"))
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_a_stage_with_nothing_to_train_needs_no_room(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Ray would read its own file of no trials again, which a full disk has left empty."""
+    with small_disk(tmp_path / "disk", request, megabytes=1) as disk:
+        disk.fill()
+        run_on_ray(
+            make_corpus(),
+            JobSearcher(JobList([]), JobResults(tmp_path / "final"), 1, None),
+            workers=Workers(1, "cpu"),
+            stopper=InterruptStopper(lambda: False),
+            trials=tmp_path,
+            scratch=disk.folder / "scratch",
+        )
