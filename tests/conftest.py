@@ -91,12 +91,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int) -> Path:
 
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without a run, to be copied: MLflow needs seconds to make one."""
-    from mlflow import MlflowClient
+    """An MLflow database without a run, to be copied."""
+    from tests.helpers.mlflow_contents import make_empty_database
 
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    return make_empty_database(tmp_path_factory.mktemp("mlflow") / "empty.db")
 
 
 @pytest.fixture

@@ -18,6 +18,14 @@ STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "RUNNING
 STATE = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "interrupted"}
 
 
+def make_empty_database(path: Path) -> Path:
+    """An MLflow database without a run at `path`, to be copied: MLflow needs seconds to make one."""
+    from mlflow import MlflowClient
+
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 def runs_at(uri: str) -> dict[str, list]:
     """All runs in the MLflow at `uri`: of studies and of trials."""
     from mlflow import MlflowClient

@@ -1,10 +1,7 @@
 """A search on real Ray whose real MLflow server hangs, comes back and dies; later it is sent the rest."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,45 +13,11 @@ from search.study import run
 from search.tracking import tracker as tracking
 from search.tracking.sync import sync
 from tests.helpers.listeners import Bystander
-from tests.helpers.loopback import free_port, get_json
 from tests.helpers.mlflow_contents import assert_held
+from tests.helpers.mlflow_server import MLflowServer
 from tests.helpers.toy_study import toy_plan
 
 pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("shared_ray")]
-
-
-class Server:
-    """An MLflow server with one worker, on a database and a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.command = [
-            *(str(Path(sys.executable).with_name("mlflow")), "server", "--workers", "1"),
-            *("--host", "127.0.0.1", "--port", str(self.port)),
-            *("--backend-store-uri", f"sqlite:///{folder}/server.db"),
-            *("--artifacts-destination", str(folder / "artifacts")),
-        ]
-        self._process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        log = subprocess.DEVNULL
-        self._process = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True)
-
-    def wait(self) -> None:
-        get_json(f"{self.uri}/api/2.0/mlflow/experiments/get?experiment_id=0")
-
-    def signal(self, number: int) -> None:
-        """To the server and its worker."""
-        assert self._process is not None
-        os.killpg(self._process.pid, number)
-        if number == signal.SIGKILL:
-            self._process.wait()
-            self._process = None
-
-    def end(self) -> None:
-        if self._process is not None:
-            self.signal(signal.SIGKILL)
 
 
 @pytest.fixture
@@ -63,9 +26,9 @@ def epochs() -> int:
 
 
 @pytest.fixture
-def server(tmp_path: Path, empty_mlflow: Path) -> Iterator[Server]:
+def server(tmp_path: Path, empty_mlflow: Path) -> Iterator[MLflowServer]:
     shutil.copy(empty_mlflow, tmp_path / "server.db")
-    server = Server(tmp_path)
+    server = MLflowServer(tmp_path)
     try:
         server.start()
         server.wait()
@@ -77,7 +40,7 @@ def server(tmp_path: Path, empty_mlflow: Path) -> Iterator[Server]:
 class Saboteur(Bystander):
     """Stops the server in the middle of the search for longer than a request may take; later it kills it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: MLflowServer) -> None:
         self.server = server
         self.stopped, self.killed = False, False
 
@@ -96,7 +59,7 @@ class Saboteur(Bystander):
 
 
 def test_a_server_that_hangs_and_dies_is_sent_everything_later(
-    home: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    home: Path, server: MLflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     for name in ("UPDATE_SECONDS", "RETRY_SECONDS"):

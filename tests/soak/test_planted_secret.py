@@ -12,23 +12,23 @@ import pytest
 from search.run_folder import BEST, REPORT, STUDY
 from tests.helpers.commands import search_command
 from tests.helpers.mlflow_contents import runs_at
+from tests.helpers.mlflow_server import MLflowServer
 from tests.helpers.planted_secret import SECRET, WRONG, files_with_secret, storage_of
-from tests.soak.test_lost_mlflow_server import Server
 
 pytestmark = pytest.mark.soak
 
 
 @pytest.fixture
-def server(home: Path) -> Iterator[Server]:
+def server(home: Path) -> Iterator[MLflowServer]:
     """Its database and its files are in `home`, where the password is looked for."""
-    server = Server(home)
+    server = MLflowServer(home)
     server.start()
     server.wait()
     yield server
     server.end()
 
 
-def test_a_whole_study_writes_and_shows_no_password(home: Path, server: Server) -> None:
+def test_a_whole_study_writes_and_shows_no_password(home: Path, server: MLflowServer) -> None:
     secret_uri = server.uri.replace("http://", f"http://user:{SECRET}@")
     stores = ("--storage", storage_of(home), "--tracking-uri", secret_uri)
 
