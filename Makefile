@@ -9,7 +9,7 @@ TESTS = $(PY) -m pytest --numprocesses 2 --dist loadfile
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: search test soak lint bench efficiency install features clean
+.PHONY: search test soak chaos lint bench efficiency install features clean
 
 search: $(VENV)/.run  ## search MELD with the bundled features: make search ARGS="--trials 8"
 	$(PY) run_search.py --dataset MELD $(ARGS)
@@ -17,8 +17,11 @@ search: $(VENV)/.run  ## search MELD with the bundled features: make search ARGS
 test: $(VENV)/.test  ## run the test-suite: make test ARGS="-k sampler"
 	$(TESTS) -m "not soak" $(ARGS)
 
-soak: $(VENV)/.test  ## the tests that take minutes each: twenty kills, lost servers and nodes, 2,000 trials, 100,000 pickles, a planted password
+soak: $(VENV)/.test  ## the tests that take minutes each: a short chaos, lost servers and nodes, 2,000 trials, 100,000 pickles, a planted password
 	$(TESTS) -m soak $(ARGS)
+
+chaos: $(VENV)/.test  ## 1,000 random kills, signals, lost servers, full disks: make chaos ARGS="--seed 1 --events 100"
+	$(PY) -m tests.chaos $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(PY) -m ruff check .

@@ -137,10 +137,15 @@ def trial_workers(driver: int) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(driver).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                title = " ".join(child.cmdline())
-                if "TrialWorker" in title or "ray::_Inner" in title:  # Ray's name of one with parameters
+                if is_trial_worker(child):
                     workers.append(child)
     return workers
+
+
+def is_trial_worker(process: psutil.Process) -> bool:
+    """Whether a process is a worker of Ray that trains."""
+    title = " ".join(process.cmdline())
+    return "TrialWorker" in title or "ray::_Inner" in title  # Ray's name of one with parameters
 
 
 def shared_memory(process: psutil.Process) -> float:

@@ -52,6 +52,15 @@ class Postgres:
     def stop(self) -> None:
         self.run("pg_ctl", "-D", "data", "-w", "-m", "immediate", "stop")
 
+    def signal(self, number: int) -> None:
+        """To the server and to the processes of its connections."""
+        import psutil
+
+        postmaster = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
+        for process in (postmaster, *postmaster.children()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Postgres]:

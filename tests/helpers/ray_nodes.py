@@ -15,6 +15,10 @@ import sysconfig
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 HEAD = "127.0.0.2"
 #: Addresses of the nodes that carry trials.
@@ -67,18 +71,30 @@ class RayNodes:
         """SIGKILL to the node and to all its workers, as when its power is cut."""
         import psutil
 
-        for raylet in psutil.process_iter(["name", "cmdline"]):
-            line = " ".join(raylet.info["cmdline"] or [])
-            if (
-                raylet.info["name"] == "raylet"
-                and f"--node_ip_address={host}" in line
-                and self.folder in line
-            ):
-                for process in [raylet, *raylet.children(recursive=True)]:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.kill()
-                return
-        raise AssertionError(f"no node at {host}")
+        raylet = self._raylets()[host]
+        for process in [raylet, *raylet.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def training(self) -> str | None:
+        """The address of a node that trains; None: none does."""
+        from benchmarks.speed.overhead import trial_workers
+
+        return next((host for host, raylet in self._raylets().items() if trial_workers(raylet.pid)), None)
+
+    def _raylets(self) -> dict[str, psutil.Process]:
+        import psutil
+
+        lines = [(process, process.info) for process in psutil.process_iter(["name", "cmdline"])]
+        mine = [(process, info["cmdline"] or []) for process, info in lines if info["name"] == "raylet"]
+        option = "--node_ip_address="
+        return {
+            part.removeprefix(option): process
+            for process, line in mine
+            if self.folder in " ".join(line)
+            for part in line
+            if part.startswith(option)
+        }
 
     def close(self) -> None:
         """End them all; nothing stays."""
