@@ -195,7 +195,7 @@ def _search(
         metric=METRIC,
         epochs=plan.epochs,
         seed=plan.seed,
-        curves=recorded_curves(study),
+        curves=recorded_curves(study, plan.folder / TRIALS),
         population=population,
     )
     run_on_ray(
