@@ -26,12 +26,14 @@ def storage_errors_in_words(folder: Path) -> Iterator[None]:
     """Turn an error of the storage inside this block into a sentence; `folder`: of the study.
 
     Raises:
-        UserError: a file could not be written; a resume continues.
+        UserError: a file could not be written, or another one with the advice to resume the study.
     """
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:  # such as of a checkpoint that is away, or of a cluster
+        if "--resume" in str(error):
+            raise
+        raise UserError(f"{error}; go on with --resume {folder.name}") from error
     except Exception as error:
         away = isinstance(error, OSError) and not (folder / STUDY).is_file()
         was_away = isinstance(error, FileNotFoundError) and _is_in(folder, error.filename)

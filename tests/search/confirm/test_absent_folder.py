@@ -45,3 +45,12 @@ def test_reading_and_writing_is_an_error_and_the_study_can_be_resumed(
 @pytest.mark.parametrize("use", USES)
 def test_a_folder_without_these_files_is_no_error(tmp_path: Path, use: Callable[[Path], object]) -> None:
     use(tmp_path)
+
+
+def test_an_error_in_a_study_that_has_begun_says_how_to_go_on(tmp_path: Path) -> None:
+    """A checkpoint, for example, that is away with its share."""
+    with (
+        pytest.raises(UserError, match="model: is not a checkpoint; go on with --resume one"),
+        storage_errors_in_words(tmp_path / "one"),
+    ):
+        raise UserError("model: is not a checkpoint")
