@@ -13,6 +13,7 @@ from typing import Any
 
 from rigsl import config as configuration
 from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments, next_command
+from rigsl.cli.build import build_arguments, run_build
 from rigsl.cli.graph import run_graph
 from rigsl.cli.official import import_arguments, run_import, run_official
 from rigsl.config import FIELDS
@@ -81,14 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     build = _command(
         commands, "build-features", "make the open features from MELD's public CSV files", run_build
     )
-    build.add_argument("--csv", type=Path, required=True, metavar="DIR", help="folder of the three CSV files")
-    build.add_argument(
-        "--encoder", default="all-MiniLM-L6-v2", metavar="NAME", help="sentence-transformers name or folder"
-    )
-    build.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write"
-    )
-    build.add_argument("--device", default="cpu", help="device of the encoder (default: %(default)s)")
+    build_arguments(build)
     return parser
 
 
@@ -194,17 +188,4 @@ def run_predict(options: argparse.Namespace) -> int:
     write_predictions(options.out, corpus, result)
     predictions = counted(len(result.rows), "prediction")
     print(f"{predictions} of the {options.split} split of {corpus.name} in {options.out}")
-    return 0
-
-
-def run_build(options: argparse.Namespace) -> int:
-    """`build-features`: MELD's transcripts -> a corpus file."""
-    from rigsl.data.open.open_features import build_open_features
-    from rigsl.device import resolve_device
-
-    device = resolve_device(options.device)
-    corpus = build_open_features(options.csv, encoder=options.encoder, out=options.out, device=device)
-    size = options.out.stat().st_size / 1e6
-    print(f"{corpus.name}: {counted(len(corpus.labels), 'utterance')}, {size:.1f} MB, in {options.out}")
-    print(f"content hash {corpus.content_hash()}")
     return 0

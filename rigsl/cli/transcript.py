@@ -30,6 +30,8 @@ def run_transcript(options: argparse.Namespace) -> int:
     Raises:
         UserError: the transcript, the checkpoint or the encoder cannot be used.
     """
+    from rigsl.data.open.fine_tuned import encoders_path
+    from rigsl.data.source import open_path
     from rigsl.inference.predictions import write_table
     from rigsl.inference.transcript import read_transcript
     from rigsl.training.checkpoint import load_checkpoint
@@ -42,7 +44,10 @@ def run_transcript(options: argparse.Namespace) -> int:
     corpus, device = corpus_and_device(options)
     _check_model(model, options.checkpoint, corpus)
     _check_speakers(model, conversation, options.csv)
-    table = predicted_emotions(model, conversation, corpus, encoder=options.encoder, device=device)
+    encoders = encoders_path(open_path(options.dataset, options.data_dir))
+    table = predicted_emotions(
+        model, conversation, corpus, encoder=options.encoder, encoders=encoders, device=device
+    )
     _show(table)
     if "d" in model.config.modals and conversation.without_times:
         total = counted(len(conversation.utterance_of_row), "utterance")
@@ -62,6 +67,7 @@ def predicted_emotions(
     corpus: Corpus,
     *,
     encoder: str | None = None,
+    encoders: Path | None = None,
     device: str = "cpu",
 ) -> pd.DataFrame:
     """A row for every row of the file: dialogue, utterance, speaker, text, predicted, p(class) of each.
@@ -70,6 +76,7 @@ def predicted_emotions(
         corpus: the open corpus with the features that the model was trained on; those of the transcript are
             made in the same way.
         encoder: where the corpus's encoder is, if not under the name in its provenance.
+        encoders: file of its fine-tuned encoders, for a corpus with emotions.
 
     Raises:
         UserError: the features cannot be made.
@@ -82,7 +89,7 @@ def predicted_emotions(
     from rigsl.training.evaluation import predict
 
     transcript = conversation.transcript
-    features = features_like(corpus, transcript, model.config.modals, encoder, device)
+    features = features_like(corpus, transcript, model.config.modals, encoder, device, encoders=encoders)
     corpus_to_predict = unlabelled(
         "transcript", model.schema, features, transcript.speakers, transcript.offsets, transcript.dialogue_ids
     )

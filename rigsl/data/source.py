@@ -106,6 +106,18 @@ def load_corpus(dataset: str, features: str = "auto", data_dir: str | Path | Non
     return Corpus.load(path)
 
 
+def open_path(dataset: str, data_dir: str | Path | None = None) -> Path:
+    """The file of a dataset's open corpus, which may not be there.
+
+    Raises:
+        UserError: the name is unknown, or there is no such corpus.
+    """
+    name = dataset_name(dataset)
+    if (open_file := DATASETS[name].open_file) is None:
+        raise UserError(f"there are no open features for {name}")
+    return (DATA_DIR if data_dir is None else Path(data_dir)) / open_file
+
+
 def find_corpus(dataset: str, features: str, folder: Path | None) -> tuple[Corpus, str]:
     """The corpus that `load_corpus` finds, and which features it has: "open" or "official".
 

@@ -55,13 +55,17 @@ def delivery_features(transcript: Transcript) -> tuple[np.ndarray, dict[str, lis
     The names are in the order of the columns.
     """
     columns = delivery_columns(transcript)
-    table = np.stack(list(columns.values()), axis=1)
-    lengths = np.diff(transcript.offsets)
-    train = table[np.repeat(transcript.splits == SPLITS.index("train"), lengths)]
-    mean, std = train.mean(axis=0), train.std(axis=0)
-    std[std < 1e-8] = 1.0  # a column that is constant in training is 0 there
-    scaling = {name: [float(m), float(s)] for name, m, s in zip(columns, mean, std, strict=True)}
+    scaling = train_scaling(columns, transcript)
     return standardised(columns, scaling), scaling
+
+
+def train_scaling(columns: Mapping[str, np.ndarray], transcript: Transcript) -> dict[str, list[float]]:
+    """Name -> [mean, std] of each column [U] in the training split."""
+    train = np.repeat(transcript.splits == SPLITS.index("train"), np.diff(transcript.offsets))
+    table = np.stack(list(columns.values()), axis=1)[train]
+    mean, std = table.mean(axis=0), table.std(axis=0)
+    std[std < 1e-8] = 1.0  # a column that is constant in training is 0 there
+    return {name: [float(m), float(s)] for name, m, s in zip(columns, mean, std, strict=True)}
 
 
 def delivery_columns(transcript: Transcript) -> dict[str, np.ndarray]:

@@ -1,19 +1,31 @@
-"""The open corpus of MELD: sentence vectors of a public encoder, and delivery, from the transcripts alone.
+"""The open corpus of MELD: sentence vectors, delivery and, on request, emotions, from the transcripts alone.
 
-The official RIGSL features come from networks that were fine-tuned on the labels. These do not, so anyone can
-rebuild them bit for bit: the encoder runs in float64, where the differences between numbers of threads, batch
-sizes and machines are far below the precision of the float16 that is stored.
+Encoders run in float64, where the differences between numbers of threads, batch sizes and machines are far
+below the precision of the float16 that is stored: from the same encoders, anyone can rebuild the corpus bit
+for bit. Emotions are log-probabilities of fine-tuned encoders (`rigsl.data.open.cross_fitting`). They are
+further columns of the delivery features; the fine-tuned encoders are in a file beside the corpus.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rigsl.data.corpus import Corpus
-from rigsl.data.open.delivery import LIMIT, delivery_columns, delivery_features, standardised
+from rigsl.data.open.cross_fitting import cross_fit, emotion_columns, fold_of_dialogues
+from rigsl.data.open.delivery import LIMIT, delivery_columns, standardised, train_scaling
+from rigsl.data.open.fine_tuned import (
+    NO_FOLD,
+    EmotionEncoders,
+    FineTuning,
+    encoders_of,
+    encoders_path,
+)
 from rigsl.data.open.meld import CLASSES, SOURCE, Transcript, csv_paths, read_meld
 from rigsl.data.open.sentence_encoder import (
     DEFAULT_ENCODER,
@@ -29,27 +41,78 @@ _VERSIONS = ("numpy", "sentence-transformers", "tokenizers", "torch", "transform
 
 
 def build_open_features(
-    csv_dir: Path, encoder: str = DEFAULT_ENCODER, out: Path | None = None, device: str = "cpu"
+    csv_dir: Path,
+    encoder: str = DEFAULT_ENCODER,
+    out: Path | None = None,
+    device: str = "cpu",
+    *,
+    fine_tuning: FineTuning | None = None,
+    encoders: Path | None = None,
+    processes: int = 1,
 ) -> Corpus:
-    """Build "MELD-open" from the three CSV files in `csv_dir`, and save it to `out` if given.
+    """Build the open corpus from the three CSV files in `csv_dir`, and save it to `out` if given.
 
     Modality "l" is [U, 1, D]: the encoder's unit sentence vector times sqrt(D), so that its components have
-    mean square 1, like the standardised delivery features. `encoder` is a folder or a name on huggingface.co;
-    the default encoder comes from an installed package, without network access.
+    mean square 1, like the standardised delivery features.
+
+    Args:
+        csv_dir: folder of MELD's CSV files.
+        encoder: a folder or a name on huggingface.co; the default encoder comes from an installed package,
+            without network access.
+        out: the file to write. Fine-tuned encoders are written beside it, see `encoders_path`.
+        device: where sentence vectors are computed and encoders fine-tuned.
+        fine_tuning: fine-tune the encoder in this way, and append the emotions; None: no emotions, unless
+            `encoders` are given. An interrupted call with an `out` goes on where it was.
+        encoders: file of fine-tuned encoders to use in place of new ones.
+        processes: folds that are computed at the same time; it changes no number.
 
     Raises:
-        UserError: a CSV file is invalid, the encoder is not available, or `out` cannot be written.
+        UserError: a CSV file is invalid, the encoder is not available or not the one that `encoders` adapt,
+            or `out` cannot be written.
     """
     if out is not None and not Path(out).parent.is_dir():  # fails now, not after minutes of encoding
         raise UserError(f"{out}: its folder does not exist; make it first")
     transcript = read_meld(csv_dir)
     folder = encoder_folder(encoder)
+    base = fingerprint(folder)
+    sources = {path.name: sha256(path) for path in csv_paths(csv_dir).values()}
+    tuned, states, settings = None, None, fine_tuning
+    if encoders is not None:
+        tuned = EmotionEncoders.load(encoders)
+        tuned.check_base(base, encoder)
+        settings = tuned.settings
+    folds = None if settings is None else fold_of_dialogues(transcript, settings.folds, settings.seed)
+    if tuned is None and settings is not None and folds is not None:
+        states = _states_folder(out, settings.key(base=base, csv=sources))
+        tuned = cross_fit(
+            *(transcript, folds, folder, base, settings, states), device=device, processes=processes
+        )
     vectors = text_features(transcript, folder, device)
-    delivery, scaling = delivery_features(transcript)
+    columns = delivery_columns(transcript)
+    if tuned is not None and folds is not None:
+        columns |= emotion_columns(tuned, transcript, folder, folds, processes=processes)
+    scaling = train_scaling(columns, transcript)
+    provenance: dict[str, Any] = {
+        "source": f"{SOURCE}, Poria et al., ACL 2019",
+        "licence": "GPL-3.0: text and annotation are MELD's, and the features are derived from them",
+        "csv_sha256": sources,
+        "text": {
+            "encoder": Path(encoder).name,
+            "weights_sha256": base,
+            "scale": "unit length times the square root of the width",
+        },
+        "delivery": {"mean_and_std_of_train": scaling, "clipped_to": LIMIT},
+        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+    }
+    if tuned is not None and folds is not None:
+        provenance["emotions"] = tuned.describe(folds)
+        if out is not None:
+            tuned.save(encoders_path(out))
+            provenance["emotions"] |= {"sha256": sha256(encoders_path(out))}
     raw = [text.encode() for text in transcript.utterances]
     corpus = Corpus(
-        name="MELD-open",
-        features={"l": vectors, "d": delivery.astype(np.float16)},
+        name="MELD-open" if tuned is None else "MELD-open-2",
+        features={"l": vectors, "d": standardised(columns, scaling).astype(np.float16)},
         labels=transcript.labels,
         speakers=transcript.speakers,
         offsets=transcript.offsets,
@@ -59,60 +122,69 @@ def build_open_features(
         text_default="mean",
         text=np.frombuffer(b"".join(raw), dtype=np.uint8),
         text_offsets=np.cumsum([0, *map(len, raw)], dtype=np.int64),
-        provenance={
-            "source": f"{SOURCE}, Poria et al., ACL 2019",
-            "licence": "GPL-3.0: text and annotation are MELD's, and the features are derived from them",
-            "csv_sha256": {path.name: sha256(path) for path in csv_paths(csv_dir).values()},
-            "text": {
-                "encoder": Path(encoder).name,
-                "weights_sha256": fingerprint(folder),
-                "scale": "unit length times the square root of the width",
-            },
-            "delivery": {"mean_and_std_of_train": scaling, "clipped_to": LIMIT},
-            "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
-        },
+        provenance=provenance,
     )
     corpus.check()
     if out is not None:
         corpus.save(Path(out))
+    if states is not None:
+        shutil.rmtree(states.parent)
     return corpus
 
 
 def features_like(
-    corpus: Corpus, transcript: Transcript, modals: str, encoder: str | None = None, device: str = "cpu"
+    corpus: Corpus,
+    transcript: Transcript,
+    modals: str,
+    encoder: str | None = None,
+    device: str = "cpu",
+    *,
+    encoders: Path | None = None,
 ) -> dict[str, np.ndarray]:
-    """Features of a transcript, made like those of an open corpus: the same encoder, means and scales.
+    """Features of a transcript, made like those of an open corpus: the same encoders, means and scales.
 
     Args:
         corpus: a corpus of `build_open_features`; its provenance says how it was made.
+        transcript: the utterances.
         modals: the modalities to make, out of "ld".
         encoder: where the corpus's encoder is, if not under the name in its provenance.
+        device: where sentence vectors are computed.
+        encoders: file of the fine-tuned encoders, for a corpus with emotions.
 
     Raises:
-        UserError: the corpus does not say how it was made, or its encoder is not available.
+        UserError: the corpus does not say how it was made, or one of its encoders is not available.
     """
     try:
         recorded, scaling = corpus.provenance["text"], corpus.provenance["delivery"]["mean_and_std_of_train"]
         name, weights = encoder or str(recorded["encoder"]), recorded["weights_sha256"]
+        emotions = corpus.provenance.get("emotions")
     except (KeyError, TypeError):
         raise UserError(
             f"corpus {corpus.name} does not say how its features were made; build it with build-features"
         ) from None
-    features = {}
-    if "d" in modals:
-        columns = delivery_columns(transcript)
-        if columns.keys() != scaling.keys():
-            raise UserError(
-                f"corpus {corpus.name} holds other delivery features; build it with build-features"
-            )
-        features["d"] = standardised(columns, scaling).astype(np.float16)
-    if "l" in modals:
+    folder = None
+    if "l" in modals or ("d" in modals and emotions):
         folder = encoder_folder(name)
         if fingerprint(folder) != weights:
             raise UserError(
                 f"encoder '{name}' has other weights than that of corpus {corpus.name}; give the folder of "
                 "the corpus's encoder with --encoder DIR"
             )
+    features = {}
+    if "d" in modals:
+        columns = delivery_columns(transcript)
+        if emotions and folder is not None:
+            if encoders is None:
+                raise UserError(f"corpus {corpus.name} needs the file of its fine-tuned encoders")
+            tuned = encoders_of(corpus, encoders)
+            nobody = np.full(len(transcript.splits), NO_FOLD)
+            columns |= emotion_columns(tuned, transcript, folder, nobody)
+        if columns.keys() != scaling.keys():
+            raise UserError(
+                f"corpus {corpus.name} holds other delivery features; build it with build-features"
+            )
+        features["d"] = standardised(columns, scaling).astype(np.float16)
+    if "l" in modals and folder is not None:
         features["l"] = text_features(transcript, folder, device)
     return features
 
@@ -120,3 +192,10 @@ def features_like(
 def text_features(transcript: Transcript, folder: Path, device: str = "cpu") -> np.ndarray:
     """Modality "l" of the utterances, [U, 1, D], made with the encoder in `folder`."""
     return encode(transcript.utterances, load_encoder(folder, device))[:, None, :]
+
+
+def _states_folder(out: Path | None, key: str) -> Path:
+    """The folder of an unfinished fine-tuning, named by what it learns from; temporary without `out`."""
+    if out is None:
+        return Path(tempfile.mkdtemp()) / key
+    return Path(out).with_name(f".{Path(out).stem}.fine-tuning") / key

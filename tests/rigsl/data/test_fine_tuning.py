@@ -1,0 +1,216 @@
+"""Cross-fitted encoders: no row's columns know its own label, and the same call gives the same numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rigsl.cli.main import main
+from rigsl.data.corpus import Corpus
+from rigsl.data.open.fine_tuned import NO_FOLD, EmotionEncoders, FineTuning, encoders_path
+from rigsl.data.open.meld import CLASSES, Transcript, read_meld
+from rigsl.device import threads
+from rigsl.errors import UserError
+from tests.helpers.commands import refusal
+from tests.helpers.tiny_encoder import write_tiny_encoder
+from tests.helpers.transcripts import HEADER
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("sentence_transformers") is None,
+    reason="the encoder is not installed (pip install -e '.[features]')",
+)
+SETTINGS = FineTuning(folds=3, epochs=4, rank=4, lr=0.03, batch_size=4)
+TEXTS = {"joy": "Oh, NOOO!!", "anger": "None", "neutral": "you", "surprise": "Well, what?"}
+
+
+def write_dialogues(folder: Path, dialogues: int = 12) -> Path:
+    """CSV files in which the text tells the emotion."""
+    lines = [HEADER]
+    for dialogue in range(dialogues):
+        for utterance, (emotion, text) in enumerate(TEXTS.items()):
+            time = f'"00:00:0{utterance},000","00:00:0{utterance + 1},000"'
+            lines.append(f'1,"{text}",Ross,{emotion},neutral,{dialogue},{utterance},1,1,{time}')
+    folder.mkdir()
+    for split in ("train", "dev", "test"):
+        (folder / f"{split}_sent_emo.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dialogues(tmp_path_factory.mktemp("csv") / "meld")
+
+
+@pytest.fixture(scope="module")
+def transcript(csv: Path) -> Transcript:
+    return read_meld(csv)
+
+
+@pytest.fixture(scope="module")
+def tuned(encoder: Path, transcript: Transcript, tmp_path_factory: pytest.TempPathFactory) -> EmotionEncoders:
+    return fit(transcript, encoder, tmp_path_factory.mktemp("states"))
+
+
+def fit(
+    transcript: Transcript,
+    encoder: Path,
+    states: Path,
+    *,
+    folds: np.ndarray | None = None,
+    processes: int = 1,
+) -> EmotionEncoders:
+    from rigsl.data.open.cross_fitting import cross_fit
+    from rigsl.data.open.sentence_encoder import fingerprint
+
+    folds = folds_of(transcript) if folds is None else folds
+    base = fingerprint(encoder)
+    return cross_fit(transcript, folds, encoder, base, SETTINGS, states, processes=processes)
+
+
+def columns(tuned: EmotionEncoders, transcript: Transcript, encoder: Path, folds: np.ndarray) -> np.ndarray:
+    from rigsl.data.open.cross_fitting import emotion_columns
+
+    named = emotion_columns(tuned, transcript, encoder, folds)
+    assert list(named) == [f"log_p_{name}" for name in CLASSES]
+    return np.stack(list(named.values()), axis=1)
+
+
+def folds_of(transcript: Transcript, folds: int = SETTINGS.folds) -> np.ndarray:
+    from rigsl.data.open.cross_fitting import fold_of_dialogues
+
+    return fold_of_dialogues(transcript, folds, SETTINGS.seed)
+
+
+def same(one: EmotionEncoders, other: EmotionEncoders) -> bool:
+    return all(
+        a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+        for a, b in zip(one.tensors, other.tensors, strict=True)
+    )
+
+
+def test_folds_are_whole_dialogues_of_train(transcript):
+    folds = folds_of(transcript)
+    assert np.bincount(folds[transcript.splits == 0]).tolist() == [4, 4, 4]
+    assert (folds[transcript.splits != 0] == NO_FOLD).all()
+    with pytest.raises(UserError, match="12 training dialogues cannot be cut into 13 folds"):
+        folds_of(transcript, 13)
+
+
+def test_encoders_learn_the_emotions(tuned, transcript, encoder):
+    table = columns(tuned, transcript, encoder, folds_of(transcript))
+    np.testing.assert_allclose(np.exp(table[:48]).sum(axis=1), 1.0)
+    assert (table.argmax(axis=1) == transcript.labels).mean() > 0.9
+
+
+def test_no_training_row_depends_on_the_labels_of_its_own_fold(tuned, transcript, encoder, tmp_path):
+    """Nor does anything depend on the labels of dev and test."""
+    folds = folds_of(transcript)
+    changed = np.repeat((folds == 0) | (folds == NO_FOLD), np.diff(transcript.offsets))
+    labels = np.where(changed, (transcript.labels + 1) % len(CLASSES), transcript.labels)
+    other = fit(dataclasses.replace(transcript, labels=labels), encoder, tmp_path, folds=folds)
+    for name, value in tuned.tensors[0].items():
+        np.testing.assert_array_equal(other.tensors[0][name], value)
+    assert not np.array_equal(other.tensors[1]["classifier.weight"], tuned.tensors[1]["classifier.weight"])
+    rows = np.repeat(folds == 0, np.diff(transcript.offsets))
+    np.testing.assert_array_equal(
+        columns(other, transcript, encoder, folds)[rows], columns(tuned, transcript, encoder, folds)[rows]
+    )
+
+
+def test_the_same_folds_are_the_same_in_one_process_or_two_and_after_an_interruption(
+    tuned, transcript, encoder, tmp_path, monkeypatch
+):
+    from rigsl.data.open import fine_tuning
+    from rigsl.data.open.cross_fitting import fit_encoder
+
+    assert same(fit(transcript, encoder, tmp_path / "one", processes=2), tuned)
+
+    class Killed(BaseException):
+        pass
+
+    def save_once(*parts):
+        saved(*parts)
+        raise Killed
+
+    saved = fine_tuning._save
+    monkeypatch.setattr(fine_tuning, "_save", save_once)
+    learns = np.flatnonzero(np.repeat(folds_of(transcript) > 0, np.diff(transcript.offsets)))
+    arguments = transcript, encoder, learns, SETTINGS, tmp_path / "two" / "fold_0.pt"
+    with threads(1), pytest.raises(Killed):
+        fit_encoder(*arguments)
+    monkeypatch.setattr(fine_tuning, "_save", saved)
+    steps: list[int] = []
+    with threads(1):
+        fit_encoder(*arguments, on_steps=steps.append)
+    assert steps[0] == 8  # the first epoch is not trained again
+    assert same(fit(transcript, encoder, tmp_path / "two"), tuned)
+
+
+def test_dev_and_test_get_the_mean_of_all_encoders(tuned, transcript, encoder):
+    nobody = np.full(len(transcript.splits), NO_FOLD)
+    each = [columns(tuned, transcript, encoder, nobody * 0 + fold) for fold in range(SETTINGS.folds)]
+    mean = columns(tuned, transcript, encoder, nobody)
+    np.testing.assert_allclose(mean, np.mean(each, axis=0), rtol=1e-12)
+
+
+def test_a_build_with_emotions_can_be_repeated_from_its_encoders(csv, encoder, tmp_path, capsys):
+    out = tmp_path / "open.safetensors"
+    command = ["build-features", "--csv", str(csv), "--encoder", str(encoder), "--out", str(out)]
+    tuning = [f"--{name}={value}" for name, value in dataclasses.asdict(SETTINGS).items()]
+    assert main([*command, "--finetune", *tuning]) == 0
+    corpus = Corpus.load(out)
+    assert corpus.name == "MELD-open-2"
+    assert corpus.features["d"].shape[1] == 44 + len(CLASSES)
+    said = corpus.provenance["emotions"]
+    assert said["encoders"] == dataclasses.asdict(SETTINGS)
+    assert said["labels_seen"]["train"].startswith("out of fold")
+    assert len(said["fold_of_train_dialogue"]) == 12
+    assert not any(tmp_path.glob(".*"))  # no state is left
+    again = tmp_path / "again.safetensors"
+    assert main([*command[:-1], str(again), "--encoders", str(encoders_path(out))]) == 0
+    assert Corpus.load(again).content_hash() == corpus.content_hash()
+    assert encoders_path(again).read_bytes() == encoders_path(out).read_bytes()
+
+
+def test_features_of_a_transcript_equal_those_of_the_corpus(csv, encoder, tmp_path):
+    from rigsl.data.open.open_features import build_open_features, features_like
+
+    out = tmp_path / "open.safetensors"
+    corpus = build_open_features(csv, str(encoder), out, fine_tuning=SETTINGS)
+    transcript, rows = read_meld(csv), corpus.rows(corpus.dialogues("test"))
+    made = features_like(corpus, transcript, "ld", str(encoder), encoders=encoders_path(out))
+    for letter, array in made.items():
+        np.testing.assert_array_equal(array[rows], corpus.features[letter][rows])
+    with pytest.raises(UserError, match="needs the file of its fine-tuned encoders"):
+        features_like(corpus, transcript, "d", str(encoder))
+    other = tmp_path / "other.safetensors"
+    dataclasses.replace(EmotionEncoders.load(encoders_path(out)), base={}).save(other)
+    with pytest.raises(
+        UserError, match=r"other\.safetensors: its encoders are not those of corpus MELD-open-2"
+    ):
+        features_like(corpus, transcript, "d", str(encoder), encoders=other)
+    with pytest.raises(UserError, match="is not the one that was fine-tuned"):
+        build_open_features(csv, str(encoder), encoders=other)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--folds", "3"], "--folds: is an option of --finetune"),
+        (["--encoders", "x", "--finetune"], "--encoders: these are fine-tuned already"),
+        (["--finetune", "--folds", "1"], "folds of the fine-tuning is 1; its minimum is 2"),
+        (["--finetune", "--lr", "nan"], "lr of the fine-tuning is nan; its minimum is"),
+    ],
+)
+def test_bad_options_are_one_sentence(options, sentence, tmp_path, capsys):
+    command = ["build-features", "--csv", str(tmp_path), "--out", str(tmp_path / "o.safetensors")]
+    assert sentence in refusal(main, [*command, *options], capsys)
