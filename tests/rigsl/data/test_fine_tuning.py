@@ -216,3 +216,22 @@ def test_features_of_a_transcript_equal_those_of_the_corpus(csv, encoder, tmp_pa
 def test_bad_options_are_one_sentence(options, sentence, tmp_path, capsys):
     command = ["build-features", "--csv", str(tmp_path), "--out", str(tmp_path / "o.safetensors")]
     assert sentence in refusal(main, [*command, *options], capsys)
+
+
+def test_a_model_on_emotions_predicts_a_transcript(csv, encoder, tmp_path, capsys):
+    from rigsl.data.open.open_features import build_open_features
+
+    data, model, out = tmp_path / "data", tmp_path / "model", tmp_path / "out.csv"
+    data.mkdir()
+    corpus = build_open_features(csv, str(encoder), data / "meld_open.safetensors", fine_tuning=SETTINGS)
+    small = ["--epochs", "1", "--hidden_dim", "8", "--modals", "ld", "--nb_features_dim", "4"]
+    assert main(["train", "--data-dir", str(data), "--out", str(model), *small]) == 0
+    predict = ["predict", "--checkpoint", str(model), "--data-dir", str(data), "--out", str(out)]
+    own = tmp_path / "own.csv"
+    own.write_text("speaker,text\nRoss,you\nRoss,Oh NOOO!!\n", encoding="utf-8")
+    assert main([*predict, "--csv", str(own), "--encoder", str(encoder)]) == 0
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 3
+    encoders_path(data / "meld_open.safetensors").unlink()
+    command = [*predict, "--csv", str(own), "--encoder", str(encoder)]
+    assert "meld_open_encoders.safetensors: cannot be read" in refusal(main, command, capsys)
+    assert corpus.schema.widths["d"] == 44 + len(CLASSES)
