@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rigsl.config import MODALITIES
-from rigsl.data.tensor_file import map_tensors, write_tensors
+from rigsl.data.tensor_file import map_arrays, write_arrays
 from rigsl.errors import UserError
 from rigsl.wording import counted
 
@@ -144,7 +144,7 @@ class Corpus:
             UserError: the file cannot be written.
         """
         content = self._metadata() | {"provenance": self.provenance, "content_hash": self.content_hash()}
-        write_tensors(Path(path), self._arrays(), content)
+        write_arrays(Path(path), self._arrays(), content)
 
     @classmethod
     def load(cls, path: Path, *, verify: bool = True) -> Corpus:
@@ -157,7 +157,7 @@ class Corpus:
             UserError: the file is missing, damaged, or its parts do not fit; the sentence names it.
         """
         path = Path(path)
-        arrays, content = map_tensors(path)
+        arrays, content = map_arrays(path)
         required = {*_ARRAYS, *_META, "provenance", "content_hash"}
         if missing := sorted(required - arrays.keys() - content.keys()):
             raise UserError(f"{path}: lacks {', '.join(missing)}; it is not a corpus file of this project")

@@ -23,7 +23,7 @@ _DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I64": "<i8", "U8": "|u1"}
 _KEY = "content"  # of the metadata string
 
 
-def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> None:
     """Write arrays and a JSON-able object to `path`, atomically.
 
     Raises:
@@ -40,7 +40,7 @@ def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], content: Mapping
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def map_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def map_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The read-only arrays of a file, as plain numpy arrays over one memory map, and its JSON object.
 
     Raises:

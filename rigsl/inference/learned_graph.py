@@ -16,11 +16,11 @@ from rigsl.config import MODALITIES
 from rigsl.data.batches import BatchSource
 from rigsl.data.corpus import Corpus
 from rigsl.errors import UserError
+from rigsl.files import write_tensors
 from rigsl.model.graph import DialogueGraph, dialogue_graph
 from rigsl.model.nodeformer import NodeFormerLayer
 from rigsl.model.rigsl import RIGSL
 from rigsl.model.sparsify import EdgeScores, EdgeValues, SparseGraph, cross_mask
-from rigsl.training.checkpoint import write_tensors
 from rigsl.training.evaluation import check_schema
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class LearnedGraph:
 
         Tensors load with ``weights_only``; a pickled Data object would need its classes to be allowed first.
         """
-        write_tensors(self.data().to_dict(), Path(path))
+        write_tensors(Path(path), self.data().to_dict())
 
 
 def learned_graph(model: RIGSL, corpus: Corpus, dialogue: str) -> LearnedGraph:

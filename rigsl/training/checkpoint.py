@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -18,7 +16,7 @@ from torch import Tensor
 from rigsl.config import RIGSLConfig, from_mapping, read_toml
 from rigsl.data.corpus import Schema
 from rigsl.errors import UserError, first_line
-from rigsl.files import flush_to_disk, new_folder, permissions, replacing
+from rigsl.files import flush_to_disk, new_folder, permissions
 from rigsl.model.rigsl import RIGSL
 
 WEIGHTS, CONFIG = "model.safetensors", "config.toml"
@@ -28,17 +26,6 @@ _MAX_SIZE = 1_000_000  #: of what a corpus counts; more is a damaged file
 def save_checkpoint(folder: str | Path, model: RIGSL) -> None:
     """Write a model's weights and configuration into a folder, which `load_checkpoint` reads."""
     write_checkpoint(folder, model.state_dict(), model.config, model.schema)
-
-
-def write_tensors(content: Any, path: Path) -> None:
-    """Write `content` as `torch.save` does, atomically.
-
-    In memory first: `torch.save` reports a full disk with errors that do not say so ("unexpected pos 64").
-    """
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
 
 
 def write_checkpoint(

@@ -23,8 +23,8 @@ from rigsl.config import RIGSLConfig, from_mapping
 from rigsl.data.batches import BatchSource, shuffled_batches
 from rigsl.data.corpus import HIDDEN, Corpus
 from rigsl.errors import UserError, first_line
+from rigsl.files import write_tensors
 from rigsl.model.rigsl import RIGSL
-from rigsl.training.checkpoint import write_tensors
 from rigsl.training.evaluation import Evaluation, evaluate_dialogues, evaluation_batch
 from rigsl.training.losses import class_weights, link_factor, task_loss
 from rigsl.training.optimiser import Adam
@@ -322,7 +322,7 @@ class Training:
 
 def write_state(state: dict[str, Any], path: Path) -> None:
     """Write what `Training.snapshot` returned, for `Training.load`, atomically."""
-    write_tensors(state, Path(path))
+    write_tensors(Path(path), state)
 
 
 def _cloned(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rigsl.data.corpus import SPLITS, Corpus
-from rigsl.data.tensor_file import map_tensors, write_tensors
+from rigsl.data.tensor_file import map_arrays, write_arrays
 from rigsl.errors import UserError
 from rigsl.files import sha256
 
@@ -76,7 +76,7 @@ class EmotionEncoders:
         arrays = {
             f"{fold}.{name}": value for fold, part in enumerate(self.tensors) for name, value in part.items()
         }
-        write_tensors(path, arrays, {"settings": asdict(self.settings), "base": self.base})
+        write_arrays(path, arrays, {"settings": asdict(self.settings), "base": self.base})
 
     def check_base(self, base: dict[str, str], encoder: str) -> None:
         """Check that these encoders adapt the one whose weights have these SHA-256.
@@ -105,7 +105,7 @@ class EmotionEncoders:
         Raises:
             UserError: the file is missing or damaged; the sentence names it.
         """
-        arrays, content = map_tensors(path)
+        arrays, content = map_arrays(path)
         try:
             settings = FineTuning(**content["settings"])
             tensors: list[dict[str, np.ndarray]] = [{} for _ in range(settings.folds)]

@@ -17,7 +17,7 @@ from rigsl.data.open.emotion_encoder import EmotionEncoder, TokenInputs, padded
 from rigsl.data.open.fine_tuned import FineTuning
 from rigsl.data.open.low_rank import set_trained_tensors, trained_tensors
 from rigsl.errors import UserError
-from rigsl.files import replacing
+from rigsl.files import write_tensors
 
 #: Batches among which inputs are sorted by length, so that little is padding.
 _POOL = 20
@@ -117,8 +117,7 @@ def _save(path: Path, epochs: int, *parts: Any) -> None:
         "optimiser": optimiser.state_dict(),
         "schedule": schedule.state_dict(),
     }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    write_tensors(path, content)
 
 
 def _load(path: Path, *parts: Any) -> int:

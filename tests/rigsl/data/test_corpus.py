@@ -115,10 +115,10 @@ def test_another_file_is_refused_by_name(file, content):
 
 
 def test_a_safetensors_file_of_another_kind_is_refused(tmp_path):
-    from rigsl.data.tensor_file import write_tensors
+    from rigsl.data.tensor_file import write_arrays
 
     path = tmp_path / "other.safetensors"
-    write_tensors(path, {"weight": np.zeros(3)}, {"name": "other"})
+    write_arrays(path, {"weight": np.zeros(3)}, {"name": "other"})
     with pytest.raises(UserError, match=r"other\.safetensors: lacks .*labels"):
         Corpus.load(path)
 
