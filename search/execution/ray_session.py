@@ -6,6 +6,7 @@ The environment is set before Ray is imported, because Ray reads parts of it at 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -58,7 +59,12 @@ def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> 
     # proposes more trials than there are workers.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers.count)
     with count_each_loss_once(), _ray(workers, corpus_bytes, address):
-        yield
+        try:
+            yield
+        finally:
+            # What Ray Tune has left in circles: if another thread collected it after Ray's end, Ray would end
+            # the process ("The core worker has already been shutdown").
+            gc.collect()
 
 
 @contextlib.contextmanager

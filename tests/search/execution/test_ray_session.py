@@ -5,6 +5,7 @@ import ipaddress
 import os
 import socket
 import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,3 +129,22 @@ def test_a_cluster_without_a_token_can_be_joined_afterwards(
     assert not {*CLUSTER} & {*os.environ}
     with cluster.joined(nodes.address):
         assert ray.get(ray.remote(os.getenv).remote("RAY_AUTH_TOKEN")) is None
+
+
+def test_nothing_of_ray_is_left_to_be_collected_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Circle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    left: list[weakref.ref[Circle]] = []
+    at_the_end: list[bool] = []
+
+    @contextlib.contextmanager
+    def no_ray(*_: object) -> Iterator[None]:
+        yield
+        at_the_end.append(left[0]() is None)
+
+    monkeypatch.setattr(ray_session, "_ray", no_ray)
+    with ray_session.running(Workers(1, "cpu"), 0):
+        left.append(weakref.ref(Circle()))
+    assert at_the_end == [True]
