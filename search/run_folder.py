@@ -56,8 +56,8 @@ def trial_folder(run: Path, number: int) -> Path:
     return run / TRIALS / f"{number:04d}"
 
 
-def check_present(run: Path) -> None:
-    """Check that the run folder is there.
+def check_present(path: Path) -> None:
+    """Check that a run folder is there, or a file that it has from its first moment on.
 
     While it is away, as with a network share for a moment, its files must not be taken for some that it never
     had, and a new file would be hidden by the folder when that is back.
@@ -65,5 +65,5 @@ def check_present(run: Path) -> None:
     Raises:
         FileNotFoundError: it is away.
     """
-    if not run.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(run))
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))

@@ -30,7 +30,7 @@ from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.states import RUNNING
 from search.resources.workers import Workers, driver_device
-from search.run_folder import BEST, METRICS, OFFICIAL, PREDICTIONS, RERUN, ROOT, check_present
+from search.run_folder import BEST, METRICS, OFFICIAL, PREDICTIONS, RERUN, ROOT, STUDY, check_present
 
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
 _SCRIPT = """#!/bin/sh
@@ -79,7 +79,7 @@ def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, endin
         chosen: the checkpoint that the final stage chose.
         ending: why the search ended, in words.
     """
-    check_present(plan.folder)
+    check_present(plan.folder / STUDY)
     folder = plan.folder / BEST
     predictions = read_predictions(plan.folder)["winner"]
     tested = predictions.one(predictions.seeds.index(chosen.seed))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rigsl.files import write_text
-from search.run_folder import REPORT
+from search.run_folder import REPORT, STUDY, check_present
 
 if TYPE_CHECKING:
     import optuna
@@ -34,6 +34,7 @@ def write_report(
     from search.report.data import read_study_data
     from search.report.facts import write_facts
 
+    check_present(folder / STUDY)
     write_facts(folder, corpus, features, None if exported is None else exported.folder)
     return _write(read_study_data(folder, study, exported=exported is not None))
 

@@ -11,6 +11,7 @@ import json
 import random
 import shutil
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -264,8 +265,8 @@ class _Study:
         forget_addresses()
         try:
             assert_held(self._tracking_uri(), self.folder)
-        except AssertionError as error:
-            return [f"MLflow does not hold what the study holds: {error}"]
+        except AssertionError:
+            return [f"MLflow does not hold what the study holds: {traceback.format_exc()[-600:]}"]
         finally:
             forget_addresses()
         return []
