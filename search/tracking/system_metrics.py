@@ -83,8 +83,10 @@ class SystemMonitor:
         second = max(int(self._before + time.monotonic() - self._start), self._last + 1)
         line = {"time": round(time.time(), 3), "seconds": second, **values}
         self._last = second
-        with contextlib.suppress(OSError):  # a full disk does not end the search
+        try:
             append_line(self.folder / SYSTEM, line)
+        except OSError:  # a full disk does not end the search; MLflow has what the folder has
+            return
         self.on_line(line)
 
 
