@@ -34,12 +34,14 @@ _STORAGE_ERRNOS = (
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, parents: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`; it replaces `path` atomically if the block ends without an error.
 
-    A new file has the permissions of the umask; one that is replaced keeps those that it has.
+    A new file has the permissions of the umask; one that is replaced keeps those that it has. With `parents`,
+    missing folders are made; without, nothing is written in the place of a folder that is away.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _unused(path)
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     mode = permissions(path if path.exists() else temporary)
@@ -99,8 +101,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_tensors(path: Path, content: Any) -> None:
-    """Write `content` as `torch.save` does, atomically.
+def write_tensors(path: Path, content: Any, *, parents: bool = True) -> None:
+    """Write `content` as `torch.save` does, atomically; see `replacing`.
 
     In memory first: `torch.save` reports a full disk with errors that do not say so ("unexpected pos 64").
     """
@@ -108,7 +110,7 @@ def write_tensors(path: Path, content: Any) -> None:
 
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with replacing(path) as temporary:
+    with replacing(path, parents=parents) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 

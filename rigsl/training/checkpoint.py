@@ -29,14 +29,21 @@ def save_checkpoint(folder: str | Path, model: RIGSL) -> None:
 
 
 def write_checkpoint(
-    folder: str | Path, weights: Mapping[str, Tensor], config: RIGSLConfig, schema: Schema
+    folder: str | Path,
+    weights: Mapping[str, Tensor],
+    config: RIGSLConfig,
+    schema: Schema,
+    *,
+    parents: bool = True,
 ) -> None:
     """Write weights and configuration, such that a reader never sees the new version of only one of them.
 
     The two files are written into a new folder that replaces the old one; other files in `folder` are kept.
+    With `parents`, the folders that it is in are made where they are missing.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    if parents:
+        folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = new_folder(folder)
     try:
         state = {name: value.detach().cpu().contiguous() for name, value in weights.items()}

@@ -321,8 +321,8 @@ class Training:
 
 
 def write_state(state: dict[str, Any], path: Path) -> None:
-    """Write what `Training.snapshot` returned, for `Training.load`, atomically."""
-    write_tensors(Path(path), state)
+    """Write what `Training.snapshot` returned, for `Training.load`, atomically; its folder must be there."""
+    write_tensors(Path(path), state, parents=False)
 
 
 def _cloned(value: Any) -> Any:

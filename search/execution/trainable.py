@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import gc
 import os
 import shutil
@@ -228,9 +227,7 @@ def _end_process() -> None:
 
 def _write_model(folder: Path, weights: Mapping[str, Tensor], config: RIGSLConfig, schema: Schema) -> None:
     """Write the best model of the trial in `folder`, which is there: not in place of a share that is away."""
-    if not folder.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
-    write_checkpoint(folder / MODEL, weights, config, schema)
+    write_checkpoint(folder / MODEL, weights, config, schema, parents=False)
 
 
 def _write_state(state: dict[str, Any], folder: Path) -> None:

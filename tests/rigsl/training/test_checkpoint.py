@@ -15,7 +15,7 @@ import torch
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from rigsl.model.rigsl import RIGSL
-from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
+from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint, write_checkpoint
 from rigsl.training.trainer import write_state
 from tests.helpers.small_disk import small_disk
 from tests.helpers.toy_study import make_corpus
@@ -97,3 +97,16 @@ def test_a_state_for_which_there_is_no_room_is_an_error_of_the_disk(
         disk.make_room()
         assert caught.value.errno == errno.ENOSPC
         assert len([*disk.folder.iterdir()]) == written
+
+
+def test_nothing_of_a_training_is_written_in_the_place_of_a_folder_that_is_away(tmp_path: Path) -> None:
+    """A share that is unmounted between two epochs leaves an empty folder, at any moment."""
+    model = RIGSL(TINY, make_corpus().schema)
+    weights = model.state_dict(), model.config, model.schema
+    with pytest.raises(FileNotFoundError):
+        write_checkpoint(tmp_path / "trial" / "model", *weights, parents=False)
+    with pytest.raises(FileNotFoundError):
+        write_state({"epoch": 1}, tmp_path / "trial" / "state.pt")
+    assert not any(tmp_path.iterdir())
+    write_checkpoint(tmp_path / "trial" / "model", *weights)
+    assert (tmp_path / "trial" / "model" / WEIGHTS).is_file()
