@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.chaos.events import KINDS
 from tests.chaos.namespace import enter_mount_namespace
 
 if TYPE_CHECKING:
@@ -31,8 +32,18 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--seed", type=int, default=0, help="of the events (default: 0)")
     result.add_argument("--events", type=int, default=1000, help="so many in all (default: 1000)")
     result.add_argument("--folder", type=Path, default=Path("chaos"), help="of the campaign (default: chaos)")
+    result.add_argument(
+        "--kinds", type=_kinds, default=list(KINDS), metavar="NAME,...", help="of the events (default: all)"
+    )
     result.add_argument("--study", type=int, metavar="N", help="only study N of the seed, again")
     return result
+
+
+def _kinds(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in KINDS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(KINDS)}")
+    return names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         root = os.geteuid() == 0
         mounts = enter_mount_namespace()  # before there are threads
-        with _campaign(folder, mounts, root, options.folder.resolve(), options.seed) as campaign:
+        kept = options.folder.resolve()
+        with _campaign(folder, mounts, root, kept, options.seed, options.kinds) as campaign:
             if options.study is not None:
                 return int(bool(campaign.repeat(options.study).problems))
             done = campaign.run(options.events)
@@ -53,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _campaign(folder: Path, mounts: bool, root: bool, kept: Path, seed: int) -> Iterator[Campaign]:
+def _campaign(
+    folder: Path, mounts: bool, root: bool, kept: Path, seed: int, kinds: list[str]
+) -> Iterator[Campaign]:
     from search.tracking.client import silence_mlflow
     from tests.chaos.campaign import Campaign
     from tests.chaos.life import Ground
@@ -83,7 +97,7 @@ def _campaign(folder: Path, mounts: bool, root: bool, kept: Path, seed: int) -> 
             disk = None
         ground = Ground(folder, disk, server, database)
         stack.callback(ground.end_nodes)
-        yield Campaign(ground, kept, seed, lambda line: print(line, flush=True), empty)
+        yield Campaign(ground, kept, seed, lambda line: print(line, flush=True), empty, kinds)
 
 
 if __name__ == "__main__":

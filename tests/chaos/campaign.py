@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import shlex
 import shutil
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from search import run_folder
 from search.record import record
 from tests.chaos.checks import Checker, differences, digest
 from tests.chaos.driver import STAGES, START
-from tests.chaos.events import CLUSTER, DISK, OWN_RAY, Event, plan_life
+from tests.chaos.events import CLUSTER, DISK, KINDS, OWN_RAY, Event, plan_life
 from tests.chaos.life import Ground, Life, Past, judge
 from tests.chaos.studies import EPOCHS, STUDIES, SmallStudy
 from tests.helpers.mlflow_contents import assert_held, forget_addresses
@@ -61,13 +62,20 @@ class Campaign:
         seed: of all studies.
         say: prints a line.
         empty_mlflow: an MLflow database without a run.
+        kinds: of the events that may happen.
     """
 
     def __init__(
-        self, ground: Ground, folder: Path, seed: int, say: Callable[[str], object], empty_mlflow: Path
+        self,
+        ground: Ground,
+        folder: Path,
+        seed: int,
+        say: Callable[[str], object],
+        empty_mlflow: Path,
+        kinds: Collection[str] = KINDS,
     ) -> None:
         self.ground, self.folder, self.seed, self.say = ground, folder, seed, say
-        self.empty_mlflow = empty_mlflow
+        self.empty_mlflow, self.kinds = empty_mlflow, kinds
         without = "" if ground.database is not None else "postgresql"
         self.studies = [small for small in STUDIES if small.record != without]
         for name in (REFERENCES, FAILURES):
@@ -145,7 +153,8 @@ class Campaign:
 
     def command(self, number: int) -> str:
         """The command that disturbs study `number` again."""
-        return f"python -m tests.chaos --seed {self.seed} --study {number}"
+        only = "" if set(self.kinds) == set(KINDS) else f" --kinds {shlex.quote(','.join(self.kinds))}"
+        return f"python -m tests.chaos --seed {self.seed}{only} --study {number}"
 
 
 class _Study:
@@ -193,11 +202,16 @@ class _Study:
                 self.result.problems.append(f"--sync: exit code {past.code}: {past.output[-300:]}")
         return found
 
+    def _plan(self, points: dict[str, int], first: str, missing: int) -> list[Event]:
+        if missing <= 0:
+            return []
+        return plan_life(self.rng, points, first, self.has, most=missing, names=self.campaign.kinds)
+
     def _leg(self, options: list[str], points: dict[str, int], events: int) -> dict[str, int]:
         first, total, goal, begun = START, Counter[str](), len(self.result.happened) + events, False
         for _ in range(MOST_LIVES):
             missing = goal - len(self.result.happened)
-            plan = plan_life(self.rng, points, first, self.has, most=missing) if missing > 0 else []
+            plan = self._plan(points, first, missing)
             past = self._live(self._arguments(options if not begun else []), plan)
             begun = begun or past.stage != START
             total += past.points

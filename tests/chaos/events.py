@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.chaos.driver import END, EVALUATION, EXPORT, FINALS, REPORT, SEARCH, STAGES, START
@@ -77,7 +77,13 @@ class Event:
 
 
 def plan_life(
-    rng: random.Random, points: Mapping[str, int], first: str, has: set[str], *, most: int
+    rng: random.Random,
+    points: Mapping[str, int],
+    first: str,
+    has: set[str],
+    *,
+    most: int,
+    names: Collection[str] = KINDS,
 ) -> list[Event]:
     """The events of one life of a driver, at most `most`, in their order.
 
@@ -87,11 +93,14 @@ def plan_life(
         first: the stage that the study has reached.
         has: what `Kind.needs` can be met.
         most: events.
+        names: of the kinds of events that may happen; some of those that end a driver, and some that do not,
+            in any stage.
     """
     stages = [stage for stage in STAGES[STAGES.index(first) :] if points.get(stage)]
     if first != START:
         stages = [START, *stages]  # every life begins there
-    kinds = [kind for kind in KINDS.values() if not kind.needs or kind.needs in has]
+    kinds = [KINDS[name] for name in KINDS if name in names]
+    kinds = [kind for kind in kinds if not kind.needs or kind.needs in has]
     passing = [kind for kind in kinds if not kind.ends]
     ending = [kind for kind in kinds if kind.ends]
     chosen = [_draw(rng, passing, stages, points) for _ in range(rng.randrange(2, 7))]
