@@ -224,7 +224,7 @@ class _Study:
                     f"the last events: {past.happened}; output: {past.output[-1500:]}"
                 )
                 break
-            if finished and past.code == 0:
+            if finished:  # perhaps killed after that was recorded, which is the last thing to do
                 hit = {kind.partition(" ")[0] for kind, _, _ in past.happened}
                 self.synchronised = not hit & {"disk", "MLflow", "terminal"}  # it may have said --sync
                 break
