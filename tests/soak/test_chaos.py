@@ -16,7 +16,7 @@ KINDS = "driver SIGKILL,group SIGKILL,worker SIGKILL,driver SIGSTOP,worker SIGST
 
 @pytest.mark.soak
 def test_no_event_costs_a_study_anything(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.chaos", "--seed", "1", "--events", "30", "--kinds", KINDS]
+    command = [sys.executable, "-m", "tests.chaos", "--seed", "1", "--events", "20", "--kinds", KINDS]
     done = subprocess.run(
         [*command, "--folder", str(tmp_path / "chaos")], cwd=ROOT, capture_output=True, text=True
     )
