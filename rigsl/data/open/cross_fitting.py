@@ -14,14 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rigsl.data.corpus import HIDDEN, SPLITS
+from rigsl.data.corpus import SPLITS
 from rigsl.data.open.emotion_encoder import EmotionEncoder, log_probabilities, token_inputs
 from rigsl.data.open.fine_tuned import NO_FOLD, EmotionEncoders, FineTuning
 from rigsl.data.open.fine_tuning import fine_tune, steps_of
 from rigsl.data.open.low_rank import set_trained_tensors
 from rigsl.data.open.meld import CLASSES, Transcript
 from rigsl.data.open.processes import in_processes
-from rigsl.data.open.sentence_encoder import load_encoder
 from rigsl.errors import UserError
 
 TRAIN = SPLITS.index("train")
@@ -90,32 +89,8 @@ def cross_fit(
         for fold, rows in enumerate(learns)
     ]
     steps = sum(steps_of(rows, settings) for rows in learns)
-    tensors = in_processes(fit_encoder, jobs, processes, "fine-tuning", steps)
+    tensors = in_processes(fine_tune, jobs, processes, "fine-tuning", steps)
     return EmotionEncoders(settings, tuple(tensors), base)
-
-
-def fit_encoder(
-    transcript: Transcript,
-    folder: Path,
-    rows: np.ndarray,
-    settings: FineTuning,
-    state: Path,
-    *,
-    device: str = "cpu",
-    on_steps: Callable[[int], object] = lambda steps: None,
-) -> dict[str, np.ndarray]:
-    """The trained tensors, float16, of an encoder that learns from the utterances `rows`; see `fine_tune`."""
-    inputs = token_inputs(load_encoder(folder).tokenizer, transcript, settings.context)
-    labels = np.full_like(transcript.labels, HIDDEN)
-    labels[rows] = transcript.labels[rows]
-    tensors = fine_tune(
-        *(folder, inputs, labels, rows, settings),
-        classes=len(CLASSES),
-        state=state,
-        device=device,
-        on_steps=on_steps,
-    )
-    return {name: value.numpy().astype(np.float16) for name, value in tensors.items()}
 
 
 def emotion_columns(

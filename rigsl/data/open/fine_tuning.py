@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from rigsl.data.open.emotion_encoder import EmotionEncoder, TokenInputs, padded
+from rigsl.data.open.emotion_encoder import EmotionEncoder, TokenInputs, padded, token_inputs
 from rigsl.data.open.fine_tuned import FineTuning
 from rigsl.data.open.low_rank import set_trained_tensors, trained_tensors
+from rigsl.data.open.meld import CLASSES, Transcript
 from rigsl.errors import UserError
 from rigsl.files import write_tensors
 
@@ -42,35 +42,32 @@ def steps_of(rows: np.ndarray, settings: FineTuning) -> int:
 
 
 def fine_tune(
+    transcript: Transcript,
     folder: Path,
-    inputs: TokenInputs,
-    labels: np.ndarray,
     rows: np.ndarray,
     settings: FineTuning,
-    *,
-    classes: int,
     state: Path,
+    *,
     device: str = "cpu",
     on_steps: Callable[[int], object] = lambda steps: None,
-) -> dict[str, Tensor]:
-    """Fine-tune the encoder in `folder` on `rows`: name -> its trained tensors, float32 on the CPU.
+) -> dict[str, np.ndarray]:
+    """Fine-tune the encoder in `folder` on `rows`: name -> its trained tensors, float16.
 
     The same call on the same machine, with the same number of threads, gives the same numbers, also when it
     goes on from a state.
 
     Args:
+        transcript: the utterances; only the labels of `rows` are read.
         folder: of a sentence encoder.
-        inputs: of all utterances.
-        labels: of all utterances; only those of `rows` are read.
         rows: the utterances to learn from.
         settings: of the training.
-        classes: their number.
         state: file that is written after every epoch; if it is there, the training goes on from it.
         device: such as "cpu" or "cuda".
         on_steps: called with the number of steps that have been made, at once for those of a state.
     """
     torch.manual_seed(settings.seed)
-    model = EmotionEncoder(folder, classes, settings.rank).float().to(device)
+    model = EmotionEncoder(folder, len(CLASSES), settings.rank).float().to(device)
+    inputs = token_inputs(model.tokenizer, transcript, settings.context)
     parameters = [value for value in model.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=_WEIGHT_DECAY, eps=1e-6)
     total, per_epoch = steps_of(rows, settings), steps_of(rows, settings) // settings.epochs
@@ -84,7 +81,7 @@ def fine_tune(
             arguments = [part.to(device) for part in padded(inputs, batch)]
             with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=has_bfloat16(device)):
                 output = model(*arguments)
-            target = torch.from_numpy(labels[batch]).to(device)
+            target = torch.from_numpy(transcript.labels[batch]).to(device)
             loss = torch.nn.functional.nll_loss(output, target)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -93,7 +90,8 @@ def fine_tune(
             schedule.step()
             on_steps(1)
         _save(state, epoch + 1, model, optimiser, schedule)
-    return {name: value.cpu() for name, value in trained_tensors(model).items()}
+    tensors = trained_tensors(model)
+    return {name: value.cpu().numpy().astype(np.float16) for name, value in tensors.items()}
 
 
 def has_bfloat16(device: str) -> bool:

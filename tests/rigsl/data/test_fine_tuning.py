@@ -131,7 +131,6 @@ def test_the_same_folds_are_the_same_in_one_process_or_two_and_after_an_interrup
     tuned, transcript, encoder, tmp_path, monkeypatch
 ):
     from rigsl.data.open import fine_tuning
-    from rigsl.data.open.cross_fitting import fit_encoder
 
     assert same(fit(transcript, encoder, tmp_path / "one", processes=2), tuned)
 
@@ -147,11 +146,11 @@ def test_the_same_folds_are_the_same_in_one_process_or_two_and_after_an_interrup
     learns = np.flatnonzero(np.repeat(folds_of(transcript) > 0, np.diff(transcript.offsets)))
     arguments = transcript, encoder, learns, SETTINGS, tmp_path / "two" / "fold_0.pt"
     with threads(1), pytest.raises(Killed):
-        fit_encoder(*arguments)
+        fine_tuning.fine_tune(*arguments)
     monkeypatch.setattr(fine_tuning, "_save", saved)
     steps: list[int] = []
     with threads(1):
-        fit_encoder(*arguments, on_steps=steps.append)
+        fine_tuning.fine_tune(*arguments, on_steps=steps.append)
     assert steps[0] == 8  # the first epoch is not trained again
     assert same(fit(transcript, encoder, tmp_path / "two"), tuned)
 
