@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rigsl.errors import UserError
 from rigsl.wording import counted
@@ -19,6 +21,17 @@ _MEMORY_FULL = (
     "CUDNN_STATUS_ALLOC_FAILED",
     "std::bad_alloc",
 )
+
+
+def cores() -> int:
+    """Cores that this process may use, by its CPU affinity and its container's limit."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        count = min(count, max(1, int(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or "max": no limit
+        pass
+    return count
 
 
 def resolve_device(name: str) -> str:

@@ -25,13 +25,14 @@ from rich.table import Table
 from benchmarks.corpora import meld_dialogues
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import shuffled_batches
+from rigsl.device import cores
 from rigsl.files import write_text
 from rigsl.memory import Shapes, estimate_peak_bytes
 from rigsl.official.presets import preset
 from rigsl.training.trainer import Training
 from rigsl.wording import counted
 from search.export.environment import machine
-from search.resources.workers import MEASURED, PACKED, cores, gpu_memory, usable_share
+from search.resources.workers import MEASURED, PACKED, gpu_memory, usable_share
 
 DIALOGUES = 161
 #: More concurrent trials are chosen only if they raise the throughput by at least this factor.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 from pathlib import Path
 
 from rigsl.data.open.fine_tuned import FineTuning
@@ -45,7 +44,7 @@ def run_build(options: argparse.Namespace) -> int:
         UserError: options contradict each other, or the corpus cannot be built.
     """
     from rigsl.data.open.open_features import build_open_features
-    from rigsl.device import resolve_device
+    from rigsl.device import cores, resolve_device
 
     fine_tuning = _fine_tuning(options)
     device = resolve_device(options.device)
@@ -56,7 +55,7 @@ def run_build(options: argparse.Namespace) -> int:
         device=device,
         fine_tuning=fine_tuning,
         encoders=options.encoders,
-        processes=len(os.sched_getaffinity(0)) if device == "cpu" else 1,
+        processes=cores() if device == "cpu" else 1,
     )
     size = options.out.stat().st_size / 1e6
     print(f"{corpus.name}: {counted(len(corpus.labels), 'utterance')}, {size:.1f} MB, in {options.out}")

@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from rigsl.device import cores
 from search.resources.versions import installed
-from search.resources.workers import Workers, cores
+from search.resources.workers import Workers
 from search.run_folder import ROOT
 
 PACKAGES = ("mlflow", "numpy", "optuna", "ray", "rigsl-search", "scikit-learn", "torch", "torch_geometric")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Literal
 
 import psutil
 
+from rigsl.device import cores
 from rigsl.errors import UserError
 from rigsl.wording import counted
 
@@ -68,17 +68,6 @@ class Workers:
             gpus = counted(self.gpu_total, "GPU")
             return f"{self.count} on {gpus}{where} ({self.gpus:g} of one each), {threads}"
         return f"{self.count} on CPU{where}, {threads}"
-
-
-def cores() -> int:
-    """Cores that this process may use, by its CPU affinity and its container's limit."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-        count = min(count, max(1, int(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file, or "max": no limit
-        pass
-    return count
 
 
 def free_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
