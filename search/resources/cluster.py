@@ -14,6 +14,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ WORKER = "search.execution.trainable"
 PRIVATE = "rigsl-"
 #: Timeouts in seconds: for an address to answer, and for a task on a node (which imports torch first).
 CONNECT_TIMEOUT, TASK_TIMEOUT = 5.0, 120.0
+#: How often a node is asked that has errors which pass, and seconds in between.
+ATTEMPTS, RETRY_AFTER = 4, 1.0
 #: Seconds after which a file written on one node must be visible on the others.
 SYNC_TIMEOUT = 10.0
 #: Ray does not say why a cluster does not let it in.
@@ -84,7 +87,7 @@ def joined(address: str) -> Iterator[None]:
 
 
 def read_nodes(address: str, runs_dir: Path) -> tuple[Node, ...]:
-    """The nodes of the cluster at `address`; the connection is closed again.
+    """The nodes of the cluster at `address`, without any lost meanwhile; the connection is closed again.
 
     Every node with cores must see `runs_dir`, write there, and import what a trial imports, in the same
     versions as this machine.
@@ -97,6 +100,8 @@ def read_nodes(address: str, runs_dir: Path) -> tuple[Node, ...]:
         _check_folder(runs_dir, [entry for entry in entries if entry["Resources"].get("CPU")])
         with_gpu = [entry for entry in entries if entry["Resources"].get("GPU")]
         gpus = _run_on_nodes(with_gpu, _gpus_of_this_node)
+        still = _ids(_alive())
+        entries = [entry for entry in entries if entry["NodeID"] in still]
         return tuple(_node(entry, *gpus.get(entry["NodeID"], (0, PACKED))) for entry in entries)
 
 
@@ -113,9 +118,9 @@ def _check_folder(runs_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     finally:
         probe.unlink(missing_ok=True)
     for entry in entries:
-        if problem := problems[entry["NodeID"]]:
+        if problem := problems.get(entry["NodeID"]):
             raise UserError(f"--ray-address: node {_name(entry)} {problem}")
-        _CHECKED.add(entry["NodeID"])
+    _CHECKED.update(problems)
 
 
 def can_run_trial(cpus: int, gpus: float) -> bool:
@@ -198,25 +203,53 @@ def _on_node(entry: Mapping[str, Any], task: Callable[..., Any], *args: Any) -> 
 def _run_on_nodes(
     entries: Sequence[Mapping[str, Any]], task: Callable[..., Any], *args: Any
 ) -> dict[str, Any]:
-    """NodeID -> result of `task`, run on all of these nodes at the same time.
+    """NodeID -> result of `task`, run on all of these nodes at the same time; without nodes lost meanwhile.
 
     Raises:
         UserError: a node does not answer, or cannot import what the task needs.
     """
-    import ray
-
-    pending = {entry["NodeID"]: _on_node(entry, task, *args) for entry in entries}
+    asked = {entry["NodeID"]: _on_node(entry, task, *args) for entry in entries}
     end, results = time.monotonic() + TASK_TIMEOUT, {}
     for entry in entries:
-        try:
-            timeout = max(0, end - time.monotonic())
-            results[entry["NodeID"]] = ray.get(pending[entry["NodeID"]], timeout=timeout)
-        except ray.exceptions.GetTimeoutError:
-            raise UserError(f"--ray-address: node {_name(entry)} does not answer") from None
-        except ray.exceptions.RayError as error:
+        result = _wait_for(entry, asked[entry["NodeID"]], partial(_on_node, entry, task, *args), end)
+        if result is not None:
+            results[entry["NodeID"]] = result
+    return results
+
+
+def _wait_for(
+    entry: Mapping[str, Any],
+    answer: Any,
+    ask_again: Callable[[], Any],
+    end: float,
+    attempts: int = ATTEMPTS,
+) -> Any:
+    """A node's `answer`; None if the node is lost before it answers.
+
+    A node that is being lost, or that just joined, has errors which pass: then it is asked again.
+
+    Raises:
+        UserError: the node does not answer by `end` (time.monotonic), or its task fails.
+    """
+    import ray
+
+    passing = (
+        ray.exceptions.TaskUnschedulableError,
+        ray.exceptions.NodeDiedError,
+        ray.exceptions.WorkerCrashedError,
+    )
+    try:
+        return ray.get(answer, timeout=max(0, end - time.monotonic()))
+    except ray.exceptions.GetTimeoutError:
+        raise UserError(f"--ray-address: node {_name(entry)} does not answer") from None
+    except ray.exceptions.RayError as error:
+        if entry["NodeID"] not in _ids(_alive()):
+            return None
+        if attempts == 1 or not isinstance(error, passing):
             cause = _summary(getattr(error, "cause", None) or error)
             raise UserError(f"--ray-address: node {_name(entry)} cannot run a trial: {cause}") from None
-    return results
+    time.sleep(RETRY_AFTER)
+    return _wait_for(entry, ask_again(), ask_again, end, attempts - 1)
 
 
 def _check_node(probe: str, versions: Mapping[str, str]) -> str:
@@ -288,6 +321,10 @@ def _alive() -> list[dict[str, Any]]:
     import ray
 
     return [entry for entry in ray.nodes() if entry["Alive"]]
+
+
+def _ids(entries: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {entry["NodeID"] for entry in entries}
 
 
 def _node(entry: Mapping[str, Any], memory: int, packed: int) -> Node:

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -233,6 +234,31 @@ def test_a_node_with_other_versions_is_named_before_the_search(
         UserError, match=rf"node .* \(127.0.0.[34]\) has {differs}; install the same versions"
     ):
         cluster.read_nodes(nodes.address, tmp_path)
+
+
+def test_a_node_that_is_lost_before_it_answers_is_left_out(
+    nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_node, lost = cluster._on_node, NODES[0]
+
+    def lose_first(entry: Mapping[str, Any], task: Callable[..., Any], *args: Any) -> Any:
+        if entry["NodeManagerAddress"] == lost and entry["Alive"]:
+            nodes.kill(lost)
+            entry["Alive"] = False  # once
+        return on_node(entry, task, *args)
+
+    monkeypatch.setattr(cluster, "_on_node", lose_first)
+    found = cluster.read_nodes(nodes.address, tmp_path)
+    nodes.start(lost)  # for other tests
+    assert sorted(node.cores for node in found) == [0, 2]
+
+
+def test_a_node_that_has_just_joined_is_asked_again(nodes: RayNodes, tmp_path: Path) -> None:
+    with cluster.joined(nodes.address):
+        entry, *_ = [entry for entry in cluster._alive() if entry["Resources"].get("CPU")]
+        unknown = cluster._on_node(entry | {"NodeID": "ab" * 28}, other_versions())
+        known = functools.partial(cluster._on_node, entry, other_versions())
+        assert cluster._wait_for(entry, unknown, known, time.monotonic() + 60)
 
 
 def test_builds_for_cpus_and_for_gpus_are_the_same_version(monkeypatch: pytest.MonkeyPatch) -> None:
