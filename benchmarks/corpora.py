@@ -89,7 +89,11 @@ def meld_dialogues(count: int, *, validation: int) -> Corpus:
 def open_meld() -> Corpus:
     """MELD with the open features: every fourth training dialogue, and the dev split."""
     corpus = load_corpus("MELD", "open")
-    dialogues = np.concatenate([corpus.dialogues("train")[::4], corpus.dialogues("dev")])
+    return part_of(corpus, np.concatenate([corpus.dialogues("train")[::4], corpus.dialogues("dev")]))
+
+
+def part_of(corpus: Corpus, dialogues: NDArray[np.int64]) -> Corpus:
+    """These dialogues of a corpus, without their texts."""
     rows = corpus.rows(dialogues)
     return Corpus(
         name=corpus.name,

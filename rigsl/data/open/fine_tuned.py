@@ -39,6 +39,9 @@ class FineTuning:
     lr: float = _setting(1e-3, "learning rate of AdamW", 1e-9)
     batch_size: int = _setting(32, "utterances in a batch", 1)
     context: int = _setting(0, "preceding utterances in the same input", 0)
+    balance: float = _setting(
+        0.0, "exponent p of the class weights, frequency ** -p: 0 none, 0.5 square root, 1 inverse", 0.0
+    )
     seed: int = _setting(0, "seed of folds and encoders", 0)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rigsl.data.open.emotion_encoder import EmotionEncoder, TokenInputs, padded, token_inputs
 from rigsl.data.open.fine_tuned import FineTuning
@@ -70,6 +71,7 @@ def fine_tune(
     inputs = token_inputs(model.tokenizer, transcript, settings.context)
     parameters = [value for value in model.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=_WEIGHT_DECAY, eps=1e-6)
+    weights = class_weights(transcript.labels[rows], settings.balance).to(device)
     total, per_epoch = steps_of(rows, settings), steps_of(rows, settings) // settings.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total))
     done = _load(state, model, optimiser, schedule)
@@ -82,7 +84,7 @@ def fine_tune(
             with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=has_bfloat16(device)):
                 output = model(*arguments)
             target = torch.from_numpy(transcript.labels[batch]).to(device)
-            loss = torch.nn.functional.nll_loss(output, target)
+            loss = torch.nn.functional.nll_loss(output, target, weights)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
@@ -92,6 +94,13 @@ def fine_tune(
         _save(state, epoch + 1, model, optimiser, schedule)
     tensors = trained_tensors(model)
     return {name: value.cpu().numpy().astype(np.float16) for name, value in tensors.items()}
+
+
+def class_weights(labels: np.ndarray, balance: float) -> Tensor:
+    """frequency ** -balance of every class, with mean 1 over the `labels`; float32 [classes]."""
+    counts = np.bincount(labels, minlength=len(CLASSES)).clip(1)
+    weights = (counts / len(labels)) ** -balance
+    return torch.from_numpy(weights / weights[labels].mean()).float()
 
 
 def has_bfloat16(device: str) -> bool:
