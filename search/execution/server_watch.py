@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 from ray import tune
 
-from rigsl.errors import UserError
+from rigsl.errors import UserError, error_line
+
+#: Seconds between two looks at the servers; seconds in which this process must leave a Ray that has lost one.
+LOOK_EVERY, PATIENCE = 1.0, 20.0
 
 
 class ServerWatch(tune.Callback):  # type: ignore[misc]
@@ -37,14 +43,41 @@ class ServerWatch(tune.Callback):  # type: ignore[misc]
             UserError: a server has ended; a resume continues the trials that were running.
         """
         if server := lost_server():
-            raise UserError(
-                f"Ray's process {server} was killed or has crashed, so that no training can go on; continue "
-                f"with --resume {self.study}"
-            )
+            raise self._error(server)
+
+    def _error(self, server: str) -> UserError:
+        return UserError(
+            f"Ray's process {server} was killed or has crashed, so that no training can go on; continue with "
+            f"--resume {self.study}"
+        )
 
     @contextlib.contextmanager
     def guarding(self) -> Iterator[None]:
-        """Let Ray Tune not wait for a lost GCS, which makes and removes placement groups."""
+        """Leave the block soon after a server is lost.
+
+        Ray Tune does not wait for a GCS that makes and removes placement groups. What waits in another of
+        Ray's calls is ended with the process, which costs no more than a kill: the record has every epoch.
+
+        Raises:
+            UserError: a server has ended already.
+        """
+        self.check()
+        left = threading.Event()
+        threading.Thread(target=self._end_if_stuck, args=(left,), daemon=True).start()
+        try:
+            with self._no_waiting_for_groups():
+                yield
+        finally:
+            left.set()
+
+    def _end_if_stuck(self, left: threading.Event) -> None:
+        while not left.wait(LOOK_EVERY):
+            if (server := lost_server()) and not left.wait(PATIENCE):
+                print(error_line(self._error(server)), file=sys.stderr, flush=True)
+                _end_process()
+
+    @contextlib.contextmanager
+    def _no_waiting_for_groups(self) -> Iterator[None]:
         import ray.util
 
         groups: Any = importlib.import_module("ray.air.execution.resources.placement_group")
@@ -66,6 +99,14 @@ class ServerWatch(tune.Callback):  # type: ignore[misc]
         finally:
             manager.request_resources = request
             groups.remove_placement_group = ray.util.remove_placement_group = remove
+
+
+def _end_process() -> None:
+    """End Ray's servers and this process, at once; the exit code is that of a `UserError`."""
+    import ray
+
+    ray._private.worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
+    os._exit(2)
 
 
 def lost_server() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -16,6 +18,7 @@ class SignalWatch:
     def __init__(self) -> None:
         self.signal: int | None = None
         self._before: dict[int, Any] = {}  #: signal -> handler of the calling program
+        self._unraisable = sys.unraisablehook
 
     @property
     def interrupted(self) -> bool:
@@ -24,6 +27,7 @@ class SignalWatch:
 
     def __enter__(self) -> SignalWatch:
         if threading.current_thread() is threading.main_thread():
+            self._unraisable, sys.unraisablehook = sys.unraisablehook, self._raise_later
             self._before = {number: signal.getsignal(number) for number in SIGNALS}
             if self._before[signal.SIGHUP] is signal.SIG_IGN:  # nohup: a lost terminal ends nothing
                 del self._before[signal.SIGHUP]
@@ -33,6 +37,8 @@ class SignalWatch:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._before:
+            sys.unraisablehook = self._unraisable
 
     def take_back(self) -> None:
         """Handle the signals (again).
@@ -47,3 +53,11 @@ class SignalWatch:
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
+
+    def _raise_later(self, ignored: sys.UnraisableHookArgs) -> None:
+        """Handle the signal again if Python ignored its KeyboardInterrupt: in a destructor, or at a fork."""
+        if self.signal is not None and issubclass(ignored.exc_type, KeyboardInterrupt):
+            number = signal.Signals(self.signal)
+            threading.Timer(0.05, _thread.interrupt_main, [number]).start()  # when this function has returned
+        else:
+            self._unraisable(ignored)

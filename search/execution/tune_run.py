@@ -61,14 +61,14 @@ def run_on_ray(
     worker_options = WorkerOptions(
         trials=trials, device=workers.device, threads=workers.cpus, gpu_fraction=workers.gpus, **options
     )
-    before = _actors()
     guard, scheduler = ErrorGuard(), scheduler or FIFOScheduler()
     done = dict.fromkeys(("on_trial_result", "on_trial_complete"))
     guard.protect(searcher, {"suggest": str(Searcher.FINISHED), **done})
     guard.protect(scheduler, {"on_trial_result": TrialScheduler.CONTINUE, "on_trial_complete": None})
     guard.stop_after_error(stopper)
     try:
-        with patient_workers(), no_analysis(), servers.guarding():
+        with servers.guarding(), patient_workers(), no_analysis():
+            before = _actors()
             # Not tune.Tuner, which pickles the searcher, and with it the open record, for a restore.
             tune.run(
                 tune.with_parameters(TrialWorker, corpus=corpus, options=worker_options),
@@ -87,9 +87,8 @@ def run_on_ray(
                 callbacks=callbacks,
                 verbose=0,
             )
-        _wait_for_workers(
-            before
-        )  # after an error or a second Ctrl-C nobody waits: Ray's end takes them along
+        # After an error or a second Ctrl-C nobody waits: Ray's end takes the workers along.
+        _wait_for_workers(before)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if guard.error is not None:

@@ -54,13 +54,18 @@ class ServerKiller(AtEpoch):
         self.name = name
 
     def act(self) -> bool:
-        import psutil
+        return kill_server(self.name)
 
-        for process in psutil.Process().children(recursive=True):
-            if process.name() == self.name:
-                process.kill()
-                return True
-        return False
+
+def kill_server(name: str) -> bool:
+    """SIGKILL to a server of this process's Ray; False: there is none."""
+    import psutil
+
+    for process in psutil.Process().children(recursive=True):
+        if process.name() == name:
+            process.kill()
+            return True
+    return False
 
 
 class WorkerKiller(AtEpoch):

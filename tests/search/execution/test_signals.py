@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,27 @@ def test_the_first_signal_is_remembered_and_the_second_one_ends_at_once(number: 
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_that_python_ignores_in_a_destructor_still_ends_at_once(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    class Interrupted:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def drop_it() -> None:
+        interrupted = Interrupted()
+        del interrupted
+        threading.Event().wait(60)
+
+    before = sys.unraisablehook
+    with SignalWatch():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            drop_it()
+    assert sys.unraisablehook == before
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:
