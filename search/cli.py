@@ -15,6 +15,7 @@ from rigsl.errors import UserError
 from rigsl.files import cannot_write
 from rigsl.shell import short_path
 from rigsl.wording import counted
+from search.command_lines import runs_dir_option, search_command
 from search.plan.new_study import prepare
 from search.plan.options import SearchOptions, read_share
 from search.plan.plan import Plan
@@ -80,7 +81,14 @@ def _search(plan: Plan, data_dir: Path | None, console: Console) -> int:
     from search.study import run
 
     print_plan(plan, console)
-    return print_outcome(run(plan), data_dir, console)
+    outcome = run(plan)
+    try:
+        return print_outcome(outcome, data_dir, console)
+    except OSError as error:
+        look = search_command("--status", plan.name, *runs_dir_option(plan.folder.parent))
+        raise UserError(
+            f"{plan.folder}: cannot be read ({error.strerror}); the study has ended, and is shown by: {look}"
+        ) from None
 
 
 def _report(folder: Path, storage: str | None, console: Console) -> int:

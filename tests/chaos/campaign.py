@@ -196,7 +196,6 @@ class _Study:
                 break
             self.checker.start_anew()
         if not self.synchronised and not self.result.problems:
-            self._tracking_uri()
             past = self._live(["--sync", self.name], [])
             if past.code != 0:
                 self.result.problems.append(f"--sync: exit code {past.code}: {past.output[-300:]}")
@@ -226,13 +225,15 @@ class _Study:
                 break
             if finished:  # perhaps killed after that was recorded, which is the last thing to do
                 hit = {kind.partition(" ")[0] for kind, _, _ in past.happened}
-                self.synchronised = not hit & {"disk", "MLflow", "terminal"}  # it may have said --sync
+                # With the terminal gone it may have said --sync where nobody heard it.
+                self.synchronised = "--sync" not in past.output and not hit & {"disk", "MLflow", "terminal"}
                 break
         else:
             self.result.problems.append(f"not finished after {MOST_LIVES} starts")
         return dict(total)
 
     def _live(self, arguments: list[str], plan: list[Event]) -> Past:
+        self._tracking_uri()  # a server that was killed at the end of the last life is there again
         forked = not self.result.lives or self.rng.randrange(OWN_INTERPRETER) > 0
         self.result.lives += 1
         past = Life(self.ground, arguments, plan, self.checker.check, self.rng, forked=forked).run()

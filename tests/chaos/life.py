@@ -404,7 +404,8 @@ def judge(past: Past, folder: Path, finished: bool) -> list[str]:
     if past.code == 0 and not finished:
         problems.append("exit code 0, but the study is not finished")
     ended_in_order = past.code > 0 and "terminal gone" not in kinds and folder.is_dir()
-    if ended_in_order and past.stage != START and "--resume" not in past.output:
+    how = "--status" if finished else "--resume"
+    if ended_in_order and past.stage != START and how not in past.output and "--resume" not in past.output:
         problems.append("the end does not say how to go on")
     return problems
 

@@ -13,7 +13,8 @@ import pytest
 
 import run_search
 from rigsl.console import LastingOutput, make_console
-from search import run_folder
+from search import cli, run_folder
+from search import study as study_module
 from search.command_lines import search_command
 from search.plan.plan import Plan
 from search.record import record
@@ -91,6 +92,22 @@ def test_the_terminal_says_where_the_model_is_and_which_version_stays_best(
     lines = capsys.readouterr().out.splitlines()
     place = lines.index("model   models:/rigsl-meld-open@one")
     assert lines[place + 1] == "        version 1 (study [b]) stays best: why"
+
+
+def test_a_folder_that_is_away_after_the_end_is_one_sentence_that_says_how_to_see_the_result(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    study = make_study(plan, "ccp")
+    make_final(plan, study)
+    exported = make_export(plan, study)
+    monkeypatch.setattr(study_module, "run", lambda plan: outcome(plan, exported))
+    monkeypatch.setattr(cli, "prepare", lambda options: plan)
+    monkeypatch.setattr(cli, "print_plan", lambda plan, console: plan.folder.rename(plan.folder.parent / "x"))
+    assert run_search.main([]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {plan.folder}: cannot be read (No such file or directory)")
+    shown = pasted(message.partition("is shown by: ")[2])
+    assert (shown["status"], shown["runs_dir"].resolve()) == (plan.name, plan.folder.parent)
 
 
 def test_in_the_folder_of_the_project_commands_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
