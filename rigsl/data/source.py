@@ -9,6 +9,7 @@ from rigsl.config import MODALITIES
 from rigsl.data.corpus import Corpus
 from rigsl.data.official.corpus import load_official
 from rigsl.data.official.files import LAYOUTS, missing_files, official_paths
+from rigsl.data.open.emotions import has_emotions, without_emotions
 from rigsl.errors import UserError
 from rigsl.registry import RegistrationError, require_same_names
 
@@ -118,13 +119,21 @@ def open_path(dataset: str, data_dir: str | Path | None = None) -> Path:
     return (DATA_DIR if data_dir is None else Path(data_dir)) / open_file
 
 
-def find_corpus(dataset: str, features: str, folder: Path | None) -> tuple[Corpus, str]:
+def find_corpus(
+    dataset: str, features: str, folder: Path | None, content: str | None = None
+) -> tuple[Corpus, str]:
     """The corpus that `load_corpus` finds, and which features it has: "open" or "official".
+
+    With the `content` hash of a corpus that a study was made on, it is that corpus if it can be made of the
+    one that is there: MELD-open 1 is MELD-open 2 without its emotions.
 
     Raises:
         UserError: there is no such corpus.
     """
     corpus = load_corpus(dataset, features, folder)
+    if content is not None and has_emotions(corpus):
+        earlier = without_emotions(corpus)
+        corpus = earlier if earlier.content_hash() == content else corpus
     return corpus, "official" if corpus.name.lower().endswith("official") else "open"
 
 

@@ -71,8 +71,9 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
             f"them; --resume {recorded['study']} writes both again"
         )
     config = from_toml(folder / CONFIG)
-    corpus, _ = find_corpus(recorded["dataset"], recorded["features"], data_dir)
-    if corpus.content_hash() != recorded["corpus_hash"]:
+    content = recorded["corpus_hash"]
+    corpus, _ = find_corpus(recorded["dataset"], recorded["features"], data_dir, content=content)
+    if corpus.content_hash() != content:
         raise UserError(
             f"--rerun {folder}: the recorded scores were measured on another corpus than {corpus.name}; "
             "name the folder of the recorded one with --data-dir"

@@ -54,7 +54,9 @@ def prepare_resume(options: SearchOptions) -> Plan:
     check_writable(folder, f"--resume {options.resume}")
     stored = read_study_options(folder)
     tracking_uri, tracking_remark = resumed_tracking_uri(options.tracking_uri, stored["tracking_uri"])
-    corpus, features = find_corpus(stored["dataset"], stored["features"], options.data_dir)
+    corpus, features = find_corpus(
+        stored["dataset"], stored["features"], options.data_dir, content=stored["corpus"]
+    )
     if corpus.content_hash() != stored["corpus"]:
         raise UserError(
             f"--resume {options.resume}: the {stored['features']} features are no longer those of the study"

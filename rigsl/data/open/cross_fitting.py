@@ -16,6 +16,7 @@ import torch
 
 from rigsl.data.corpus import SPLITS
 from rigsl.data.open.emotion_encoder import EmotionEncoder, log_probabilities, token_inputs
+from rigsl.data.open.emotions import PREFIX
 from rigsl.data.open.fine_tuned import NO_FOLD, EmotionEncoders, FineTuning
 from rigsl.data.open.fine_tuning import fine_tune, steps_of
 from rigsl.data.open.low_rank import set_trained_tensors
@@ -127,7 +128,7 @@ def emotion_columns(
         total[part] += values
         count[part] += 1
     means = (total / count[:, None]).T
-    return {f"log_p_{name}": column for name, column in zip(CLASSES, means, strict=True)}
+    return {f"{PREFIX}{name}": column for name, column in zip(CLASSES, means, strict=True)}
 
 
 def _fold_log_probabilities(

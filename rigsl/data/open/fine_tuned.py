@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rigsl.data.corpus import SPLITS, Corpus
+from rigsl.data.open.emotions import EMOTIONS
 from rigsl.data.tensor_file import map_arrays, write_arrays
 from rigsl.errors import UserError
 from rigsl.files import sha256
@@ -127,6 +128,6 @@ def encoders_of(corpus: Corpus, path: Path) -> EmotionEncoders:
         UserError: the file is missing or damaged, or is that of another corpus.
     """
     encoders = EmotionEncoders.load(path)
-    if sha256(path) != corpus.provenance["emotions"].get("sha256"):
+    if sha256(path) != corpus.provenance[EMOTIONS].get("sha256"):
         raise UserError(f"{path}: its encoders are not those of corpus {corpus.name}; build both together")
     return encoders

@@ -19,6 +19,7 @@ import numpy as np
 from rigsl.data.corpus import Corpus
 from rigsl.data.open.cross_fitting import cross_fit, emotion_columns, fold_of_dialogues
 from rigsl.data.open.delivery import LIMIT, delivery_columns, standardised, train_scaling
+from rigsl.data.open.emotions import EMOTIONS, WITH_EMOTIONS, WITHOUT_EMOTIONS
 from rigsl.data.open.fine_tuned import (
     NO_FOLD,
     EmotionEncoders,
@@ -105,13 +106,13 @@ def build_open_features(
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
     }
     if tuned is not None and folds is not None:
-        provenance["emotions"] = tuned.describe(folds)
+        provenance[EMOTIONS] = tuned.describe(folds)
         if out is not None:
             tuned.save(encoders_path(out))
-            provenance["emotions"] |= {"sha256": sha256(encoders_path(out))}
+            provenance[EMOTIONS] |= {"sha256": sha256(encoders_path(out))}
     raw = [text.encode() for text in transcript.utterances]
     corpus = Corpus(
-        name="MELD-open" if tuned is None else "MELD-open-2",
+        name=WITHOUT_EMOTIONS if tuned is None else WITH_EMOTIONS,
         features={"l": vectors, "d": standardised(columns, scaling).astype(np.float16)},
         labels=transcript.labels,
         speakers=transcript.speakers,
@@ -157,7 +158,7 @@ def features_like(
     try:
         recorded, scaling = corpus.provenance["text"], corpus.provenance["delivery"]["mean_and_std_of_train"]
         name, weights = encoder or str(recorded["encoder"]), recorded["weights_sha256"]
-        emotions = corpus.provenance.get("emotions")
+        emotions = corpus.provenance.get(EMOTIONS)
     except (KeyError, TypeError):
         raise UserError(
             f"corpus {corpus.name} does not say how its features were made; build it with build-features"

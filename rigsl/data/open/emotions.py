@@ -1,0 +1,30 @@
+"""The emotions of an open corpus: log-probabilities of fine-tuned encoders, among its delivery features."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rigsl.data.corpus import Corpus
+
+#: Key of the provenance of a corpus with emotions.
+EMOTIONS = "emotions"
+#: Names of the corpora without emotions, and with them.
+WITHOUT_EMOTIONS, WITH_EMOTIONS = "MELD-open", "MELD-open-2"
+#: What the names of the columns begin with, before the name of a class.
+PREFIX = "log_p_"
+
+
+def has_emotions(corpus: Corpus) -> bool:
+    """Whether encoders that were fine-tuned on labels made some of the delivery features."""
+    return EMOTIONS in corpus.provenance
+
+
+def without_emotions(corpus: Corpus) -> Corpus:
+    """The same corpus before it had emotions: MELD-open 1 of MELD-open 2, with the same content hash."""
+    scaling = corpus.provenance["delivery"]["mean_and_std_of_train"]
+    kept = [index for index, name in enumerate(scaling) if not name.startswith(PREFIX)]
+    names = {name: value for name, value in scaling.items() if not name.startswith(PREFIX)}
+    provenance = {key: value for key, value in corpus.provenance.items() if key != EMOTIONS}
+    provenance["delivery"] = corpus.provenance["delivery"] | {"mean_and_std_of_train": names}
+    features = corpus.features | {"d": corpus.features["d"][:, kept]}
+    return dataclasses.replace(corpus, name=WITHOUT_EMOTIONS, features=features, provenance=provenance)
