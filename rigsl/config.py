@@ -118,7 +118,12 @@ class RIGSLConfig:
     seed: int = _hp(
         0, "random seed of the initial weights, the noise and the order of the batches", low=0, high=2**31 - 1
     )
-    precision: str = _hp("fp32", "floating-point precision of a training step", choices=("fp32", "bf16"))
+    precision: str = _hp(
+        "fp32",
+        "floating-point precision of a training step; tf32: products of a GPU with 10 bits of mantissa, on "
+        "the CPU the same as fp32",
+        choices=("fp32", "tf32", "bf16"),
+    )
     deterministic: bool = _hp(
         False,
         "bit-identical results on a GPU as well, at the cost of some speed (on the CPU they always are)",

@@ -15,6 +15,7 @@ from rigsl.data.batches import BatchSource
 from rigsl.data.corpus import HIDDEN, Corpus
 from rigsl.errors import UserError
 from rigsl.model.rigsl import RIGSL
+from rigsl.training.arithmetic import arithmetic
 from rigsl.training.losses import task_loss
 from rigsl.training.scores import Scores, scores
 from rigsl.wording import counted
@@ -136,8 +137,9 @@ def _forward(
     """Log-probabilities [U, classes] and their rows in the corpus [U], batch after batch."""
     model.eval()
     parts, rows = [], []
-    for start in range(0, len(dialogues), batch_size):
-        batch = source.batch(dialogues[start : start + batch_size])
-        parts.append(model(batch).log_prob)
-        rows.append(batch.rows)
+    with arithmetic(model.config, str(source.device), training=False):
+        for start in range(0, len(dialogues), batch_size):
+            batch = source.batch(dialogues[start : start + batch_size])
+            parts.append(model(batch).log_prob)
+            rows.append(batch.rows)
     return torch.cat(parts), np.concatenate(rows)

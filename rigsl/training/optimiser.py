@@ -65,7 +65,7 @@ class Adam:
         return {"moments": {index: list(tensors) for index, tensors in self._moments.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned.
+        """Restore what `state_dict` returned, on the device of the parameters.
 
         Raises:
             ValueError: the state belongs to other parameters.
@@ -74,4 +74,8 @@ class Adam:
         for index, (_, first, _) in moments.items():
             if index >= len(self.parameters) or first.shape != self.parameters[index].shape:
                 raise ValueError("the optimiser's state belongs to other parameters")
-        self._moments = moments
+        self._moments = {
+            index: (count.to(device), first.to(device), second.to(device))
+            for index, (count, first, second) in moments.items()
+            for device in [self.parameters[index].device]
+        }

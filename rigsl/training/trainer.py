@@ -5,18 +5,17 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from rigsl.config import RIGSLConfig, from_mapping
@@ -25,6 +24,7 @@ from rigsl.data.corpus import HIDDEN, Corpus
 from rigsl.errors import UserError, first_line
 from rigsl.files import write_tensors
 from rigsl.model.rigsl import RIGSL
+from rigsl.training.arithmetic import arithmetic, autocast
 from rigsl.training.evaluation import Evaluation, evaluate_dialogues, evaluation_batch
 from rigsl.training.losses import class_weights, link_factor, task_loss
 from rigsl.training.optimiser import Adam
@@ -43,6 +43,9 @@ CONTINUABLE = frozenset({
     "use_gumbel", "gumbel_k", "class_weight", "focal_gamma", "penalty_weight_coff", "link_loss_coff",
     "link_loss_epoch", "lr", "l2", "batch_size", "epochs", "patience",
 })  # fmt: skip
+
+
+Copy = TypeVar("Copy", bound=nn.Module)
 
 
 class TrainingDiverged(RuntimeError):
@@ -135,7 +138,7 @@ class Training:
             torch.OutOfMemoryError: the memory of the device is full.
         """
         start = time.perf_counter()
-        with _seeded(self.config.seed, self.epoch + 1, self.device), _determinism(self.config):
+        with _seeded(self.config.seed, self.epoch + 1, self.device):
             losses = self._train_epoch()
         validation = self._evaluate(self._validation).scores
         best = self.last_report.best_weighted_f1 if self.last_report else -math.inf
@@ -163,7 +166,7 @@ class Training:
         Its configuration is that of the best epoch.
         """
         if self._best_config == self.config:
-            model = copy.deepcopy(self._evaluated_model())
+            model = _compact(copy.deepcopy(self._evaluated_model()))
         else:
             with _seeded(self.config.seed, 0, self.device):
                 model = RIGSL(self._best_config, self.corpus.schema).to(self.device)
@@ -190,7 +193,7 @@ class Training:
         write_state(self._state(), path)
 
     def snapshot(self) -> dict[str, Any]:
-        """A copy of everything that is needed to continue, which `write_state` can write later."""
+        """A copy in main memory of everything that is needed to continue, which `write_state` can write."""
         return {name: _cloned(part) for name, part in self._state().items()}
 
     @classmethod
@@ -203,7 +206,7 @@ class Training:
             UserError: the file is missing or damaged, or belongs to another corpus or another model.
         """
         try:
-            state = torch.load(path, map_location=device, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
             return cls._from_state(state, corpus, device, config)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
@@ -236,7 +239,7 @@ class Training:
         training._optimiser.load_state_dict(state["optimiser"])
         if training._average is not None:
             training._average.load_state_dict(state["mean"])
-        training._best = state["best"]
+        training._best = {name: value.to(device) for name, value in state["best"].items()}
         training._best_config = from_mapping(state["best_config"], "its best configuration")
         if state["report"] is not None:
             report = state["report"] | {"validation": Scores(**state["report"]["validation"])}
@@ -301,15 +304,16 @@ class Training:
         """
         config = self.config
         batch = self._source.batch(dialogues)
-        with _precision(config, self.device):
-            out = self.model(batch)
-        task = task_loss(out.log_prob, batch.label, self._weights, config.focal_gamma)
-        loss = task + config.penalty_weight_coff * out.penalty
-        if factor:  # at 0 the link loss needs no backward pass
-            loss = loss - factor * out.link_loss
-        self._optimiser.zero_grad()
-        loss.backward()
-        self._optimiser.step()
+        with arithmetic(config, self.device, training=True):
+            with autocast(config, self.device):
+                out = self.model(batch)
+            task = task_loss(out.log_prob, batch.label, self._weights, config.focal_gamma)
+            loss = task + config.penalty_weight_coff * out.penalty
+            if factor:  # at 0 the link loss needs no backward pass
+                loss = loss - factor * out.link_loss
+            self._optimiser.zero_grad()
+            loss.backward()
+            self._optimiser.step()
         if self._average is not None:
             self._average.update_parameters(self.model)
         # They stay on the device: reading a number would wait for the device after every batch.
@@ -326,9 +330,9 @@ def write_state(state: dict[str, Any], path: Path) -> None:
 
 
 def _cloned(value: Any) -> Any:
-    """Nested dicts and lists with copies of their tensors."""
+    """Nested dicts and lists with copies of their tensors in main memory: a GPU need not keep them."""
     if isinstance(value, Tensor):
-        return value.detach().clone()
+        return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
         return {key: _cloned(item) for key, item in value.items()}
     return [_cloned(item) for item in value] if isinstance(value, list) else value
@@ -347,7 +351,16 @@ def _check_continuable(before: RIGSLConfig, after: RIGSLConfig) -> None:
 def _averaged_model(model: RIGSL, decay: float) -> AveragedModel:
     """The exponential moving average of the weights."""
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=average)
+    return _compact(AveragedModel(model, multi_avg_fn=average))
+
+
+def _compact(model: Copy) -> Copy:
+    """A copied model, with the weights of each recurrent network in one piece again: cuDNN would warn, and
+    make one anew in every forward pass."""
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()
+    return model
 
 
 def _seed(seed: int, epoch: int) -> int:
@@ -362,23 +375,3 @@ def _seeded(seed: int, epoch: int, device: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(_seed(seed, epoch))
         yield
-
-
-@contextmanager
-def _determinism(config: RIGSLConfig) -> Iterator[None]:
-    """Use deterministic operations inside the block if the configuration asks for them."""
-    if not config.deterministic:
-        yield
-        return
-    before = torch.are_deterministic_algorithms_enabled()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's BLAS starts
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-def _precision(config: RIGSLConfig, device: str) -> torch.autocast:
-    kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=config.precision == "bf16")

@@ -31,6 +31,7 @@ class RerunResult:
     rows: list[tuple[str, str, float, float]]  #: split, score, recorded, new
     differences: dict[str, tuple[Any, Any]]  #: of machine and commit: name -> (recorded, here)
     device: str
+    deterministic: bool  #: whether the configuration asks for it
 
     @property
     def equal(self) -> bool:
@@ -39,8 +40,10 @@ class RerunResult:
 
     @property
     def reproducible(self) -> bool:
-        """Whether they must be equal: the same machine, and no CUDA, whose sums have no fixed order."""
-        return self.device == "cpu" and not set(self.differences) - {"commit"}
+        """Whether they must be equal: the same machine, and the CPU, or CUDA with a deterministic configuration
+        (else its sums have no fixed order)."""
+        fixed_order = self.device == "cpu" or self.deterministic
+        return fixed_order and not set(self.differences) - {"commit"}
 
 
 def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -> RerunResult:
@@ -96,7 +99,8 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
             for name, split in (("validation", "dev"), ("test", "test"))
         }
     rows = [(split, name, recorded[split][name], new[split][name]) for split, name in SCORES]
-    return RerunResult(folder, rows, _differences(recorded, device, thread_count), device)
+    differences = _differences(recorded, device, thread_count)
+    return RerunResult(folder, rows, differences, device, config.deterministic)
 
 
 def _check_metrics(recorded: dict[str, Any], folder: Path) -> None:
