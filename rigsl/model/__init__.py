@@ -4,6 +4,7 @@ rigsl        the whole model
 encoder      utterance features -> node features
 graph        the predefined graph of a batch of dialogues, as masks
 sparsify     CGS: edge gates (hard concrete, sparsemax) and message passing over gated edges
+sparsemax    the projection on the simplex
 backbones    CGS: the graph networks on the sparsified graph
 nodeformer   IGR: NodeFormer over all nodes of each dialogue
 fusion       encoder, CGS and IGR features -> one feature vector per node

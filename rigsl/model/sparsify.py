@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rigsl.config import SPARSIFIERS, RIGSLConfig
 from rigsl.model.graph import DialogueGraph
 from rigsl.model.linear import Linear
+from rigsl.model.sparsemax import sparsemax
 from rigsl.registry import require_same_names
 
 #: Upper limit of the degree normaliser; an isolated node, whose degree^-0.5 is infinite, gets this value.
@@ -174,17 +175,14 @@ class SparsemaxGate(EdgeScores):
 
     def __init__(self, config: RIGSLConfig, *, fixed: bool = False) -> None:
         super().__init__(config)  # nothing to fix: this gate has neither noise nor a temperature
-        from sparsemax import Sparsemax  # imported only if it is used, so that a worker starts fast
-
-        self.sparsemax = Sparsemax(dim=-1)
 
     def forward(self, logits: EdgeValues, graph: DialogueGraph) -> SparseGraph:
         """The gates, the same in training and in evaluation."""
-        # Finite, because the library subtracts logits; still far below the threshold of any edge.
+        # Finite, because logits are subtracted; still far below the threshold of any edge.
         intra = logits.intra.masked_fill(~graph.intra[:, None], _NO_EDGE)
         cross = logits.cross.masked_fill(~cross_mask(graph), _NO_EDGE).permute(0, 1, 3, 2)  # [B, M, T, M]
-        incoming = self.sparsemax(torch.cat([intra, cross], dim=-1))
-        within, across = incoming.split([intra.shape[-1], cross.shape[-1]], dim=-1)
+        incoming = sparsemax(torch.cat([intra, cross], dim=-1))
+        within, across = torch.split(incoming, [intra.shape[-1], cross.shape[-1]], dim=-1)
         sparse = sparse_graph(EdgeValues(within, across.permute(0, 1, 3, 2)), graph)
         return dataclasses.replace(sparse, norm=torch.ones_like(sparse.norm))
 

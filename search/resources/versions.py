@@ -12,7 +12,7 @@ import rigsl
 
 #: Packages whose version can change what a worker computes.
 WORKER_PACKAGES = (
-    "numpy", "optuna", "ray", "safetensors", "scikit-learn", "sparsemax", "torch", "torch_geometric"
+    "numpy", "optuna", "ray", "safetensors", "scikit-learn", "torch", "torch_geometric"
 )  # fmt: skip
 PROJECT = "this project"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: What loading and predicting import; the other dependencies of this project are not installed on a server.
 _PACKAGES = (
-    "mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "sparsemax", "tomli_w", "torch"
+    "mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "tomli_w", "torch"
 )  # fmt: skip
 
 
