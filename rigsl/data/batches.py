@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rigsl.data.corpus import Corpus
-from rigsl.data.gather import PaddedIndex
+from rigsl.data.gather import PaddedIndex, permuted
 from rigsl.errors import UserError
 
 Indices = NDArray[np.int64]
@@ -27,24 +27,24 @@ class Packing:
 
     order: [U] the utterance at each packed position; inverse: [U] the packed position of each utterance;
     reverse: [U] the packed position of the same step of the reversed sequence (its own inverse);
-    sizes: [longest] sequences still running at each step (on the CPU, as PyTorch requires);
-    sequence, position: [U] sequence and step of each utterance (for networks over padding).
+    sequence, position: [U] sequence and step of each utterance (for networks over padding);
+    sizes: [longest] sequences still running at each step (on the CPU, as PyTorch requires).
     """
 
     order: Tensor
     inverse: Tensor
     reverse: Tensor
-    sizes: Tensor
     sequence: Tensor
     position: Tensor
+    sizes: Tensor
 
     def pack(self, rows: Tensor) -> PackedSequence:
         """[U, d] -> the packed sequences."""
-        return PackedSequence(rows[self.order], self.sizes)
+        return PackedSequence(permuted(rows[None], self.order, self.inverse)[0], self.sizes)
 
     def unpack(self, packed: PackedSequence) -> Tensor:
         """The packed sequences -> [U, d]."""
-        return packed.data[self.inverse]
+        return permuted(packed.data[None], self.inverse, self.order)[0]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Batch:
     """B dialogues with U utterances in total; the longest dialogue has T.
 
     features: modality -> [U, width] ("l": [U, views, width]); label, speaker: [U];
-    lengths: utterances of each dialogue; rows: [U] the utterances' rows in the corpus;
+    lengths: utterances of each dialogue; sizes: [B] the same on the device;
+    rows: [U] the utterances' rows in the corpus;
     dialogues, speakers: the packings of whole dialogues and of each speaker's turns in them.
     """
 
@@ -60,6 +61,7 @@ class Batch:
     label: Tensor
     speaker: Tensor
     lengths: tuple[int, ...]
+    sizes: Tensor
     dialogues: Packing
     speakers: Packing
     rows: Indices
@@ -109,8 +111,15 @@ class Batch:
         slot = np.empty_like(occupied)
         slot[row[occupied]] = occupied
         indices = (np.maximum(row, 0), slot, np.flatnonzero(row < 0))
-        device = self.label.device
-        return PaddedIndex(*(torch.from_numpy(index).to(device, non_blocking=True) for index in indices))
+        return PaddedIndex(*on_device(indices, self.label.device))
+
+
+def on_device(arrays: Sequence[Indices], device: torch.device) -> list[Tensor]:
+    """Index arrays as tensors on `device`. A GPU gets them in one copy, which does not wait for the GPU."""
+    if device.type == "cpu":
+        return [torch.from_numpy(array) for array in arrays]
+    together = torch.from_numpy(np.concatenate(arrays)).pin_memory()
+    return list(torch.split(together.to(device, non_blocking=True), [len(array) for array in arrays]))
 
 
 class BatchSource:
@@ -145,41 +154,51 @@ class BatchSource:
         sequence = np.repeat(np.arange(len(dialogues)), lengths)
         position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         speaker = self.corpus.speakers[rows]
+        turns = _turns(sequence, speaker)
+        arrays = [
+            lengths,
+            rows,
+            self.corpus.labels[rows],
+            speaker,
+            *_order(sequence, position),
+            *_order(*turns),
+        ]
+        sizes, at, label, speakers, *orders = on_device(arrays, self.device)
         return Batch(
-            features={letter: self._gather(letter, rows) for letter in self._features},
-            label=self._tensor(self.corpus.labels[rows]),
-            speaker=self._tensor(speaker),
+            features={letter: self._gather(letter, rows, at) for letter in self._features},
+            label=label,
+            speaker=speakers,
             lengths=tuple(int(length) for length in lengths),
-            dialogues=self._packing(sequence, position),
-            speakers=self._packing(*_turns(sequence, speaker)),
+            sizes=sizes,
+            dialogues=_packing(orders[:5], position),
+            speakers=_packing(orders[5:], turns[1]),
             rows=rows,
         )
 
-    def _gather(self, letter: str, rows: Indices) -> Tensor:
+    def _gather(self, letter: str, rows: Indices, at: Tensor) -> Tensor:
+        """The features of these rows of the corpus; `at`: the rows, on the device."""
         if letter in self._resident:
-            return self._resident[letter][torch.from_numpy(rows).to(self.device)].float()
+            return self._resident[letter][at].float()
         return torch.from_numpy(np.take(self._features[letter], rows, axis=0).astype(np.float32, copy=False))
 
-    def _tensor(self, values: Indices) -> Tensor:
-        return torch.from_numpy(np.array(values)).to(self.device, non_blocking=True)
 
-    def _packing(self, sequence: Indices, position: Indices) -> Packing:
-        """Pack the sequences that (sequence, position) of each utterance describe, longest first."""
-        counts = np.bincount(sequence)
-        rank = np.empty(len(counts), dtype=np.int64)
-        rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
-        order = np.lexsort((rank[sequence], position))
-        inverse = np.empty_like(order)
-        inverse[order] = np.arange(len(order))
-        reversed_order = np.lexsort((rank[sequence], counts[sequence] - 1 - position))
-        return Packing(
-            order=self._tensor(order),
-            inverse=self._tensor(inverse),
-            reverse=self._tensor(inverse[reversed_order]),
-            sizes=torch.from_numpy(np.bincount(position)),
-            sequence=self._tensor(sequence),
-            position=self._tensor(position),
-        )
+def _order(sequence: Indices, position: Indices) -> tuple[Indices, ...]:
+    """The indices of a `Packing` of the sequences that (sequence, position) of each utterance describe,
+    longest first: order, inverse, reverse, sequence, position."""
+    counts = np.bincount(sequence)
+    rank = np.empty(len(counts), dtype=np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+    order = np.lexsort((rank[sequence], position))
+    inverse = np.empty_like(order)
+    inverse[order] = np.arange(len(order))
+    reversed_order = np.lexsort((rank[sequence], counts[sequence] - 1 - position))
+    return order, inverse, inverse[reversed_order], sequence, position
+
+
+def _packing(orders: Sequence[Tensor], position: Indices) -> Packing:
+    """The packing of what `_order` returned, on the device."""
+    order, inverse, reverse, sequence, step = orders
+    return Packing(order, inverse, reverse, sequence, step, torch.from_numpy(np.bincount(position)))
 
 
 def _turns(dialogue: Indices, speaker: Indices) -> tuple[Indices, Indices]:

@@ -45,7 +45,7 @@ class TextMix(nn.Module):
     @staticmethod
     def _plane_norm(views: Tensor, batch: Batch) -> Tensor:
         """Zero mean and unit variance over the utterances and features of each dialogue, per vector."""
-        sizes = torch.tensor(batch.lengths, device=views.device, dtype=views.dtype)[:, None]
+        sizes = batch.sizes.to(views.dtype)[:, None]
         mean = batch.pad(views.mean(dim=-1))[:, 0].sum(dim=1) / sizes  # [B, views]
         centred = views - mean[batch.dialogues.sequence][..., None]
         variance = batch.pad(centred.square().mean(dim=-1))[:, 0].sum(dim=1) / sizes

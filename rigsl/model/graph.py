@@ -45,8 +45,7 @@ def dialogue_graph(batch: Batch, config: RIGSLConfig) -> DialogueGraph:
     """The predefined graph: all ordered pairs of different utterances of a modality (within the windows),
     and all ordered pairs of different modalities of an utterance."""
     modalities, longest = len(config.modals), batch.longest
-    device = batch.label.device
-    lengths = torch.tensor(batch.lengths, device=device)
+    device, lengths = batch.label.device, batch.sizes
     time = torch.arange(longest, device=device)
     real = time < lengths[:, None]
     distance = time[None, :] - time[:, None]  # j - i, source minus target
