@@ -9,7 +9,7 @@ TESTS = $(PY) -m pytest --numprocesses 2 --dist loadfile
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: search test soak chaos lint bench efficiency install features clean
+.PHONY: search test soak chaos lint bench gpu efficiency install features clean
 
 search: $(VENV)/.run  ## search MELD with the bundled features: make search ARGS="--trials 8"
 	$(PY) run_search.py --dataset MELD $(ARGS)
@@ -33,6 +33,9 @@ bench: $(VENV)/.run  ## time of a training step, a search, a proposal, concurren
 	$(PY) -m benchmarks.speed.overhead
 	$(PY) -m benchmarks.speed.proposals
 	$(PY) -m benchmarks.speed.packing
+
+gpu: $(VENV)/.run  ## prove a machine's GPU in nine minutes and write docs/gpu.md: make gpu OFFICIAL=DIR ARGS="--parts speed"
+	$(PY) -m benchmarks.gpu $(if $(OFFICIAL),--official "$(OFFICIAL)") $(ARGS)
 
 efficiency: $(VENV)/.bench  ## compare search methods by the best score per hour, in simulated time
 	$(PY) -m benchmarks.efficiency

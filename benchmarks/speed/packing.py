@@ -13,10 +13,11 @@ import itertools
 import multiprocessing
 import time
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from multiprocessing.synchronize import Barrier
 
-import numpy as np
 import tomli_w
 import torch
 from rich.console import Console
@@ -86,8 +87,11 @@ def throughput(trials: int, config: RIGSLConfig, device: str, seconds: float) ->
     processes = [context.Process(target=train, args=(measurement, start, counts)) for _ in range(trials)]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join()
+    while any(process.is_alive() for process in processes):
+        wait([process.sentinel for process in processes if process.is_alive()])
+        if any(process.exitcode for process in processes):
+            for process in processes:  # the others wait for it for ever
+                process.kill()
     if any(process.exitcode for process in processes):
         raise RuntimeError(f"{counted(trials, 'concurrent trial')}: a process failed")
     return sum(counts.get() for _ in processes) / seconds
@@ -100,6 +104,11 @@ def max_trials(config: RIGSLConfig, device: str) -> int:
     corpus = meld_dialogues(DIALOGUES, validation=1)
     needed = estimate_peak_bytes(config, Shapes.of(corpus), device=device)
     return max(1, min(PACKED, cores(), int(gpu_memory() / needed)))
+
+
+def best_number(rates: Mapping[int, float]) -> int:
+    """The smallest number of concurrent trials with the best throughput. `rates`: number -> throughput."""
+    return min(trials for trials, rate in rates.items() if rate * MIN_GAIN >= max(rates.values()))
 
 
 def save(trials: int, gpu: str) -> None:
@@ -135,7 +144,7 @@ def main() -> None:
             rates.append(throughput(trials, config, args.device, args.seconds))
         relative = f"{rates[-1] / rates[0]:.2f}"
         table.add_row(str(trials), str(max(1, cores() // trials)), f"{rates[-1]:,.0f}", relative)
-    best = next(trials for trials, rate in enumerate(rates, 1) if rate * MIN_GAIN >= np.max(rates))
+    best = best_number(dict(enumerate(rates, 1)))
     console.print(machine(args.device, cores()))
     console.print(table)
     console.print(f"best: {counted(best, 'concurrent trial')}")
