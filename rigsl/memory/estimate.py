@@ -14,9 +14,9 @@ from rigsl.training.evaluation import evaluation_batch
 
 #: Bytes of a number.
 WORD = 4
-#: cuBLAS takes one for the thread of the forward pass and one for that of the backward pass (32 MiB each on
-#: Hopper).
-CUBLAS_WORKSPACES = 2 * 32 * 2**20
+#: cuBLAS takes one for the thread of the forward pass and one for that of the backward pass, cuBLASLt a third
+#: one (32 MiB each on Hopper; docs/gpu.md).
+CUBLAS_WORKSPACES = 3 * 32 * 2**20
 
 
 def estimate_peak_bytes(config: RIGSLConfig, shapes: Shapes, *, device: str = "cpu") -> int:
