@@ -43,6 +43,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--device",
         default="cuda",
+        choices=("cuda", "cpu"),
         help="cuda (the default), or cpu: stand-ins for what needs a GPU",
     )
     parser.add_argument("--quick", action="store_true", help="fewer and smaller measurements")

@@ -30,7 +30,7 @@ CPU_METRICS = {"cpu_utilization_percentage": "%", "system_memory_usage_megabytes
 
 def rows(context: Context) -> Iterator[Row]:
     """A row for each check."""
-    folder, epochs = context.scratch, context.choose(6, 3)
+    folder, epochs = context.scratch, context.choose(4, 3)
     where = ["--device", "cuda", "--gpus-per-trial", "auto"]
     if not context.cuda:
         where = ["--device", "cpu", "--workers", "2"]
@@ -62,7 +62,7 @@ def _workers(run: Path, context: Context) -> Row:
     if not context.cuda:
         return Row("--gpus-per-trial auto", values, note="skipped: needs a GPU")
     share = entry["gpus_per_trial"]
-    return Row("--gpus-per-trial auto", values, 0 < share < 1, f"{share:g} of a GPU for each trial")
+    return Row("--gpus-per-trial auto", values, 0 < share <= 1, f"{share:g} of a GPU for each trial")
 
 
 def _metrics(database: Path, context: Context) -> Row:

@@ -15,7 +15,7 @@ from rigsl.memory import Shapes, estimate_peak_bytes
 #: An estimate is within this share of the peak; see MARGIN in search/resources/workers.py.
 TOLERANCE = 0.25
 #: Of a quick run.
-QUICK = {"one long dialogue", "sparsemax, one modality"}
+QUICK = {"one long dialogue"}
 
 
 def rows(context: Context) -> Iterator[Row]:

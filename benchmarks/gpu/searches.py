@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,8 @@ from search.run_folder import ROOT, TRIALS
 STUDY = "gpu"
 #: Seconds that the workers of a killed search have to notice it.
 GRACE = 20.0
+#: Ray's helpers, which train nothing and take half a minute to notice it.
+HELPERS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 class Search:
@@ -31,9 +33,8 @@ class Search:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        }
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         environment.pop("MLFLOW_TRACKING_URI", None)
         with (folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(
@@ -74,15 +75,17 @@ class Search:
             raise RuntimeError(f"a command ended with exit code {code}: {self.last_line()}")
 
     def kill(self) -> None:
-        """SIGKILL to the command; its workers end by themselves, or are killed after a while."""
+        """SIGKILL to the command; its workers end by themselves, and what is left after a while is killed."""
         try:
             children = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.Error:
             children = []
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        _, alive = psutil.wait_procs(children, GRACE)
-        for process in alive:
+        end = time.monotonic() + GRACE
+        while any(_runs(process, but=HELPERS) for process in children) and time.monotonic() < end:
+            time.sleep(0.1)
+        for process in filter(_runs, children):
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
@@ -91,6 +94,15 @@ class Search:
         return next(
             (line.strip() for line in reversed(self.output.splitlines()) if line.strip()), "no output"
         )
+
+
+def _runs(process: psutil.Process, but: Sequence[str] = ()) -> bool:
+    """Whether a process, with none of these names, has not ended; an ended one stays a zombie until its new
+    parent asks for it."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.name() not in but)
+    except psutil.Error:
+        return False
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from benchmarks.gpu.results import Row
 from benchmarks.gpu.searches import STUDY, epochs, search
 from benchmarks.speed.overhead import SPACE as SMALL_SPACE
 from rigsl.training.checkpoint import WEIGHTS
-from rigsl.wording import percent
+from rigsl.wording import counted, percent
 from search.results import StudyResults, load_study
 from search.run_folder import BEST, REPORT, RERUN, ROOT
 from search.space.space import read_space
@@ -24,12 +24,12 @@ EQUAL = "all scores are equal to the last digit"
 
 def rows(context: Context) -> Iterator[Row]:
     """A row for each stage."""
-    folder, trials = context.scratch, context.choose(6, 3)
+    folder, trials, few = context.scratch, context.choose(6, 3), str(context.choose(2, 1))
     space = write_space(folder, context.quick)
     options = [
         "--study", STUDY, "--space", str(space), "--epochs", str(context.choose(3, 2)),
-        "--trials", str(trials), "--time-budget", "1h", "--finalists", "2", "--finalist-seeds", "2",
-        "--test-seeds", "2", *resources(context),
+        "--trials", str(trials), "--time-budget", "1h", "--finalists", few, "--finalist-seeds", few,
+        "--test-seeds", few, *resources(context),
     ]  # fmt: skip
     with search(folder, RUN, *options) as first:
         start = time.monotonic()
@@ -93,7 +93,8 @@ def _tested(results: StudyResults) -> Row:
     if final.test is None or final.finalists is None:
         return Row("finalists and test", ok=False, note="there is no test score")
     score = percent(final.test.winner.weighted_f1.mean)
-    note = f"{len(final.finalists.candidates)} finalists; the winner on test: {score}"
+    finalists = counted(len(final.finalists.candidates), "finalist")
+    note = f"{finalists}; the winner on test: {score}"
     return Row("finalists and test", ok=len(final.openings) == 1, note=note)
 
 

@@ -40,8 +40,8 @@ class RerunResult:
 
     @property
     def reproducible(self) -> bool:
-        """Whether they must be equal: the same machine, and the CPU, or CUDA with a deterministic configuration
-        (else its sums have no fixed order)."""
+        """Whether they must be equal: the same machine, and either the CPU or a deterministic
+        configuration (the sums of a GPU have no fixed order otherwise)."""
         fixed_order = self.device == "cpu" or self.deterministic
         return fixed_order and not set(self.differences) - {"commit"}
 

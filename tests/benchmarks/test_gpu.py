@@ -140,7 +140,6 @@ def test_the_exit_code_is_that_of_the_parts_of_this_run(
     [
         (["--parts", "speed,sped"], "--parts sped: there is no such part"),
         (["--parts", ""], "there is no such part"),
-        (["--device", "cuda:77"], "there is no such GPU here"),
         (["--device", "cpu", "--official", "/nowhere"], "has no model.py"),
     ],
 )
