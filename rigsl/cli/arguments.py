@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -49,14 +50,21 @@ def next_command(options: argparse.Namespace, checkpoint: Path, dataset: str) ->
     )
 
 
-def corpus_and_device(options: argparse.Namespace) -> tuple[Corpus, str]:
+def corpus_and_device(
+    options: argparse.Namespace, widths: Mapping[str, int] | None = None
+) -> tuple[Corpus, str]:
     """The corpus and the device that the options of `data_arguments` choose.
+
+    Args:
+        options: of the command line.
+        widths: modality letter -> the feature width that a model reads, if there is one already.
 
     Raises:
         UserError: there is no such corpus or device.
     """
     import torch
 
+    from rigsl.data.open.emotions import for_model
     from rigsl.data.source import load_corpus
     from rigsl.device import resolve_device
 
@@ -65,4 +73,5 @@ def corpus_and_device(options: argparse.Namespace) -> tuple[Corpus, str]:
         if options.threads < 1:
             raise UserError(f"--threads {options.threads}: is not 1 or more")
         torch.set_num_threads(options.threads)
-    return load_corpus(options.dataset, options.features, options.data_dir), device
+    corpus = load_corpus(options.dataset, options.features, options.data_dir)
+    return corpus if widths is None else for_model(corpus, widths), device

@@ -28,7 +28,11 @@ def build_arguments(parser: argparse.ArgumentParser) -> None:
     tuned = parser.add_argument_group(
         "emotions", "log-probabilities of encoders that are fine-tuned on train, out of fold there"
     )
-    tuned.add_argument("--finetune", action="store_true", help="fine-tune encoders and append the emotions")
+    tuned.add_argument(
+        "--finetune",
+        action=argparse.BooleanOptionalAction,
+        help="fine-tune encoders and append the emotions (default); without: the corpus MELD-open 1",
+    )
     tuned.add_argument(
         "--encoders", type=Path, metavar="FILE", help="append those of the encoders of an earlier build"
     )
@@ -64,11 +68,11 @@ def run_build(options: argparse.Namespace) -> int:
 
 
 def _fine_tuning(options: argparse.Namespace) -> FineTuning | None:
-    """The settings of `--finetune`, None without it."""
+    """The settings of the fine-tuning, None without one."""
     given = {setting.name: getattr(options, setting.name) for setting in _SETTINGS}
     given = {name: value for name, value in given.items() if value is not None}
-    if options.encoders is not None and (options.finetune or given):
+    if options.encoders is not None and (options.finetune is not None or given):
         raise UserError("--encoders: these are fine-tuned already; leave out the options of the fine-tuning")
-    if given and not options.finetune:
-        raise UserError(f"--{next(iter(given))}: is an option of --finetune; give that, too")
-    return FineTuning(**given) if options.finetune else None
+    if given and options.finetune is False:
+        raise UserError(f"--{next(iter(given))}: is an option of the fine-tuning; leave out --no-finetune")
+    return None if options.encoders is not None or options.finetune is False else FineTuning(**given)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # torch and rich are imported when the command runs
 
 def run_graph(options: argparse.Namespace) -> int:
     """Write DIALOGUE.pt and DIALOGUE.png into the folder `out`; print which share of the edges is kept."""
+    from rigsl.data.open.emotions import for_model
     from rigsl.data.source import load_corpus
     from rigsl.inference.graph_picture import draw
     from rigsl.inference.learned_graph import learned_graph
@@ -26,6 +27,7 @@ def run_graph(options: argparse.Namespace) -> int:
     check_writable(options.out / "picture.png")
     model = load_checkpoint(options.checkpoint)
     corpus = load_corpus(options.dataset, options.features, options.data_dir)
+    corpus = for_model(corpus, model.schema.widths)
     graph = learned_graph(model, corpus, options.dialogue)
     out: Path = options.out
     data, picture = out / f"{graph.dialogue}.pt", out / f"{graph.dialogue}.png"

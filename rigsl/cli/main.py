@@ -164,7 +164,7 @@ def run_test(options: argparse.Namespace) -> int:
     from rigsl.training.checkpoint import load_checkpoint
 
     model = load_checkpoint(options.checkpoint)
-    corpus, device = corpus_and_device(options)
+    corpus, device = corpus_and_device(options, model.schema.widths)
     print_scores(model, options.checkpoint, corpus, options.split, device)
     return 0
 
@@ -183,7 +183,7 @@ def run_predict(options: argparse.Namespace) -> int:
     if options.out is None:
         raise UserError("--out FILE is missing; name the file to write, or give a transcript with --csv FILE")
     model = load_checkpoint(options.checkpoint)
-    corpus, device = corpus_and_device(options)
+    corpus, device = corpus_and_device(options, model.schema.widths)
     result = evaluate(model, corpus, options.split, device=device)
     write_predictions(options.out, corpus, result)
     predictions = counted(len(result.rows), "prediction")

@@ -74,7 +74,7 @@ def _test(options: argparse.Namespace, run: OfficialRun) -> int:
         raise UserError("--model_path FILE is missing; give the checkpoint to test")
     if path.is_dir():
         model = load_checkpoint(path)
-        corpus, device = corpus_and_device(options)
+        corpus, device = corpus_and_device(options, model.schema.widths)
     else:
         state = read_state(path)
         corpus, device = corpus_and_device(options)

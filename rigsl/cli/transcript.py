@@ -41,7 +41,7 @@ def run_transcript(options: argparse.Namespace) -> int:
     conversation = read_transcript(options.csv)
     model = load_checkpoint(options.checkpoint)
     options.features = "open"
-    corpus, device = corpus_and_device(options)
+    corpus, device = corpus_and_device(options, model.schema.widths)
     _check_model(model, options.checkpoint, corpus)
     _check_speakers(model, conversation, options.csv)
     encoders = encoders_path(open_path(options.dataset, options.data_dir))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from rigsl.data.corpus import Corpus
 
@@ -21,10 +22,22 @@ def has_emotions(corpus: Corpus) -> bool:
 
 def without_emotions(corpus: Corpus) -> Corpus:
     """The same corpus before it had emotions: MELD-open 1 of MELD-open 2, with the same content hash."""
-    scaling = corpus.provenance["delivery"]["mean_and_std_of_train"]
-    kept = [index for index, name in enumerate(scaling) if not name.startswith(PREFIX)]
-    names = {name: value for name, value in scaling.items() if not name.startswith(PREFIX)}
     provenance = {key: value for key, value in corpus.provenance.items() if key != EMOTIONS}
-    provenance["delivery"] = corpus.provenance["delivery"] | {"mean_and_std_of_train": names}
-    features = corpus.features | {"d": corpus.features["d"][:, kept]}
+    delivery = provenance["delivery"]
+    scaling = delivery["mean_and_std_of_train"]
+    kept = {name: value for name, value in scaling.items() if not name.startswith(PREFIX)}
+    provenance["delivery"] = delivery | {"mean_and_std_of_train": kept}
+    features = corpus.features | {"d": corpus.features["d"][:, : len(kept)]}  # emotions come last
     return dataclasses.replace(corpus, name=WITHOUT_EMOTIONS, features=features, provenance=provenance)
+
+
+def for_model(corpus: Corpus, widths: Mapping[str, int]) -> Corpus:
+    """`corpus`, or the same without emotions for a model that was trained before it had them.
+
+    Args:
+        widths: modality letter -> the feature width that the model reads.
+    """
+    if has_emotions(corpus) and widths.get("d", 0) != corpus.schema.widths["d"]:
+        earlier = without_emotions(corpus)
+        return earlier if widths.get("d") == earlier.schema.widths["d"] else corpus
+    return corpus

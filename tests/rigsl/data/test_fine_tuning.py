@@ -12,8 +12,10 @@ import pytest
 
 from rigsl.cli.main import main
 from rigsl.data.corpus import Corpus
+from rigsl.data.open.emotions import without_emotions
 from rigsl.data.open.fine_tuned import NO_FOLD, EmotionEncoders, FineTuning, encoders_path
 from rigsl.data.open.meld import CLASSES, Transcript, read_meld
+from rigsl.data.source import find_corpus
 from rigsl.device import threads
 from rigsl.errors import UserError
 from tests.helpers.commands import refusal
@@ -167,7 +169,7 @@ def test_a_build_with_emotions_can_be_repeated_from_its_encoders(csv, encoder, t
     out = tmp_path / "open.safetensors"
     command = ["build-features", "--csv", str(csv), "--encoder", str(encoder), "--out", str(out)]
     tuning = [f"--{name}={value}" for name, value in dataclasses.asdict(SETTINGS).items()]
-    assert main([*command, "--finetune", *tuning]) == 0
+    assert main([*command, *tuning]) == 0
     corpus = Corpus.load(out)
     assert corpus.name == "MELD-open-2"
     assert corpus.features["d"].shape[1] == 44 + len(CLASSES)
@@ -180,6 +182,10 @@ def test_a_build_with_emotions_can_be_repeated_from_its_encoders(csv, encoder, t
     assert main([*command[:-1], str(again), "--encoders", str(encoders_path(out))]) == 0
     assert Corpus.load(again).content_hash() == corpus.content_hash()
     assert encoders_path(again).read_bytes() == encoders_path(out).read_bytes()
+    before = tmp_path / "before.safetensors"
+    assert main([*command[:-1], str(before), "--no-finetune"]) == 0
+    assert without_emotions(corpus).content_hash() == Corpus.load(before).content_hash()
+    assert not encoders_path(before).exists()
 
 
 def test_features_of_a_transcript_equal_those_of_the_corpus(csv, encoder, tmp_path):
@@ -206,7 +212,7 @@ def test_features_of_a_transcript_equal_those_of_the_corpus(csv, encoder, tmp_pa
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--folds", "3"], "--folds: is an option of --finetune"),
+        (["--folds", "3", "--no-finetune"], "--folds: is an option of the fine-tuning; leave out --no-"),
         (["--encoders", "x", "--finetune"], "--encoders: these are fine-tuned already"),
         (["--finetune", "--folds", "1"], "folds of the fine-tuning is 1; its minimum is 2"),
         (["--finetune", "--lr", "nan"], "lr of the fine-tuning is nan; its minimum is"),
@@ -234,3 +240,25 @@ def test_a_model_on_emotions_predicts_a_transcript(csv, encoder, tmp_path, capsy
     command = [*predict, "--csv", str(own), "--encoder", str(encoder)]
     assert "meld_open_encoders.safetensors: cannot be read" in refusal(main, command, capsys)
     assert corpus.schema.widths["d"] == 44 + len(CLASSES)
+
+
+def test_a_model_and_a_study_made_before_the_emotions_still_find_their_corpus(csv, encoder, tmp_path):
+    from rigsl.data.open.open_features import build_open_features
+
+    data, model = tmp_path / "data", tmp_path / "model"
+    data.mkdir()
+    earlier = build_open_features(csv, str(encoder), data / "meld_open.safetensors")
+    small = ["--epochs", "1", "--hidden_dim", "8", "--modals", "ld", "--nb_features_dim", "4"]
+    folder = ["--data-dir", str(data)]
+    assert main(["train", *folder, "--out", str(model), *small]) == 0
+    test = ["predict", "--checkpoint", str(model), *folder, "--out"]
+    assert main([*test, str(tmp_path / "before.csv")]) == 0
+    now = build_open_features(csv, str(encoder), data / "meld_open.safetensors", fine_tuning=SETTINGS)
+    assert main([*test, str(tmp_path / "after.csv")]) == 0
+    assert (tmp_path / "after.csv").read_bytes() == (tmp_path / "before.csv").read_bytes()
+    own = tmp_path / "own.csv"
+    own.write_text("speaker,text\nRoss,you\nRoss,Oh NOOO!!\n", encoding="utf-8")
+    assert main([*test[:-1], "--csv", str(own), "--encoder", str(encoder)]) == 0
+    for corpus in (earlier, now):
+        found, _ = find_corpus("MELD", "open", data, content=corpus.content_hash())
+        assert found.content_hash() == corpus.content_hash()
