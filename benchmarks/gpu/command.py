@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib
 import sys
@@ -114,7 +115,8 @@ def run_part(name: str, part: Part, chosen: argparse.Namespace, results: Results
     write_text(chosen.out, render(results.read()))
     gc.collect()
     if chosen.device != "cpu":
-        torch.cuda.empty_cache()  # the processes of the next part need it
+        with contextlib.suppress(RuntimeError):  # of a GPU context that the part has broken
+            torch.cuda.empty_cache()  # the processes of the next part need the memory
 
 
 def _check(chosen: argparse.Namespace) -> None:
