@@ -30,7 +30,7 @@ from search.run_folder import ROOT
 #: A part's rows, measured one by one.
 Part = Callable[[Context], Iterator[Row]]
 #: Part -> seconds after which it measures nothing more; together less than nine minutes.
-SECONDS = {"parity": 50, "speed": 80, "memory": 35, "packing": 110, "study": 160, "faults": 90}
+SECONDS = {"parity": 60, "speed": 80, "memory": 45, "packing": 60, "study": 215, "faults": 75}
 #: The same on the CPU, where nobody waits for a GPU: as a multiple.
 CPU_PATIENCE = 6
 

@@ -28,6 +28,7 @@ from benchmarks.gpu.results import Row
 from rigsl.config import BACKBONES, SPARSIFIERS, RIGSLConfig
 from rigsl.data.batches import shuffled_batches
 from rigsl.data.corpus import Corpus
+from rigsl.device import cores, threads
 from rigsl.model import encoder, linear
 from rigsl.training.evaluation import predict
 from rigsl.training.losses import link_factor
@@ -39,6 +40,8 @@ LogProb = NDArray[np.float32]
 #: Tolerances of the CPU against the device after one step, and after the last: the largest difference, and
 #: the mean one. Adam divides a gradient by its own size, so that a rounding error of a small one grows.
 FIRST, LAST = (1e-4, 1e-5), (1e-2, 5e-4)
+#: Threads of the CPU's steps; with more of them, small steps get slower.
+CPU_THREADS = 8
 #: Steps, of a run that is not quick.
 STEPS = 20
 #: The mean difference to float32 on the same device, after the last of these steps.
@@ -108,7 +111,8 @@ def _golden(context: Context) -> Iterator[Row]:
 def _against_cpu(name: str, config: RIGSLConfig, corpus: Corpus, context: Context) -> Iterator[Row]:
     """The same steps with the same noise on the CPU and on the device."""
     steps = (1, context.choose(STEPS, 4))
-    on_cpu = _after_steps(config, corpus, "cpu", steps)
+    with threads(min(cores(), CPU_THREADS)):
+        on_cpu = _after_steps(config, corpus, "cpu", steps)
     standing_in: AbstractContextManager[None] = nullcontext() if context.cuda else other_operations()
     with standing_in:
         on_device = _after_steps(config, corpus, context.device, steps)

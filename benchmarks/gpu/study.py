@@ -24,7 +24,7 @@ EQUAL = "all scores are equal to the last digit"
 
 def rows(context: Context) -> Iterator[Row]:
     """A row for each stage."""
-    folder, trials, few = context.scratch, context.choose(6, 3), str(context.choose(2, 1))
+    folder, trials, few = context.scratch, context.choose(4, 3), str(context.choose(2, 1))
     space = write_space(folder, context.quick)
     options = [
         "--study", STUDY, "--space", str(space), "--epochs", str(context.choose(3, 2)),
