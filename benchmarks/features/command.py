@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.corpora import part_of
+from benchmarks.efficiency.curve_table import SPACE, meld
 from benchmarks.features import constructions, options
 from benchmarks.features.cuts import TEST, make_cuts, training_part
 from benchmarks.features.encoders import Encoder, learn
 from benchmarks.features.learners import train_all
+from benchmarks.features.probe import probe_table
 from benchmarks.features.tables import table_of_constructions, table_of_options
 from rigsl.data.corpus import Corpus
 from rigsl.data.open.fine_tuned import FineTuning
@@ -24,7 +26,7 @@ from rigsl.device import cores, resolve_device
 from rigsl.errors import UserError
 from search.space.space import read_space
 
-PARTS = ("options", "constructions")
+PARTS = ("options", "constructions", "probe")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,11 +87,13 @@ def _run(chosen: argparse.Namespace) -> None:
             for setup in constructions.setups(number, cut, settings, encoders)
         ]
         tests = [cut.split == TEST for cut in cuts]
-        space = read_space(Path("spaces/meld_open.toml"))
+        space = read_space(SPACE)
         config = space.config(space.starts[1], seed=0)
         models = chosen.folder / "models"
         predictions = train_all(setups, tests, corpus, config, models, chosen.processes)
-        print(table_of_constructions(setups, tests, transcript.labels, predictions))
+        print(table_of_constructions(setups, tests, transcript.labels, predictions), "\n")
+    if "probe" in chosen.parts:
+        print(probe_table(load_corpus("MELD", "open")))
 
 
 def _training_corpus(transcript: Transcript) -> Corpus:
@@ -98,7 +102,7 @@ def _training_corpus(transcript: Transcript) -> Corpus:
     Raises:
         UserError: the transcript is not that of the bundled corpus.
     """
-    corpus = load_corpus("MELD", "open")
+    corpus = meld()
     part = part_of(corpus, corpus.dialogues("train"))
     if part.dialogue_ids != transcript.dialogue_ids or not np.array_equal(part.labels, transcript.labels):
         raise UserError("--csv: these are not the transcripts of the bundled corpus")

@@ -10,7 +10,7 @@ from rigsl.errors import UserError
 
 @pytest.mark.parametrize(("name", "features"), [("MELD", "auto"), ("meld", "open"), ("Meld", "auto")])
 def test_meld_is_there(name, features):
-    assert load_corpus(name, features).name == "MELD-open"
+    assert load_corpus(name, features).name == "MELD-open-2"
 
 
 @pytest.mark.parametrize(
