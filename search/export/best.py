@@ -14,6 +14,7 @@ import optuna
 
 from rigsl.config import from_toml
 from rigsl.data.corpus import Corpus
+from rigsl.data.open.emotions import labels_seen
 from rigsl.device import threads
 from rigsl.errors import UserError
 from rigsl.files import permissions, read_json, sha256, write_text
@@ -140,6 +141,7 @@ def _metrics(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, ending: 
         "features": plan.features,
         "corpus": plan.corpus.name,
         "corpus_hash": plan.corpus.content_hash(),
+        "labels_in_features": labels_seen(plan.corpus),
         "protocol": PROTOCOL,
         "seed": chosen.seed,
         "commit": environment.commit(),

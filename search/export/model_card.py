@@ -32,7 +32,7 @@ RIGSL (Xiong et al., ICME 2025), backbone {backbone}, {parameters}; weights of s
 - Trained on the training split; epochs, configurations and this checkpoint were chosen on validation.
   The test split was opened {openings}.
 - Configuration: trial {trial} of study `{study}`, search score {search}; `config.toml` holds every value.
-- Corpus content hash `{corpus_hash}`, commit `{commit}`.
+{labels}- Corpus content hash `{corpus_hash}`, commit `{commit}`.
 
 ## Use
 
@@ -85,6 +85,7 @@ def write_model_card(
         openings="once" if openings == 1 else f"{openings} times",
         trial=metrics["trial"],
         search=percent(metrics["search_weighted_f1"]),
+        labels=_labels(metrics.get("labels_in_features", {})),
         corpus_hash=metrics["corpus_hash"][:12],
         commit=metrics["commit"][:12],
         enter="" if in_project(runs) else f"cd {shlex.quote(str(ROOT))}\n",
@@ -93,6 +94,15 @@ def write_model_card(
     )
     write_text(folder / CARD, text)
     return folder / CARD
+
+
+def _labels(seen: Mapping[str, str]) -> str:
+    """A list item: which labels made the features."""
+    return (
+        f"- Labels in the features: {'; '.join(f'{split}: {how}' for split, how in seen.items())}.\n"
+        if seen
+        else ""
+    )
 
 
 def _rows(test: TestRecord) -> str:

@@ -20,6 +20,11 @@ def has_emotions(corpus: Corpus) -> bool:
     return EMOTIONS in corpus.provenance
 
 
+def labels_seen(corpus: Corpus) -> dict[str, str]:
+    """Split -> how labels reached its features, in words; empty if none did, or nobody recorded it."""
+    return dict(corpus.provenance[EMOTIONS]["labels_seen"]) if has_emotions(corpus) else {}
+
+
 def without_emotions(corpus: Corpus) -> Corpus:
     """The same corpus before it had emotions: MELD-open 1 of MELD-open 2, with the same content hash."""
     provenance = {key: value for key, value in corpus.provenance.items() if key != EMOTIONS}

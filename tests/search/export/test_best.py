@@ -49,6 +49,20 @@ def export(plan: Plan, study: optuna.Study) -> ExportedModel:
     return export_best(plan, study, chosen, "all 3 trials done")
 
 
+def test_the_model_card_says_which_labels_the_features_saw(searched) -> None:
+    plan, study = searched
+    seen = {"train": "out of fold", "dev": "mean of all encoders", "test": "mean of all encoders"}
+    corpus = dataclasses.replace(plan.corpus, provenance={"emotions": {"labels_seen": seen}})
+    exported = export(dataclasses.replace(plan, corpus=corpus), study)
+    assert exported.metrics["labels_in_features"] == seen
+    final = read_final_record(plan.folder)
+    card = write_model_card(exported.folder, exported.metrics, final, corpus.classes, "")
+    assert "- Labels in the features: train: out of fold; dev: mean" in card.read_text(encoding="utf-8")
+    del exported.metrics["labels_in_features"]  # as an earlier version wrote it
+    card = write_model_card(exported.folder, exported.metrics, final, corpus.classes, "")
+    assert "Labels in the features" not in card.read_text(encoding="utf-8")
+
+
 def test_the_checkpoint_is_exported_with_its_scores(searched) -> None:
     plan, study = searched
     exported = export(plan, study)
