@@ -15,7 +15,7 @@ from rigsl.data.corpus import Corpus
 from rigsl.data.open.emotions import EMOTIONS
 
 #: Inverse strengths of the penalty; exponents p of class weights, frequency ** -p.
-STRENGTHS, EXPONENTS = (0.01, 0.03, 0.1, 0.3), (0.0, 0.25, 0.5)
+STRENGTHS, EXPONENTS = (0.01, 0.03, 0.1), (0.0, 0.25, 0.5)
 
 
 def probe_table(corpus: Corpus) -> str:

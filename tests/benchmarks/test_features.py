@@ -14,8 +14,10 @@ from benchmarks.features import constructions, encoders
 from benchmarks.features.constructions import IN_SAMPLE, NESTED, NONE, ON_DEV, ON_FOLDS, OUT_OF_FOLD
 from benchmarks.features.cuts import DEV, TEST, TRAIN, Cut, make_cuts, training_part
 from benchmarks.features.learners import cut_corpus, train_all
+from benchmarks.features.probe import probe_table
 from benchmarks.features.tables import ROWS, table_of_constructions
 from rigsl.data.corpus import Corpus
+from rigsl.data.open.emotions import EMOTIONS
 from rigsl.data.open.fine_tuned import NO_FOLD, FineTuning
 from rigsl.data.open.meld import CLASSES, Transcript
 from rigsl.data.source import load_corpus
@@ -143,3 +145,19 @@ def test_the_corpus_of_a_cut_has_its_splits_and_columns(cuts, corpus):
         assert own.features["d"].shape == (len(cut.split), width)
         assert np.array_equal(own.labels[own.rows(own.dialogues("dev"))], corpus.labels[held])
         assert np.array_equal(own.labels[own.rows(own.dialogues("test"))], corpus.labels[test])
+
+
+def test_the_probe_chooses_its_settings_without_the_labels_of_dev_and_test():
+    from benchmarks.corpora import part_of
+
+    whole = load_corpus("MELD", "open")
+    dialogues = np.concatenate([whole.dialogues(split)[:40] for split in ("train", "dev", "test")])
+    folds = {EMOTIONS: {"fold_of_train_dialogue": [index % 2 for index in range(40)]}}
+    corpus = dataclasses.replace(part_of(whole, dialogues), provenance=folds)
+    train = np.repeat(corpus.splits == TRAIN, corpus.lengths)
+    other = dataclasses.replace(corpus, labels=np.where(train, corpus.labels, 0))
+    *rows, scores = probe_table(corpus).splitlines()
+    *same, others = probe_table(other).splitlines()
+    assert rows == same
+    assert scores.partition("):")[0] == others.partition("):")[0]
+    assert scores != others
