@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ from rigsl.errors import UserError
 from rigsl.files import sha256
 
 _VERSIONS = ("numpy", "sentence-transformers", "tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class _Emotions:
+    """Fine-tuned encoders, the fold of every dialogue, and the folder of the states of their training."""
+
+    encoders: EmotionEncoders
+    folds: np.ndarray
+    states: Path | None = None
 
 
 def build_open_features(
@@ -77,42 +87,30 @@ def build_open_features(
     folder = encoder_folder(encoder)
     base = fingerprint(folder)
     sources = {path.name: sha256(path) for path in csv_paths(csv_dir).values()}
-    tuned, states, settings = None, None, fine_tuning
+    emotions = None
     if encoders is not None:
-        tuned = EmotionEncoders.load(encoders)
-        tuned.check_base(base, encoder)
-        settings = tuned.settings
-    folds = None if settings is None else fold_of_dialogues(transcript, settings.folds, settings.seed)
-    if tuned is None and settings is not None and folds is not None:
-        states = _states_folder(out, settings.key(base=base, csv=sources))
+        emotions = _emotions_of(encoders, transcript, base, encoder)
+    elif fine_tuning is not None:
+        states = _states_folder(out, fine_tuning.key(base=base, csv=sources))
+        folds = fold_of_dialogues(transcript, fine_tuning.folds, fine_tuning.seed)
         tuned = cross_fit(
-            *(transcript, folds, folder, base, settings, states), device=device, processes=processes
+            *(transcript, folds, folder, base, fine_tuning, states), device=device, processes=processes
         )
+        emotions = _Emotions(tuned, folds, states)
     vectors = text_features(transcript, folder, device)
     columns = delivery_columns(transcript)
-    if tuned is not None and folds is not None:
-        columns |= emotion_columns(tuned, transcript, folder, folds, processes=processes)
+    if emotions is not None:
+        columns |= emotion_columns(emotions.encoders, transcript, folder, emotions.folds, processes=processes)
     scaling = train_scaling(columns, transcript)
-    provenance: dict[str, Any] = {
-        "source": f"{SOURCE}, Poria et al., ACL 2019",
-        "licence": "GPL-3.0: text and annotation are MELD's, and the features are derived from them",
-        "csv_sha256": sources,
-        "text": {
-            "encoder": Path(encoder).name,
-            "weights_sha256": base,
-            "scale": "unit length times the square root of the width",
-        },
-        "delivery": {"mean_and_std_of_train": scaling, "clipped_to": LIMIT},
-        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
-    }
-    if tuned is not None and folds is not None:
-        provenance[EMOTIONS] = tuned.describe(folds)
+    provenance = _provenance(sources, Path(encoder).name, base, scaling)
+    if emotions is not None:
+        provenance[EMOTIONS] = emotions.encoders.describe(emotions.folds)
         if out is not None:
-            tuned.save(encoders_path(out))
+            emotions.encoders.save(encoders_path(out))
             provenance[EMOTIONS] |= {"sha256": sha256(encoders_path(out))}
     raw = [text.encode() for text in transcript.utterances]
     corpus = Corpus(
-        name=WITHOUT_EMOTIONS if tuned is None else WITH_EMOTIONS,
+        name=WITHOUT_EMOTIONS if emotions is None else WITH_EMOTIONS,
         features={"l": vectors, "d": standardised(columns, scaling).astype(np.float16)},
         labels=transcript.labels,
         speakers=transcript.speakers,
@@ -128,9 +126,39 @@ def build_open_features(
     corpus.check()
     if out is not None:
         corpus.save(Path(out))
-    if states is not None:
-        shutil.rmtree(states.parent)
+    if emotions is not None and emotions.states is not None:
+        shutil.rmtree(emotions.states.parent)
     return corpus
+
+
+def _provenance(
+    sources: dict[str, str], encoder: str, base: dict[str, str], scaling: dict[str, list[float]]
+) -> dict[str, Any]:
+    """Where a corpus comes from: its files, encoder, scales and versions."""
+    return {
+        "source": f"{SOURCE}, Poria et al., ACL 2019",
+        "licence": "GPL-3.0: text and annotation are MELD's, and the features are derived from them",
+        "csv_sha256": sources,
+        "text": {
+            "encoder": encoder,
+            "weights_sha256": base,
+            "scale": "unit length times the square root of the width",
+        },
+        "delivery": {"mean_and_std_of_train": scaling, "clipped_to": LIMIT},
+        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+    }
+
+
+def _emotions_of(path: Path, transcript: Transcript, base: dict[str, str], encoder: str) -> _Emotions:
+    """Those of the encoders in a file.
+
+    Raises:
+        UserError: the file is missing or damaged, or its encoders adapt another one than `encoder`.
+    """
+    encoders = EmotionEncoders.load(path)
+    encoders.check_base(base, encoder)
+    settings = encoders.settings
+    return _Emotions(encoders, fold_of_dialogues(transcript, settings.folds, settings.seed))
 
 
 def features_like(
