@@ -219,7 +219,9 @@ def _add_other_commands(result: Parser) -> None:
         help="train an exported configuration (best/) again and compare the scores",
     )
     group.add_argument(
-        "--sync", metavar="NAME", help="send to MLflow what could not be sent during the study"
+        "--sync",
+        metavar="NAME",
+        help="send to MLflow what could not be sent during the study, and register its model",
     )
 
 

@@ -23,7 +23,7 @@ from search.plan.resume import study_folder
 from search.run_folder import REPORT
 from search.space.budget import minutes_in_words, read_minutes
 from search.terminal.status import print_status, print_studies
-from search.terminal.summary import print_outcome, print_plan
+from search.terminal.summary import model_lines, print_outcome, print_plan
 
 #: Options that do something other than a search -> the options that can be combined with them.
 MODES = {
@@ -31,7 +31,7 @@ MODES = {
     "status": {"storage"},
     "report": {"storage"},
     "compare": set[str](),
-    "sync": {"storage", "tracking_uri"},
+    "sync": {"storage", "tracking_uri", "data_dir"},
 }
 #: Options with a default value: they may stand beside every mode.
 ALWAYS_GIVEN = {"dataset", "features", "runs_dir"}
@@ -62,7 +62,7 @@ def run_command(arguments: dict[str, Any]) -> int:
     if mode == "report":
         return _report(folder, options.storage, console)
     if mode == "sync":
-        return _sync(folder, options.tracking_uri, options.storage, console)
+        return _sync(folder, options, console)
     print_status(folder, console, options.storage)
     return 0
 
@@ -122,15 +122,20 @@ def _compare(runs: Path, names: Sequence[str], console: Console) -> int:
     return 0
 
 
-def _sync(folder: Path, tracking_uri: str | None, storage: str | None, console: Console) -> int:
+def _sync(folder: Path, options: SearchOptions, console: Console) -> int:
     from search.tracking.sync import sync
 
-    result = sync(folder, tracking_uri, storage, console.print)
+    result = sync(folder, options.tracking_uri, options.storage, console.print, data_dir=options.data_dir)
     if result.problem is not None:
         console.print(f"not everything was sent: {result.problem}; try again later")
         return 1
     sent = f"{counted(result.runs, 'run')}, {counted(result.metrics, 'value')} of metrics"
     console.print(f"{result.tracking_uri} is up to date; sent: {sent}")
+    for title, text in [] if result.registered is None else model_lines(result.registered):
+        console.print(f"{title:8s}{text}")
+    if result.registered is not None and result.registered.problem:
+        console.print(f"warning: {result.registered.problem}")
+        return 1
     return 0
 
 

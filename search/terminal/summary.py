@@ -73,12 +73,12 @@ def _used_seconds(plan: Plan) -> float:
 def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> int:
     """Print how the search ended, where its results are and what to run next; returns the exit code."""
     plan, folder = outcome.plan, short_path(outcome.plan.folder)
+    data = option("data-dir", data_dir)
     if outcome.tracking_problem:
         console.print(
             f"warning: MLflow is not up to date: {outcome.tracking_problem}; send the rest later with:"
         )
-        console.print(f"  {search_command('--sync', plan.name, *runs_dir_option(plan.folder.parent))}")
-    data = option("data-dir", data_dir)
+        console.print(f"  {search_command('--sync', plan.name, *runs_dir_option(plan.folder.parent), *data)}")
     resume = search_command("--resume", plan.name, *runs_dir_option(plan.folder.parent), *data)
     if outcome.interrupted is not None:
         console.print(
@@ -92,7 +92,7 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
     registered = outcome.registered
     if registered is not None and registered.problem:
         console.print(f"warning: {registered.problem}")
-    model = _model_lines(registered) if registered is not None and registered.version else []
+    model = [] if registered is None else model_lines(registered)
     for title, text in (
         ("report", str(folder / REPORT)),
         ("result", f"{folder / BEST} ({OFFICIAL}: the same configuration for the official train.py)"),
@@ -105,9 +105,10 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
     return 0
 
 
-def _model_lines(registered: Registration) -> list[tuple[str, str]]:
-    """Where the model is in MLflow's registry, and which one is its best."""
-    return [("model", registered.uri), *([("", registered.remark)] if registered.remark else [])]
+def model_lines(registered: Registration) -> list[tuple[str, str]]:
+    """Where the model is in MLflow's registry, and which one is its best; none if it is not there."""
+    remark = [("", registered.remark)] if registered.remark else []
+    return [("model", registered.uri), *remark] if registered.version else []
 
 
 def _resume_lines(plan: Plan, command: str) -> list[tuple[str, str]]:

@@ -7,12 +7,14 @@ Nothing that MLflow has already is sent again. The study must not be running.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 
+from rigsl.data.source import find_corpus
 from rigsl.errors import UserError
 from rigsl.redaction import redacted
 from search import run_folder
@@ -23,6 +25,7 @@ from search.record.learning_curve import read_curve
 from search.record.study_options import read_study_options
 from search.run_folder import BEST, TRIALS
 from search.tracking.client import configure_mlflow_env
+from search.tracking.registry import Registration
 from search.tracking.system_metrics import read_system
 from search.tracking.tracker import Tracker
 
@@ -43,6 +46,9 @@ class SyncResult:
     files: int  #: of the report and the best model
     problem: str | None  #: why something is still missing
     page: str  #: of the trials in MLflow, relative to its address
+    registered: (
+        Registration | None
+    )  #: the model of a finished study; None: it is not finished, or see `problem`
 
 
 def sync(
@@ -50,14 +56,17 @@ def sync(
     tracking_uri: str | None = None,
     storage: str | None = None,
     notify: Callable[[str], object] = lambda text: None,
+    *,
+    data_dir: Path | None = None,
 ) -> SyncResult:
-    """Bring MLflow up to date with the study in the run folder `folder`.
+    """Bring MLflow up to date with the study in the run folder `folder`, and register its model at its end.
 
     Args:
         folder: the run folder.
         tracking_uri: address of MLflow; by default the one in the study's options.
         storage: address of the record's database; by default the one in the study's options.
         notify: called with messages of progress.
+        data_dir: folder of the feature files; the registered model has a dialogue of them as an example.
 
     Raises:
         UserError: there is no such study, another process runs it, or an address is invalid.
@@ -75,29 +84,47 @@ def sync(
         name = options.get("record", options["study"])
         study = record.open_record(folder, name, storage or options.get("storage"))
         tracker = Tracker(folder, uri, study)
-        _log_standing(tracker, study, folder)
+        exported = _log_standing(tracker, study, folder)
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(RETRY_SECONDS)
             if tracker.send(lambda done, total: _notify_progress(notify, done, total)):
                 break
-        sent = tracker.sent
+        sent, registered = tracker.sent, None
+        if exported is not None and tracker.problem is None:
+            registered = _register(tracker, exported, options, data_dir)
     return SyncResult(
-        redacted(uri), sent["runs"], sent["metrics"], sent["files"], tracker.problem, tracker.page
+        redacted(uri), sent["runs"], sent["metrics"], sent["files"], tracker.problem, tracker.page, registered
     )
 
 
-def _log_standing(tracker: Tracker, study: optuna.Study, folder: Path) -> None:
-    """Log whether the study is finished or interrupted, the latter perhaps after an earlier end."""
+def _register(
+    tracker: Tracker, exported: ExportedModel, options: Mapping[str, Any], data_dir: Path | None
+) -> Registration | None:
+    """Put the model into MLflow's registry, unless it is there."""
+    try:
+        content = options["corpus"]
+        corpus, _ = find_corpus(options["dataset"], options["features"], data_dir, content=content)
+        if corpus.content_hash() != content:
+            raise UserError(f"{corpus.name} has another content than the study's corpus; see --data-dir")
+    except UserError as error:
+        return Registration("", problem=f"the model is not registered: {error}")
+    return tracker.register(exported, corpus)
+
+
+def _log_standing(tracker: Tracker, study: optuna.Study, folder: Path) -> ExportedModel | None:
+    """Log whether the study is finished or interrupted, the latter perhaps after an earlier end; -> the model
+    of a finished one."""
     metrics = read_metrics(folder / BEST)
     exported = ExportedModel(folder / BEST, metrics) if metrics else None
     standing = str(study.user_attrs.get(record.STANDING, ""))
     if standing.startswith("finished: "):
         tracker.done(standing.removeprefix("finished: "), exported)
-        return
+        return exported
     if exported is not None:
         tracker.done(metrics["ending"], exported)
     tracker.interrupted(_last_activity(folder, study))
+    return None
 
 
 def _last_activity(folder: Path, study: optuna.Study) -> int:

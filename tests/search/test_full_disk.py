@@ -183,7 +183,10 @@ def test_a_full_disk_of_mlflow_does_not_stop_the_search_and_is_sent_the_rest_lat
         assert "warning: MLflow is not up to date" in capsys.readouterr().out
         assert record.counts(record.read_record(home / "runs" / "one"))["complete"] == 3
         disk.make_room()
-        assert run_search.main(["--sync", "one"]) == 0
+        assert run_search.main(["--sync", "one"]) == 1
+        assert "MELD-open-2 has another content than the study's corpus" in capsys.readouterr().out
+        assert run_search.main(["--sync", "one", "--data-dir", "data"]) == 0
+        assert "model   models:/rigsl-meld-open@" in capsys.readouterr().out
         assert_held(uri, home / "runs" / "one")
 
 

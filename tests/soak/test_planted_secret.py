@@ -51,7 +51,7 @@ def test_a_whole_study_writes_and_shows_no_password(home: Path, server: MLflowSe
     assert len(runs_at(server.uri)["trial"]) == 5
     call(0, "--status", "s", *stores[:2])
     call(0, "--report", "s", *stores[:2])
-    call(0, "--sync", "s", *stores)
+    call(0, "--sync", "s", "--data-dir", "data", *stores)
     server.signal(signal.SIGKILL)
     assert "refuses the connection" in call(1, "--sync", "s", *stores)
     for arguments in WRONG:
