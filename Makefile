@@ -42,8 +42,8 @@ efficiency: $(VENV)/.bench  ## compare search methods by the best score per hour
 
 install: $(VENV)/.run  ## the environment only
 
-features: $(VENV)/.features  ## rebuild data/meld_open.safetensors: make features CSV=folder/of/MELD/csv
-	$(PY) -m rigsl build-features --csv "$(CSV)" --out data/meld_open.safetensors
+features: $(VENV)/.features  ## rebuild data/meld_open.safetensors with its encoders: make features CSV=folder/of/MELD/csv
+	$(PY) -m rigsl build-features --csv "$(CSV)" --encoders data/meld_open_encoders.safetensors --out data/meld_open.safetensors
 
 clean:  ## remove the environment
 	rm -rf $(VENV)
