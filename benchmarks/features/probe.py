@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.features.tables import weighted_f1
 from rigsl.data.corpus import Corpus
 from rigsl.data.open.emotions import EMOTIONS
+from rigsl.data.open.fine_tuned import FOLDS
 
 #: Inverse strengths of the penalty; exponents p of class weights, frequency ** -p.
 STRENGTHS, EXPONENTS = (0.01, 0.03, 0.1), (0.0, 0.25, 0.5)
@@ -35,7 +36,7 @@ def probe_table(corpus: Corpus) -> str:
 def cross_validated(corpus: Corpus, strength: float, exponent: float) -> float:
     """Weighted F1 in per cent on train, each fold predicted by a probe of the others."""
     fold = np.full(len(corpus.splits), -1)
-    fold[corpus.splits == 0] = corpus.provenance[EMOTIONS]["fold_of_train_dialogue"]
+    fold[corpus.splits == 0] = corpus.provenance[EMOTIONS][FOLDS][0]
     fold = np.repeat(fold, corpus.lengths)
     predicted = np.empty_like(corpus.labels)
     for held in range(fold.max() + 1):

@@ -18,7 +18,7 @@ from benchmarks.features.probe import probe_table
 from benchmarks.features.tables import ROWS, table_of_constructions
 from rigsl.data.corpus import Corpus
 from rigsl.data.open.emotions import EMOTIONS
-from rigsl.data.open.fine_tuned import NO_FOLD, FineTuning
+from rigsl.data.open.fine_tuned import FOLDS, NO_FOLD, FineTuning
 from rigsl.data.open.meld import CLASSES, Transcript
 from rigsl.data.source import load_corpus
 from search.space.space import read_space
@@ -152,7 +152,7 @@ def test_the_probe_chooses_its_settings_without_the_labels_of_dev_and_test():
 
     whole = load_corpus("MELD", "open")
     dialogues = np.concatenate([whole.dialogues(split)[:40] for split in ("train", "dev", "test")])
-    folds = {EMOTIONS: {"fold_of_train_dialogue": [index % 2 for index in range(40)]}}
+    folds = {EMOTIONS: {FOLDS: [[index % 2 for index in range(40)]]}}
     corpus = dataclasses.replace(part_of(whole, dialogues), provenance=folds)
     train = np.repeat(corpus.splits == TRAIN, corpus.lengths)
     other = dataclasses.replace(corpus, labels=np.where(train, corpus.labels, 0))

@@ -1,8 +1,8 @@
 """Cross-fitted emotion encoders: columns that know the task, and no row's own label.
 
-The training dialogues are cut into K folds, stratified by emotion. Encoder k is fine-tuned on all but fold k.
-A training utterance gets the log-probabilities of the one encoder that never saw its dialogue (out of fold);
-an utterance of another split gets the mean of those of all K encoders.
+The training dialogues are cut into K folds, stratified by emotion, R times in different ways. In each cut,
+encoder k is fine-tuned on all but fold k. A training utterance gets the mean log-probabilities of the R
+encoders that never saw its dialogue (out of fold); an utterance of another split those of all R x K encoders.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from rigsl.errors import UserError
 TRAIN = SPLITS.index("train")
 
 
-def fold_of_dialogues(transcript: Transcript, folds: int, seed: int) -> np.ndarray:
-    """The fold of every training dialogue, NO_FOLD for the others; int64 [n].
+def fold_of_dialogues(transcript: Transcript, settings: FineTuning) -> np.ndarray:
+    """The fold of every training dialogue in every cut, NO_FOLD for the others; int64 [R, n].
 
     Raises:
         UserError: there are fewer training dialogues than folds.
@@ -37,13 +37,19 @@ def fold_of_dialogues(transcript: Transcript, folds: int, seed: int) -> np.ndarr
 
     dialogue = np.repeat(np.arange(len(transcript.splits)), np.diff(transcript.offsets))
     rows = np.flatnonzero(transcript.splits[dialogue] == TRAIN)
-    if (count := len(np.unique(dialogue[rows]))) < folds:
-        raise UserError(f"{count} training dialogues cannot be cut into {folds} folds")
-    result = np.full(len(transcript.splits), NO_FOLD, dtype=np.int64)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for fold, (_, held) in enumerate(splitter.split(rows, transcript.labels[rows], dialogue[rows])):
-        result[dialogue[rows[held]]] = fold
+    if (count := len(np.unique(dialogue[rows]))) < settings.folds:
+        raise UserError(f"{count} training dialogues cannot be cut into {settings.folds} folds")
+    result = np.full((settings.repeats, len(transcript.splits)), NO_FOLD, dtype=np.int64)
+    for repeat, folds in enumerate(result):
+        splitter = StratifiedGroupKFold(settings.folds, shuffle=True, random_state=settings.seed + repeat)
+        for fold, (_, held) in enumerate(splitter.split(rows, transcript.labels[rows], dialogue[rows])):
+            folds[dialogue[rows[held]]] = fold
     return result
+
+
+def _fold_of_rows(transcript: Transcript, fold_of_dialogue: np.ndarray) -> np.ndarray:
+    """[R, n] -> [R, U]."""
+    return np.repeat(fold_of_dialogue, np.diff(transcript.offsets), axis=1)
 
 
 def cross_fit(
@@ -57,7 +63,7 @@ def cross_fit(
     device: str = "cpu",
     processes: int = 1,
 ) -> EmotionEncoders:
-    """Fine-tune one encoder for each fold on the labels of all other folds.
+    """Fine-tune one encoder for each fold of each cut on the labels of all other folds.
 
     Each encoder is trained by one CPU thread, so that the number of `processes` changes no number.
 
@@ -74,20 +80,21 @@ def cross_fit(
     Raises:
         UserError: a state cannot be read or written, or a process was killed.
     """
-    fold_of_row = np.repeat(fold_of_dialogue, np.diff(transcript.offsets))
     learns = [
-        np.flatnonzero((fold_of_row != fold) & (fold_of_row != NO_FOLD)) for fold in range(settings.folds)
+        np.flatnonzero((rows != fold) & (rows != NO_FOLD))
+        for rows in _fold_of_rows(transcript, fold_of_dialogue)
+        for fold in range(settings.folds)
     ]
     jobs = [
         {
             "transcript": transcript,
             "folder": folder,
             "rows": rows,
-            "settings": dataclasses.replace(settings, seed=settings.seed + fold),
-            "state": states / f"fold_{fold}.pt",
+            "settings": dataclasses.replace(settings, seed=settings.seed + index),
+            "state": states / f"encoder_{index}.pt",
             "device": device,
         }
-        for fold, rows in enumerate(learns)
+        for index, rows in enumerate(learns)
     ]
     steps = sum(steps_of(rows, settings) for rows in learns)
     tensors = in_processes(fine_tune, jobs, processes, "fine-tuning", steps)
@@ -110,20 +117,21 @@ def emotion_columns(
         encoders: the fine-tuned encoders.
         transcript: the utterances.
         folder: of the sentence encoder that they adapt.
-        fold_of_dialogue: the fold of each dialogue, NO_FOLD if no encoder saw it; int64 [n].
+        fold_of_dialogue: the fold of each dialogue in each cut, NO_FOLD if no encoder saw it; int64 [R, n].
         processes: encoders that compute at the same time.
     """
-    fold_of_row = np.repeat(fold_of_dialogue, np.diff(transcript.offsets))
     rows = [
         np.flatnonzero((fold_of_row == fold) | (fold_of_row == NO_FOLD))
-        for fold in range(len(encoders.tensors))
+        for fold_of_row in _fold_of_rows(transcript, fold_of_dialogue)
+        for fold in range(encoders.settings.folds)
     ]
     jobs = [
-        {"transcript": transcript, "folder": folder, "encoders": encoders, "fold": fold, "rows": part}
-        for fold, part in enumerate(rows)
+        {"transcript": transcript, "folder": folder, "encoders": encoders, "index": index, "rows": part}
+        for index, part in enumerate(rows)
     ]
     parts = in_processes(_fold_log_probabilities, jobs, processes, "emotions", sum(map(len, rows)))
-    total, count = np.zeros((len(fold_of_row), len(CLASSES))), np.zeros(len(fold_of_row))
+    utterances = len(transcript.utterances)
+    total, count = np.zeros((utterances, len(CLASSES))), np.zeros(utterances)
     for part, values in zip(rows, parts, strict=True):
         total[part] += values
         count[part] += 1
@@ -135,15 +143,15 @@ def _fold_log_probabilities(
     transcript: Transcript,
     folder: Path,
     encoders: EmotionEncoders,
-    fold: int,
+    index: int,
     rows: np.ndarray,
     on_steps: Callable[[int], object],
 ) -> np.ndarray:
-    """Log-probabilities of `rows` by encoder `fold`, float64 [len(rows), classes]."""
+    """Log-probabilities of `rows` by encoder `index`, float64 [len(rows), classes]."""
     model = EmotionEncoder(folder, len(CLASSES), encoders.settings.rank)
     inputs = token_inputs(model.tokenizer, transcript, encoders.settings.context)
     tensors = {
-        name: torch.from_numpy(value.astype(np.float64)) for name, value in encoders.tensors[fold].items()
+        name: torch.from_numpy(value.astype(np.float64)) for name, value in encoders.tensors[index].items()
     }
     with torch.no_grad():
         set_trained_tensors(model, tensors)

@@ -17,8 +17,10 @@ from rigsl.errors import UserError
 from rigsl.files import sha256
 
 NO_FOLD = -1  #: of a dialogue that no encoder learned from
+#: Key of the folds of the training dialogues, cut by cut, in the provenance of the emotions.
+FOLDS = "folds_of_train_dialogues"
 #: How labels reach the columns of a split, in the provenance of a corpus.
-OUT_OF_FOLD = "out of fold: the encoder learned from the other folds of train"
+OUT_OF_FOLD = "out of fold: the encoders learned from the other folds of train"
 MEAN = "mean of all encoders: they learned from train"
 
 
@@ -34,7 +36,8 @@ class FineTuning:
         UserError: a setting is too small.
     """
 
-    folds: int = _setting(5, "folds of train, and encoders: each learns from all folds but one", 2)
+    folds: int = _setting(5, "folds of train: each encoder learns from all folds but one", 2)
+    repeats: int = _setting(2, "how often train is cut into folds, each time in another way", 1)
     epochs: int = _setting(3, "epochs of each encoder", 1)
     rank: int = _setting(16, "rank of the adapters of an encoder's linear layers", 1)
     lr: float = _setting(1e-3, "learning rate of AdamW", 1e-9)
@@ -65,7 +68,7 @@ def encoders_path(corpus: Path) -> Path:
 
 @dataclass(frozen=True, eq=False)
 class EmotionEncoders:
-    """K fine-tuned encoders."""
+    """R x K fine-tuned encoders, those of the first cut first."""
 
     settings: FineTuning
     tensors: tuple[dict[str, np.ndarray], ...]  #: adapters and classifier of each, float16
@@ -78,7 +81,9 @@ class EmotionEncoders:
             UserError: the file cannot be written.
         """
         arrays = {
-            f"{fold}.{name}": value for fold, part in enumerate(self.tensors) for name, value in part.items()
+            f"{index}.{name}": value
+            for index, part in enumerate(self.tensors)
+            for name, value in part.items()
         }
         write_arrays(path, arrays, {"settings": asdict(self.settings), "base": self.base})
 
@@ -95,11 +100,15 @@ class EmotionEncoders:
             )
 
     def describe(self, fold_of_dialogue: np.ndarray) -> dict[str, Any]:
-        """What a corpus says of its emotion columns: which labels made them, in which way."""
+        """What a corpus says of its emotion columns: which labels made them, in which way.
+
+        Args:
+            fold_of_dialogue: see `cross_fitting.fold_of_dialogues`; [R, n].
+        """
         return {
             "encoders": asdict(self.settings),
             "labels_seen": {"train": OUT_OF_FOLD} | dict.fromkeys(SPLITS[1:], MEAN),
-            "fold_of_train_dialogue": [int(fold) for fold in fold_of_dialogue if fold != NO_FOLD],
+            FOLDS: [[int(fold) for fold in folds if fold != NO_FOLD] for folds in fold_of_dialogue],
         }
 
     @classmethod
@@ -112,10 +121,10 @@ class EmotionEncoders:
         arrays, content = map_arrays(path)
         try:
             settings = FineTuning(**content["settings"])
-            tensors: list[dict[str, np.ndarray]] = [{} for _ in range(settings.folds)]
+            tensors: list[dict[str, np.ndarray]] = [{} for _ in range(settings.repeats * settings.folds)]
             for key, value in arrays.items():
-                fold, _, name = key.partition(".")
-                tensors[int(fold)][name] = value
+                index, _, name = key.partition(".")
+                tensors[int(index)][name] = value
             return cls(settings, tuple(tensors), dict(content["base"]))
         except (IndexError, KeyError, TypeError, ValueError):
             raise UserError(f"{path}: does not hold the encoders of an open corpus; build it again") from None

@@ -92,7 +92,7 @@ def build_open_features(
         emotions = _emotions_of(encoders, transcript, base, encoder)
     elif fine_tuning is not None:
         states = _states_folder(out, fine_tuning.key(base=base, csv=sources))
-        folds = fold_of_dialogues(transcript, fine_tuning.folds, fine_tuning.seed)
+        folds = fold_of_dialogues(transcript, fine_tuning)
         tuned = cross_fit(
             *(transcript, folds, folder, base, fine_tuning, states), device=device, processes=processes
         )
@@ -157,8 +157,7 @@ def _emotions_of(path: Path, transcript: Transcript, base: dict[str, str], encod
     """
     encoders = EmotionEncoders.load(path)
     encoders.check_base(base, encoder)
-    settings = encoders.settings
-    return _Emotions(encoders, fold_of_dialogues(transcript, settings.folds, settings.seed))
+    return _Emotions(encoders, fold_of_dialogues(transcript, encoders.settings))
 
 
 def features_like(
@@ -206,7 +205,7 @@ def features_like(
             if encoders is None:
                 raise UserError(f"corpus {corpus.name} needs the file of its fine-tuned encoders")
             tuned = encoders_of(corpus, encoders)
-            nobody = np.full(len(transcript.splits), NO_FOLD)
+            nobody = np.full((tuned.settings.repeats, len(transcript.splits)), NO_FOLD)
             columns |= emotion_columns(tuned, transcript, folder, nobody)
         if columns.keys() != scaling.keys():
             raise UserError(

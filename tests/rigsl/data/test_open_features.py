@@ -13,7 +13,7 @@ from rigsl.data.corpus import HIDDEN, Corpus
 from rigsl.data.open.cross_fitting import emotion_columns
 from rigsl.data.open.delivery import standardised
 from rigsl.data.open.emotions import EMOTIONS, without_emotions
-from rigsl.data.open.fine_tuned import NO_FOLD, encoders_of, encoders_path
+from rigsl.data.open.fine_tuned import FOLDS, NO_FOLD, encoders_of, encoders_path
 from rigsl.data.open.meld import Transcript
 from rigsl.data.open.open_features import build_open_features
 from rigsl.data.open.sentence_encoder import encode, encoder_folder, fingerprint, load_encoder
@@ -58,7 +58,7 @@ def test_the_bundled_corpus_is_intact(bundled):
     path = DATA_DIR / "meld_open.safetensors"
     readme = (DATA_DIR / "README.md").read_text(encoding="utf-8")
     assert Corpus.load(path).content_hash() in readme
-    assert path.stat().st_size + encoders_path(path).stat().st_size < 25_000_000
+    assert path.stat().st_size + encoders_path(path).stat().st_size < 30_000_000
 
 
 def test_the_bundled_corpus_names_its_sources(bundled):
@@ -66,7 +66,7 @@ def test_the_bundled_corpus_names_its_sources(bundled):
     assert source["csv_sha256"] == CSV_SHA256
     assert "GPL-3.0" in source["licence"]
     assert len(source["delivery"]["mean_and_std_of_train"]) == bundled.schema.widths["d"]
-    assert len(source["emotions"]["fold_of_train_dialogue"]) == 1038
+    assert [len(folds) for folds in source["emotions"][FOLDS]] == [1038, 1038]
     assert source["emotions"]["labels_seen"].keys() == {"train", "dev", "test"}
     assert not any(f'"{slash}' in json.dumps(source) for slash in ("/", "C:"))
 
@@ -88,7 +88,7 @@ def test_rows_built_again_equal_the_bundled_ones(bundled, encoder):
 
 @needs_encoder
 def test_emotions_made_again_equal_the_bundled_ones_out_of_fold_and_averaged(bundled):
-    """Of a training dialogue, by the encoder that never saw it, and of a test dialogue, by all of them."""
+    """Of a training dialogue, by the encoders that never saw it, and of a test dialogue, by all of them."""
     encoders = encoders_of(bundled, encoders_path(DATA_DIR / "meld_open.safetensors"))
     folder = encoder_folder("all-MiniLM-L6-v2")
     encoders.check_base(fingerprint(folder), "all-MiniLM-L6-v2")
@@ -104,8 +104,8 @@ def test_emotions_made_again_equal_the_bundled_ones_out_of_fold_and_averaged(bun
         splits=bundled.splits[chosen],
         dialogue_ids=tuple(bundled.dialogue_ids[index] for index in chosen),
     )
-    fold = bundled.provenance[EMOTIONS]["fold_of_train_dialogue"][7]
-    columns = emotion_columns(encoders, transcript, folder, np.array([fold, NO_FOLD]))
+    folds = np.array([[cut[7], NO_FOLD] for cut in bundled.provenance[EMOTIONS][FOLDS]])
+    columns = emotion_columns(encoders, transcript, folder, folds)
     again = standardised(columns, bundled.provenance["delivery"]["mean_and_std_of_train"])
     np.testing.assert_array_equal(again.astype(np.float16), bundled.features["d"][rows, -len(columns) :])
 
