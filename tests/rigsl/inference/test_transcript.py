@@ -14,6 +14,7 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import SPLITS
 from rigsl.data.open import open_features
 from rigsl.data.open.delivery import delivery_columns, delivery_features
+from rigsl.data.open.emotions import PREFIX, without_emotions
 from rigsl.data.open.meld import read_meld
 from rigsl.data.open.open_features import features_like
 from rigsl.data.source import load_corpus
@@ -71,7 +72,7 @@ def _checkpoint(folder, schema, **changes):
 
 @pytest.fixture
 def stand_in(bundled, monkeypatch):
-    """An encoder that knows the bundled utterances by heart, and nothing else."""
+    """Encoders that know the bundled utterances by heart, and nothing else."""
 
     class ByHeart:
         def encode(self, texts, **_):
@@ -83,6 +84,16 @@ def stand_in(bundled, monkeypatch):
     monkeypatch.setattr(open_features, "encoder_folder", lambda name: name)
     monkeypatch.setattr(open_features, "fingerprint", lambda folder: weights)
     monkeypatch.setattr(open_features, "load_encoder", lambda folder, device: ByHeart())
+    scaling = bundled.provenance["delivery"]["mean_and_std_of_train"]
+    names = [f"{PREFIX}{name}" for name in bundled.classes]
+    known = {bundled.utterance(int(row)): bundled.features["d"][row, -len(names) :] for row in rows}
+
+    def emotions(encoders, transcript, folder, folds, **_):
+        table = [known.get(text, np.zeros(len(names))) for text in transcript.utterances]
+        columns = zip(names, np.array(table, dtype=np.float64).T, strict=True)
+        return {name: column * scaling[name][1] + scaling[name][0] for name, column in columns}
+
+    monkeypatch.setattr(open_features, "emotion_columns", emotions)
 
 
 def _write(path, text):
@@ -147,11 +158,10 @@ def test_without_times_only_features_that_need_them_are_the_mean(bundled, tmp_pa
     columns = delivery_columns(bare)
     unknown = {name for name, column in columns.items() if np.isnan(column).any()}
     assert unknown == set(TIMED)
-    without = features_like(bundled, bare, "d")["d"]
+    corpus = without_emotions(bundled)
+    without = features_like(corpus, bare, "d")["d"]
     positions = [list(columns).index(name) for name in columns if name not in unknown]
-    np.testing.assert_array_equal(
-        without[:, positions], features_like(bundled, timed, "d")["d"][:, positions]
-    )
+    np.testing.assert_array_equal(without[:, positions], features_like(corpus, timed, "d")["d"][:, positions])
     duration = list(columns).index("log_duration")
     assert without[:, duration].tolist() == [0.0] * 4
 
