@@ -130,7 +130,7 @@ def test_a_hostile_folder_is_one_sentence_and_none_of_its_code_runs(
         write(encoder / file, content)
     if file == INDEX:
         (encoder / "model.safetensors").unlink()
-    command = ["build-features", "--csv", str(tmp_path), "--encoder", str(encoder)]
+    command = ["build-features", "--no-finetune", "--csv", str(tmp_path), "--encoder", str(encoder)]
     shown = refusal(main, [*command, "--out", str(tmp_path / "out.safetensors")], capsys)
     assert says in shown
     assert str(encoder / (Path(file).parent if content is None else file)) in shown
@@ -146,7 +146,7 @@ def test_the_library_runs_no_code_of_a_folder_either(
     encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csvs(tmp_path)
-    command = ["build-features", "--csv", str(tmp_path), "--encoder", str(encoder)]
+    command = ["build-features", "--no-finetune", "--csv", str(tmp_path), "--encoder", str(encoder)]
     shown = refusal(main, [*command, "--out", str(tmp_path / "out.safetensors")], capsys)
     assert "is not an encoder that can be loaded" in shown
     assert not (tmp_path / "mark").exists()
