@@ -87,8 +87,8 @@ def throughput(trials: int, config: RIGSLConfig, device: str, seconds: float) ->
     processes = [context.Process(target=train, args=(measurement, start, counts)) for _ in range(trials)]
     for process in processes:
         process.start()
-    while any(process.is_alive() for process in processes):
-        wait([process.sentinel for process in processes if process.is_alive()])
+    while alive := [process for process in processes if process.is_alive()]:
+        wait([process.sentinel for process in alive])
         if any(process.exitcode for process in processes):
             for process in processes:  # the others wait for it for ever
                 process.kill()
