@@ -41,14 +41,16 @@ class RecordedModel:
 def recorded_files(folder: Path) -> Iterator[tuple[str, dict[str, Tensor], dict[str, Any] | None]]:
     """Name, tensors and configuration (None: not a whole model) of each file."""
     for path in sorted(folder.glob("*.npz")):
-        recorded = np.load(path, allow_pickle=False)
-        tensors = {
-            key: torch.from_numpy(recorded[key])
-            for key in recorded.files
-            if recorded[key].dtype.kind in "fiu"
-        }
-        config = json.loads(str(recorded["config"])) if "config" in recorded.files else None
-        yield path.stem, tensors, config
+        yield path.stem, *read_recorded(path)
+
+
+def read_recorded(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Tensors and configuration (None: not a whole model) of a file."""
+    recorded = np.load(path, allow_pickle=False)
+    tensors = {
+        key: torch.from_numpy(recorded[key]) for key in recorded.files if recorded[key].dtype.kind in "fiu"
+    }
+    return tensors, json.loads(str(recorded["config"])) if "config" in recorded.files else None
 
 
 def recorded_model(tensors: dict[str, Tensor], recorded: dict[str, Any]) -> RecordedModel:

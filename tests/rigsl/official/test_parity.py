@@ -3,8 +3,6 @@
 ``RIGSL_GOLDEN_DIR`` names another folder of such files.
 """
 
-import dataclasses
-import json
 import os
 from pathlib import Path
 
@@ -12,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.gpu.golden import read_recorded, recorded_model
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import BatchSource
 from rigsl.model.nodeformer import gumbel_weights, projected, relation_weights
 from rigsl.model.rigsl import RIGSL
 from rigsl.model.sparsify import degree_norm, hard_concrete, l0_penalty
-from rigsl.official.names import CLASS_FREQUENCY, FOCAL_GAMMA, parameter_name, renamed_state
+from rigsl.official.names import CLASS_FREQUENCY, parameter_name
 from rigsl.training.losses import link_factor, task_loss
-from tests.helpers.corpora import corpus_from_arrays
 
 FOLDER = Path(os.environ.get("RIGSL_GOLDEN_DIR") or Path(__file__).parents[2] / "golden")
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -40,53 +38,20 @@ def test_the_folder_holds_recorded_numbers():
 
 
 def _tensors(path):
-    recorded = np.load(path, allow_pickle=False)
-    return {
-        key: torch.from_numpy(recorded[key]) for key in recorded.files if recorded[key].dtype.kind in "fiu"
-    }
-
-
-def _config(recorded):
-    names = set(RIGSLConfig.__dataclass_fields__)
-    values = {name: value for name, value in recorded.items() if name in names}
-    return RIGSLConfig(
-        **values,
-        modals="lav",
-        official_quirks=True,
-        penalty_weight_coff=5e-4,
-        link_loss_coff=0.1,
-        dropout=0.0,
-        focal_gamma=FOCAL_GAMMA[recorded["dataset"]],
-    )
-
-
-def _corpus(recorded, data):
-    text = torch.stack([data[f"input/text{view}"] for view in (1, 2, 3, 4)], dim=1).numpy()
-    features = {"l": text, "a": data["input/audio"].numpy(), "v": data["input/visual"].numpy()}
-    return corpus_from_arrays(
-        features,
-        labels=data["input/label"].numpy(),
-        speakers=data["input/speaker"].numpy(),
-        lengths=data["input/length"].tolist(),
-        classes=recorded["n_classes"],
-        text_default="first" if recorded["dataset"] == "IEMOCAP" else "mean",
-    )
+    return read_recorded(path)[0]
 
 
 @pytest.mark.parametrize("path", _files("model"))
 def test_whole_model(path):
-    recorded = json.loads(str(np.load(path, allow_pickle=False)["config"]))
-    data = _tensors(path)
-    config, corpus = _config(recorded), _corpus(recorded, data)
-    schema = dataclasses.replace(corpus.schema, n_speakers=recorded["n_speakers"])
-    model = RIGSL(config, schema).eval()
-    official = {key.removeprefix("state/"): value for key, value in data.items() if key.startswith("state/")}
-    state = renamed_state(official) | {"nodeformer.projection": data["projection"][0]}
-    missing, unexpected = model.load_state_dict(state, strict=False)
+    data, recorded = read_recorded(path)
+    whole = recorded_model(data, recorded)
+    config = whole.config
+    model = RIGSL(config, whole.schema).eval()
+    missing, unexpected = model.load_state_dict(whole.state, strict=False)
     assert not missing
     assert not unexpected
 
-    batch = BatchSource(corpus, config.modals).batch(np.arange(len(recorded["lengths"])))
+    batch = BatchSource(whole.corpus, config.modals).batch(np.arange(len(recorded["lengths"])))
     out = model(batch)
     weight = 1 / torch.tensor(CLASS_FREQUENCY[recorded["dataset"]])
     task = task_loss(out.log_prob, batch.label, weight, config.focal_gamma)
