@@ -73,8 +73,9 @@ def _run(chosen: argparse.Namespace) -> None:
     if "constructions" in chosen.parts:
         needed += [one for cut in cuts for one in constructions.needed_encoders(cut, settings)]
     encoders = chosen.folder / "encoders"
-    base = encoder_folder(chosen.encoder)
-    learn(needed, transcript, base, encoders, resolve_device(chosen.device), chosen.processes)
+    if needed:
+        base, device = encoder_folder(chosen.encoder), resolve_device(chosen.device)
+        learn(needed, transcript, base, encoders, device, chosen.processes)
     if chosen.only_encoders:
         return
     corpus = _training_corpus(transcript)

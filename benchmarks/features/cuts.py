@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rigsl.data.corpus import SPLITS
+from rigsl.data.open.cross_fitting import stratified_parts
 from rigsl.data.open.fine_tuned import NO_FOLD
 from rigsl.data.open.meld import Transcript
 
@@ -52,23 +53,17 @@ def make_cuts(transcript: Transcript, cuts: int, folds: int, seed: int) -> list[
     dialogue = np.repeat(np.arange(len(transcript.splits)), np.diff(transcript.offsets))
     labels = transcript.labels
     result = []
-    for number, rest in enumerate(_groups(labels, dialogue, cuts, seed)):
+    for number, rest in enumerate(stratified_parts(labels, dialogue, cuts, seed)):
         split = np.full(len(labels), TRAIN)
         split[rest] = TEST
         rows = np.flatnonzero(split == TRAIN)
-        dev = next(iter(_groups(labels[rows], dialogue[rows], 9, seed + 1 + number)))
+        dev = next(iter(stratified_parts(labels[rows], dialogue[rows], 9, seed + 1 + number)))
         split[rows[dev]] = DEV
         rows = np.flatnonzero(split == TRAIN)
         fold = np.full(len(labels), NO_FOLD)
-        for index, held in enumerate(_groups(labels[rows], dialogue[rows], folds, seed + 1 + number)):
+        for index, held in enumerate(
+            stratified_parts(labels[rows], dialogue[rows], folds, seed + 1 + number)
+        ):
             fold[rows[held]] = index
         result.append(Cut(split, fold))
     return result
-
-
-def _groups(labels: np.ndarray, dialogue: np.ndarray, parts: int, seed: int) -> list[np.ndarray]:
-    """Indices of whole dialogues in `parts` stratified parts."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-    return [held for _, held in splitter.split(labels, labels, dialogue)]

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.features.cuts import NO_FOLD, TRAIN, Cut
-from rigsl.data.open.emotion_encoder import EmotionEncoder, log_probabilities, token_inputs
+from rigsl.data.open.emotion_encoder import log_probabilities, token_inputs, tuned_encoder
 from rigsl.data.open.fine_tuned import FineTuning
 from rigsl.data.open.fine_tuning import fine_tune, steps_of
-from rigsl.data.open.low_rank import set_trained_tensors
-from rigsl.data.open.meld import CLASSES, Transcript
+from rigsl.data.open.meld import Transcript
 from rigsl.data.open.processes import in_processes
 from rigsl.files import replacing
 
@@ -100,9 +98,7 @@ def _learn(
 ) -> None:
     state, settings = path.with_suffix(".pt"), encoder.settings
     tensors = fine_tune(transcript, base, encoder.rows, settings, state, device=device, on_steps=on_steps)
-    model = EmotionEncoder(base, len(CLASSES), settings.rank).float()
-    with torch.no_grad():
-        set_trained_tensors(model, {name: torch.from_numpy(value) for name, value in tensors.items()})
+    model = tuned_encoder(base, settings.rank, tensors).float()
     inputs = token_inputs(model.tokenizer, transcript, settings.context)
     rows = np.arange(len(transcript.labels))
     values = log_probabilities(model.to(device), inputs, rows, batch_size=256)

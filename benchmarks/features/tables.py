@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sklearn.metrics import f1_score, log_loss
+from sklearn.metrics import log_loss
 
 from benchmarks.features.constructions import (
     IN_SAMPLE,
@@ -17,6 +17,7 @@ from benchmarks.features.constructions import (
     Setup,
 )
 from benchmarks.features.learners import LEARNERS
+from rigsl.training import scores
 
 #: Rows of the table: construction and validation, as they are called there.
 ROWS = {
@@ -32,7 +33,8 @@ ROWS = {
 
 def weighted_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
     """Weighted F1 in per cent."""
-    return float(100 * f1_score(labels, predicted, average="weighted", zero_division=0))
+    classes = int(max(labels.max(), predicted.max())) + 1
+    return float(100 * scores.weighted_f1(scores.confusion_matrix(labels, predicted, classes)))
 
 
 def table_of_constructions(
@@ -50,9 +52,9 @@ def table_of_constructions(
     for (construction, validation), title in ROWS.items():
         cells = []
         for learner in LEARNERS:
-            scores = _scores_by_cut(construction, validation, learner, setups, tests, labels, predictions)
-            held, test = scores.mean(axis=0)
-            gap = scores[:, 0] - scores[:, 1]
+            pairs = _scores_by_cut(construction, validation, learner, setups, tests, labels, predictions)
+            held, test = pairs.mean(axis=0)
+            gap = pairs[:, 0] - pairs[:, 1]
             error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else np.nan
             cells += [f"{held:.1f}", f"{test:.1f}", f"{gap.mean():+.1f} ± {error:.1f}"]
         lines.append(f"| {title} | {' | '.join(cells)} |")

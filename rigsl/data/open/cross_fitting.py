@@ -12,14 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from rigsl.data.corpus import SPLITS
-from rigsl.data.open.emotion_encoder import EmotionEncoder, log_probabilities, token_inputs
+from rigsl.data.open.emotion_encoder import log_probabilities, token_inputs, tuned_encoder
 from rigsl.data.open.emotions import PREFIX
 from rigsl.data.open.fine_tuned import NO_FOLD, EmotionEncoders, FineTuning
 from rigsl.data.open.fine_tuning import fine_tune, steps_of
-from rigsl.data.open.low_rank import set_trained_tensors
 from rigsl.data.open.meld import CLASSES, Transcript
 from rigsl.data.open.processes import in_processes
 from rigsl.errors import UserError
@@ -33,18 +31,33 @@ def fold_of_dialogues(transcript: Transcript, settings: FineTuning) -> np.ndarra
     Raises:
         UserError: there are fewer training dialogues than folds.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     dialogue = np.repeat(np.arange(len(transcript.splits)), np.diff(transcript.offsets))
     rows = np.flatnonzero(transcript.splits[dialogue] == TRAIN)
     if (count := len(np.unique(dialogue[rows]))) < settings.folds:
         raise UserError(f"{count} training dialogues cannot be cut into {settings.folds} folds")
     result = np.full((settings.repeats, len(transcript.splits)), NO_FOLD, dtype=np.int64)
     for repeat, folds in enumerate(result):
-        splitter = StratifiedGroupKFold(settings.folds, shuffle=True, random_state=settings.seed + repeat)
-        for fold, (_, held) in enumerate(splitter.split(rows, transcript.labels[rows], dialogue[rows])):
+        parts = stratified_parts(
+            transcript.labels[rows], dialogue[rows], settings.folds, settings.seed + repeat
+        )
+        for fold, held in enumerate(parts):
             folds[dialogue[rows[held]]] = fold
     return result
+
+
+def stratified_parts(labels: np.ndarray, dialogue: np.ndarray, parts: int, seed: int) -> list[np.ndarray]:
+    """Indices of whole dialogues in parts of like size and like shares of the labels.
+
+    Args:
+        labels: of every utterance [U].
+        dialogue: of every utterance [U].
+        parts: how many.
+        seed: of the draw.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    return [held for _, held in splitter.split(labels, labels, dialogue)]
 
 
 def _fold_of_rows(transcript: Transcript, fold_of_dialogue: np.ndarray) -> np.ndarray:
@@ -148,11 +161,6 @@ def _fold_log_probabilities(
     on_steps: Callable[[int], object],
 ) -> np.ndarray:
     """Log-probabilities of `rows` by encoder `index`, float64 [len(rows), classes]."""
-    model = EmotionEncoder(folder, len(CLASSES), encoders.settings.rank)
+    model = tuned_encoder(folder, encoders.settings.rank, encoders.tensors[index])
     inputs = token_inputs(model.tokenizer, transcript, encoders.settings.context)
-    tensors = {
-        name: torch.from_numpy(value.astype(np.float64)) for name, value in encoders.tensors[index].items()
-    }
-    with torch.no_grad():
-        set_trained_tensors(model, tensors)
     return log_probabilities(model, inputs, rows, on_rows=on_steps)

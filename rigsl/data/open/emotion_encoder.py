@@ -8,7 +8,7 @@ to, and are not in the mean.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rigsl.data.open.low_rank import add_adapters
+from rigsl.data.open.low_rank import add_adapters, set_trained_tensors
 from rigsl.data.open.meld import Transcript
 from rigsl.data.open.sentence_encoder import load_encoder
 
@@ -67,6 +67,14 @@ class EmotionEncoder(nn.Module):
         vectors = torch.bmm(own.to(hidden.dtype)[:, None], hidden)[:, 0]
         logits = self.classifier(self.dropout(vectors))
         return torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
+
+
+def tuned_encoder(folder: Path, rank: int, tensors: Mapping[str, np.ndarray]) -> EmotionEncoder:
+    """The encoder in `folder`, in float64, with the adapters and the classifier of a fine-tuning."""
+    model = EmotionEncoder(folder, len(tensors["classifier.bias"]), rank)
+    with torch.no_grad():
+        set_trained_tensors(model, {name: torch.tensor(value) for name, value in tensors.items()})
+    return model
 
 
 def token_inputs(tokenizer: Any, transcript: Transcript, context: int) -> TokenInputs:
