@@ -35,6 +35,8 @@ from tests.helpers.small_disk import SmallDisk
 SILENCE, ENDING = 240.0, 90.0
 #: Exit codes of a driver that a signal has ended in good order.
 CODES = {"SIGINT": 130, "SIGINT twice": 130, "SIGTERM": 143, "SIGHUP": 129}
+#: Events after which a driver that has met them ends with code -9, whatever it does.
+KILLS = ("driver SIGKILL", "group SIGKILL")
 
 
 class Process(Protocol):
@@ -184,6 +186,7 @@ class Life:
         self._close_output()
         self._control.close()
         self.past.code = self.process.poll() or 0
+        self.past.happened = met(self.past.happened, self.past.code)
         self.past.output = (
             self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
         )
@@ -386,6 +389,19 @@ def _send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
+def met(happened: Sequence[tuple[str, str, str]], code: int) -> list[tuple[str, str, str]]:
+    """The events that the driver has met.
+
+    A delayed SIGKILL may come when the driver has just ended by itself. The kernel tells: a process that
+    ends by SIGKILL has code -9.
+
+    Args:
+        happened: kind, stage and point of each event.
+        code: exit code of the driver.
+    """
+    return [event for event in happened if event[0] not in KILLS or code == -signal.SIGKILL]
+
+
 def judge(past: Past, folder: Path, finished: bool) -> list[str]:
     """Whether the end of a life fits its last event: exit code and words.
 
@@ -415,8 +431,8 @@ def _codes(kinds: Sequence[str], stage: str) -> set[int]:
     codes = {0}
     for kind in kinds:
         victim, _, action = kind.partition(" ")
-        if kind in ("driver SIGKILL", "group SIGKILL"):
-            return {-9}
+        if kind in KILLS:
+            return {-signal.SIGKILL}
         if action in CODES:
             codes.add(CODES[action])
             if stage == START:  # before it listens
