@@ -140,7 +140,7 @@ class Training:
         start = time.perf_counter()
         with _seeded(self.config.seed, self.epoch + 1, self.device):
             losses = self._train_epoch()
-        validation = self._evaluate(self._validation).scores
+        validation = self.evaluate(self._validation).scores
         best = self.last_report.best_weighted_f1 if self.last_report else -math.inf
         improved = validation.weighted_f1 > best
         epoch = self.epoch + 1
@@ -159,6 +159,17 @@ class Training:
             done=self._is_last(epoch, best_epoch),
         )
         return self.last_report
+
+    def evaluate(self, dialogues: NDArray[np.int64]) -> Evaluation:
+        """Predictions of the model as the last epoch left it, with averaged weights if it has them.
+
+        The loss has the class weights of training.
+
+        Args:
+            dialogues: of the corpus, by their indices.
+        """
+        size = evaluation_batch(self.config)
+        return evaluate_dialogues(self._evaluated_model(), self._source, dialogues, self._weights, size)
 
     def best_model(self) -> RIGSL:
         """A model with the weights of the best epoch, in evaluation mode, on the training's device.
@@ -318,10 +329,6 @@ class Training:
             self._average.update_parameters(self.model)
         # They stay on the device: reading a number would wait for the device after every batch.
         return torch.stack([loss, task, out.penalty, out.link_loss, *out.kept]).detach()
-
-    def _evaluate(self, dialogues: NDArray[np.int64]) -> Evaluation:
-        size = evaluation_batch(self.config)
-        return evaluate_dialogues(self._evaluated_model(), self._source, dialogues, self._weights, size)
 
 
 def write_state(state: dict[str, Any], path: Path) -> None:
