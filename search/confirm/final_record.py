@@ -47,7 +47,10 @@ class FinalistsRecord:
     seeds: tuple[int, ...]
     epochs: int
     candidates: tuple[FinalistRecord, ...]
-    optimism: float | None  #: selection bias: mean of search score minus mean over fresh seeds
+    #: selection bias: mean of search score minus mean over fresh seeds; None where these are scores on folds
+    optimism: float | None
+    #: the held-out fold of train that each seed's training is scored on; empty: all are scored on dev
+    folds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,29 @@ class ConfigurationRecord:
 
 
 @dataclass(frozen=True)
+class AnswerRecord:
+    """Another form of the result on test than the configuration's trainings: taught models, or an average.
+
+    The baseline has the same form: its configuration taught by the same teacher, or the average of its
+    trainings.
+    """
+
+    winner: TestScores
+    baseline: TestScores | None
+    difference: PairedTests | None  #: winner minus baseline
+    members: int  #: trainings that are averaged (average), or that the teacher consists of (taught)
+    validation: dict[str, tuple[float, ...]]  #: side -> weighted F1 on dev, in the order of the seeds
+    parameters: int  #: of the winner's model, all members together
+    milliseconds: float | None = None  #: an utterance, on the machine and with the threads of a trial
+
+
+@dataclass(frozen=True)
 class TestRecord:
-    """Winner and baseline on the test split, and their difference (winner minus baseline)."""
+    """Winner and baseline on the test split, and their difference (winner minus baseline).
+
+    Up to three answers from one budget, all fixed before test was opened, and opened together: the
+    configuration (winner and baseline, over fresh seeds), `taught`, and `average`.
+    """
 
     __test__ = False  # no test class, whatever pytest makes of its name
 
@@ -73,6 +97,8 @@ class TestRecord:
     validation: dict[str, tuple[float, ...]] = field(
         default_factory=dict
     )  #: side -> validation scores of the same trainings
+    taught: AnswerRecord | None = None  #: the winner's configuration, taught by the finalists out of fold
+    average: AnswerRecord | None = None  #: the mean of the probabilities of the finalists' trainings
 
     def side(self, name: str) -> TestScores | None:
         """The scores of "winner" or "baseline"."""
