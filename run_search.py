@@ -121,13 +121,20 @@ def _add_confirmation(result: Parser) -> None:
         "--finalists",
         type=int,
         metavar="K",
-        help="number of best configurations that are trained again; 0: none (default: 5)",
+        help="number of best configurations that are trained again; 0: none (default: 8)",
     )
     group.add_argument(
         "--finalist-seeds",
         type=int,
         metavar="N",
-        help="fresh seeds per finalist; the best mean validation score wins (default: 3)",
+        help="fresh seeds per finalist; the best mean score wins (default: 3)",
+    )
+    group.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="folds of train that finalists leave out in turn and are scored on; 0: they are scored on dev "
+        "(default: 3, or 0 where the features know the labels of train)",
     )
     group.add_argument(
         "--test-seeds",

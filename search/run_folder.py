@@ -41,6 +41,7 @@ NEXT_SPACE = "space_next.toml"
 CONFIG = "config.toml"
 CURVE = "epochs.jsonl"  #: one line an epoch
 MODEL = "model"  #: checkpoint folder of the best epoch
+HELD_OUT = "held_out.safetensors"  #: what a finalist's training predicts for the fold that it left out
 STATE = "state.pt"  #: from which an interrupted training goes on
 SNAPSHOTS = "state-*.pt"  #: from which children of population based training begin
 ERROR = "error.txt"  #: traceback of a failure

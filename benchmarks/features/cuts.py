@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rigsl.data.corpus import SPLITS
-from rigsl.data.open.cross_fitting import stratified_parts
-from rigsl.data.open.fine_tuned import NO_FOLD
+from rigsl.data.folds import NO_FOLD, stratified_parts
 from rigsl.data.open.meld import Transcript
 
 TRAIN, DEV, TEST = range(len(SPLITS))

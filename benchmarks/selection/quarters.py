@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rigsl.data.corpus import SPLITS, Corpus
-from rigsl.data.open.cross_fitting import stratified_parts
+from rigsl.data.folds import stratified_parts
 from rigsl.data.source import load_corpus
 
 TRAIN, DEV, TEST = range(len(SPLITS))

@@ -91,6 +91,13 @@ class Training:
     the CPU, with the same number of threads; CUDA sums in no fixed order unless the configuration is
     `deterministic`.)
 
+    Args:
+        config: what is trained.
+        corpus: with labels in the splits below.
+        device: where.
+        train, validation: the splits to train on and to choose the epoch on.
+        held_out: dialogues, by their indices, of `train` that are not trained on, such as a fold.
+
     Raises:
         UserError: the corpus lacks a modality or a split, or hides labels that training needs.
     """
@@ -103,10 +110,14 @@ class Training:
         device: str = "cpu",
         train: Sequence[str] = ("train",),
         validation: str = "dev",
+        held_out: NDArray[np.int64] | None = None,
     ) -> None:
         self.config, self.corpus, self.device = config, corpus, device
         self.splits = (tuple(train), validation)
-        self._train = np.concatenate([corpus.dialogues(split) for split in train])
+        self.held_out = np.zeros(0, dtype=np.int64) if held_out is None else held_out
+        self._train = np.setdiff1d(
+            np.concatenate([corpus.dialogues(split) for split in train]), self.held_out, assume_unique=True
+        )
         self._validation = corpus.dialogues(validation)
         self._source = BatchSource(corpus, config.modals, device)
         labels = self._labels(self._train, "training")
@@ -160,16 +171,17 @@ class Training:
         )
         return self.last_report
 
-    def evaluate(self, dialogues: NDArray[np.int64]) -> Evaluation:
-        """Predictions of the model as the last epoch left it, with averaged weights if it has them.
-
-        The loss has the class weights of training.
+    def evaluate(self, dialogues: NDArray[np.int64], model: RIGSL | None = None) -> Evaluation:
+        """Predictions for some dialogues; their loss has the class weights of training.
 
         Args:
             dialogues: of the corpus, by their indices.
+            model: such as `best_model`; None: as the last epoch left it, with averaged weights if it
+                has them.
         """
+        model = self._evaluated_model() if model is None else model
         size = evaluation_batch(self.config)
-        return evaluate_dialogues(self._evaluated_model(), self._source, dialogues, self._weights, size)
+        return evaluate_dialogues(model, self._source, dialogues, self._weights, size)
 
     def best_model(self) -> RIGSL:
         """A model with the weights of the best epoch, in evaluation mode, on the training's device.
@@ -229,6 +241,7 @@ class Training:
         return {
             "config": self.config.to_dict(),
             "splits": self.splits,
+            "held_out": self.held_out.tolist(),
             "model": self.model.state_dict(),
             "mean": {} if self._average is None else self._average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -245,7 +258,8 @@ class Training:
         config = before if config is None else config
         _check_continuable(before, config)
         train, validation = state["splits"]
-        training = cls(config, corpus, device=device, train=train, validation=validation)
+        held_out = np.array(state.get("held_out", []), dtype=np.int64)  # earlier versions hold out nothing
+        training = cls(config, corpus, device=device, train=train, validation=validation, held_out=held_out)
         training.model.load_state_dict(state["model"])
         training._optimiser.load_state_dict(state["optimiser"])
         if training._average is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import zipfile
 import zlib
@@ -17,25 +18,50 @@ from rigsl.data.corpus import Corpus
 from rigsl.device import threads
 from rigsl.errors import UserError, first_line
 from rigsl.files import replacing, sha256
+from rigsl.inference.average import mean_log_prob
 from rigsl.training.checkpoint import WEIGHTS, load_checkpoint
-from rigsl.training.evaluation import evaluate
-from rigsl.wording import counted
+from rigsl.training.evaluation import Evaluation, evaluate
+from rigsl.wording import counted, listed
 from search.confirm.final_record import read_final_record, write_final_record
-from search.confirm.predictions import SeedRuns, seed_runs
+from search.confirm.predictions import SeedRuns, scores_of, seed_runs
 from search.resources.workers import Workers, driver_device
 from search.run_folder import BEST, METRICS, PREDICTIONS, check_present
 
-SIDES = ("winner", "baseline")
+#: What can be tested: trainings of winner and baseline, the same taught, and averages of trainings.
+WINNER, BASELINE = "winner", "baseline"
+TAUGHT, TAUGHT_BASELINE = "taught", "taught baseline"
+AVERAGE, AVERAGE_BASELINE = "average", "average of the baseline"
+SIDES = (WINNER, BASELINE, TAUGHT, TAUGHT_BASELINE, AVERAGE, AVERAGE_BASELINE)
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The trainings of one configuration that are tested."""
+    """The trainings of one configuration that are tested, or several trainings whose mean is tested."""
 
     side: str  #: one of SIDES
     label: str  #: in words: "trial 7"
-    config_hash: str  #: of the configuration without its seed
-    folders: Mapping[int, Path]  #: seed -> checkpoint folder
+    config_hash: str  #: of the configuration without its seed; of an average: of all its members
+    folders: Mapping[int, Path]  #: seed (of an average: number of the member) -> checkpoint folder
+    averaged: bool = False  #: whether the mean of their probabilities is tested, in place of each
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the predictions: an average has one, with the seed 0."""
+        return (0,) if self.averaged else tuple(self.folders)
+
+    @property
+    def in_words(self) -> str:
+        """What is tested."""
+        trainings = f"{counted(len(self.folders), 'training')} of {self.label}"
+        return f"the average of {trainings}" if self.averaged else trainings
+
+    def digests(self) -> tuple[str, ...] | None:
+        """SHA-256 of the weights of each of `seeds`; None: a checkpoint is gone."""
+        paths = [path / WEIGHTS for path in self.folders.values()]
+        if not all(path.is_file() for path in paths):
+            return None
+        digests = tuple(sha256(path) for path in paths)
+        return (hashlib.sha256("".join(digests).encode()).hexdigest(),) if self.averaged else digests
 
 
 def open_test(
@@ -50,7 +76,7 @@ def open_test(
     Args:
         folder: of the study.
         corpus: with test labels.
-        checkpoints: of the winner and, as a rule, of the baseline.
+        checkpoints: of the winner and, as a rule, of the baseline, and further answers.
         workers: on whose device and with whose threads they run.
 
     Returns:
@@ -58,8 +84,8 @@ def open_test(
     """
     if was_tested(folder, checkpoints):
         return read_predictions(folder)
-    parts = [f"{counted(len(tested.folders), 'training')} of {tested.label}" for tested in checkpoints]
-    write_final_record(folder, read_final_record(folder).opened(" and ".join(parts), "validation"))
+    parts = [tested.in_words for tested in checkpoints]
+    write_final_record(folder, read_final_record(folder).opened(listed(parts), "validation"))
     predictions = {tested.side: _predictions(tested, corpus, workers) for tested in checkpoints}
     _write_predictions(folder, predictions)
     return predictions
@@ -86,8 +112,10 @@ def was_tested(folder: Path, checkpoints: Sequence[Checkpoints]) -> bool:
 
 def _is_of(runs: SeedRuns, tested: Checkpoints) -> bool:
     """Whether predictions name the trainings `tested` as their own."""
-    if runs.config_hash != tested.config_hash or runs.seeds != tuple(tested.folders):
+    if runs.config_hash != tested.config_hash or runs.seeds != tested.seeds:
         return False
+    if tested.averaged:
+        return tested.digests() in (None, runs.weights)
     paths = [path / WEIGHTS for path in tested.folders.values()]
     return all(
         not path.is_file() or sha256(path) == digest for path, digest in zip(paths, runs.weights, strict=True)
@@ -144,6 +172,8 @@ def _load_predictions(path: Path) -> dict[str, SeedRuns]:
                 tuple(map(int, arrays[f"{side}_seeds"])),
                 str(arrays[f"{side}_config"]) if f"{side}_config" in arrays else "",
                 tuple(map(str, arrays[f"{side}_weights"])) if f"{side}_weights" in arrays else (),
+                tuple(map(float, arrays[f"{side}_validation"])) if f"{side}_validation" in arrays else (),
+                int(arrays[f"{side}_parameters"]) if f"{side}_parameters" in arrays else 0,
             )
             for side in SIDES
             if side in arrays
@@ -161,6 +191,8 @@ def _write_predictions(folder: Path, predictions: Mapping[str, SeedRuns]) -> Non
             f"{side}_seeds": np.array(runs.seeds),
             f"{side}_config": np.array(runs.config_hash),
             f"{side}_weights": np.array(runs.weights),
+            f"{side}_validation": np.array(runs.validation),
+            f"{side}_parameters": np.array(runs.parameters),
         }
     check_present(folder)
     with replacing(folder / PREDICTIONS) as path, path.open("wb") as file:
@@ -169,11 +201,36 @@ def _write_predictions(folder: Path, predictions: Mapping[str, SeedRuns]) -> Non
 
 def _predictions(checkpoints: Checkpoints, corpus: Corpus, workers: Workers) -> SeedRuns:
     """The predictions of `checkpoints` on test, with what they are of."""
-    evaluations, device = {}, driver_device(workers.device)
+    splits = ("test", "dev") if checkpoints.averaged else ("test",)
+    evaluations: dict[str, list[Evaluation]] = {split: [] for split in splits}
+    parameters, device = [], driver_device(workers.device)
     with threads(workers.cpus):
-        for seed, path in checkpoints.folders.items():
+        for path in checkpoints.folders.values():
             model = load_checkpoint(path, device=device)
-            evaluations[seed] = evaluate(model, corpus, "test", device=device)
-    weights = tuple(sha256(path / WEIGHTS) for path in checkpoints.folders.values())
-    runs = seed_runs(corpus, "test", evaluations)
-    return dataclasses.replace(runs, config_hash=checkpoints.config_hash, weights=weights)
+            parameters.append(sum(weight.numel() for weight in model.parameters()))
+            for split in splits:
+                evaluations[split].append(evaluate(model, corpus, split, device=device))
+    weights = checkpoints.digests()
+    assert weights is not None
+    if checkpoints.averaged:
+        tested, validated = (_mean(evaluations[split]) for split in splits)
+        runs = seed_runs(corpus, "test", {0: tested})
+        scores = scores_of(seed_runs(corpus, "dev", {0: validated}))
+        total = sum(parameters)
+    else:
+        runs = seed_runs(corpus, "test", dict(zip(checkpoints.folders, evaluations["test"], strict=True)))
+        scores, total = [], parameters[0]
+    return dataclasses.replace(
+        runs,
+        config_hash=checkpoints.config_hash,
+        weights=weights,
+        validation=tuple(score.weighted_f1 for score in scores),
+        parameters=total,
+    )
+
+
+def _mean(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The evaluation of the mean of the probabilities; its scores are those of the first."""
+    return dataclasses.replace(
+        evaluations[0], log_prob=mean_log_prob([evaluation.log_prob for evaluation in evaluations])
+    )

@@ -35,6 +35,8 @@ class SeedRuns:
     seeds: tuple[int, ...]  #: of the m trainings
     config_hash: str = ""  #: of their configuration without the seed; empty: not recorded (version 0.1.0)
     weights: tuple[str, ...] = ()  #: SHA-256 of each training's weights; empty: not recorded
+    validation: tuple[float, ...] = ()  #: weighted F1 on dev of each; empty: its training has reported it
+    parameters: int = 0  #: of one model, or of all models that are averaged; 0: not recorded
 
     def __post_init__(self) -> None:
         shapes_fit = self.predicted.shape == (len(self.seeds), len(self.labels)) and len(self.seeds) > 0

@@ -1,13 +1,18 @@
-"""The race of the finalists: the best configurations of a search run again with fresh seeds, best mean wins.
+"""The race of the finalists: the best configurations of a search run again, and the best mean wins.
 
 A search's best score is subject to selection bias: it is the best of many configurations, of many epochs, at
-one seed. So the top k distinct configurations are trained again to the last epoch with n seeds that no trial
-had, and their mean validation scores decide.
+one seed, on one small dev split. So the top k distinct configurations are trained again to the last epoch
+under n blocks. A block is a seed that no trial had and, where the corpus allows it, a fold of train: the
+training leaves the fold out, chooses its epoch on dev, and is scored on the fold. The mean scores decide.
+Blocks are the same for all finalists, so that they are compared in pairs.
 
-Racing: hopeless finalists are dropped. A finalist is dropped when, after two seeds or more, the upper end of
+Allocation: after HALVING blocks of each, only the better half of many finalists goes on, as in successive
+halving (Jamieson and Talwalkar, AISTATS 2016).
+
+Racing: hopeless finalists are dropped. A finalist is dropped when, after two blocks or more, the upper end of
 the one-sided 99 % confidence interval of its difference to the leader lies below zero (99 %, because all are
-tested again after every seed). The difference is paired by seed. Its variance is pooled over all finalists
-(the residual variance of score = finalist + seed), as in racing for algorithm configuration (Birattari et
+tested again after every block). The difference is paired by block. Its variance is pooled over all finalists
+(the residual variance of score = finalist + block), as in racing for algorithm configuration (Birattari et
 al., GECCO 2002). With fewer than three degrees of freedom nobody is dropped.
 """
 
@@ -26,11 +31,13 @@ from rigsl.config import RIGSLConfig
 from rigsl.wording import counted
 from search.confirm.final_record import FinalistRecord
 from search.confirm.summary import summary
-from search.confirm.trainings import Job, JobResult, identity, make_job
+from search.confirm.trainings import Block, Job, JobResult, identity, make_job
 from search.record import record
 
 #: One-sided confidence level at which a finalist is dropped, by default.
 LEVEL = 0.99
+#: Blocks after which the worse half of the finalists ends, and finalists that go on at least.
+HALVING, MIN_CONTENDERS = 2, 4
 #: With fewer degrees of freedom, the pooled standard deviation is too uncertain.
 MIN_FREEDOM = 3
 
@@ -44,7 +51,7 @@ class Finalist:
     params: Mapping[str, Any]  #: the searched part of it
     search_score: float
     complete: bool  #: whether its trial reached its last epoch
-    scores: dict[int, float] = field(default_factory=dict)  #: seed -> validation weighted F1
+    scores: dict[int, float] = field(default_factory=dict)  #: seed of a block -> its score
     failure: str = ""  #: why one of its trainings failed
     stopped: str = ""  #: why it was dropped
 
@@ -55,12 +62,12 @@ class Finalist:
 
     @property
     def mean(self) -> float:
-        """Mean score over its seeds so far; -inf without any."""
+        """Mean score over its blocks so far; -inf without any."""
         return float(np.mean(list(self.scores.values()))) if self.scores else -math.inf
 
     @property
     def spread(self) -> float:
-        """Standard deviation over its seeds so far; 0 for a single one."""
+        """Standard deviation over its blocks so far; 0 for a single one."""
         return float(np.std(list(self.scores.values()), ddof=1)) if len(self.scores) > 1 else 0.0
 
     @property
@@ -112,38 +119,61 @@ def top(study: optuna.Study, configs: Mapping[int, RIGSLConfig], count: int) -> 
 
 
 class Race:
-    """A queue of jobs: one seed after another, for every finalist that can still win.
+    """A queue of jobs: one block after another, for every finalist that can still win.
 
     Args:
         finalists: in the order of the search.
-        seeds: with which each of them is trained.
+        blocks: under which each of them is trained; their seeds differ.
         level: one-sided confidence level at which a finalist is dropped; 1: never.
     """
 
-    def __init__(self, finalists: Sequence[Finalist], seeds: Sequence[int], level: float = LEVEL) -> None:
-        self.finalists, self.seeds, self.level = list(finalists), list(seeds), level
-        self._started = {finalist.key: 0 for finalist in self.finalists}  #: number of seeds
-        self._jobs: dict[str, tuple[Finalist, int]] = {}  #: name of a job -> finalist, seed
+    def __init__(self, finalists: Sequence[Finalist], blocks: Sequence[Block], level: float = LEVEL) -> None:
+        self.finalists, self.blocks, self.level = list(finalists), list(blocks), level
+        self._started = {finalist.key: 0 for finalist in self.finalists}  #: number of blocks
+        self._jobs: dict[str, tuple[Finalist, Block]] = {}  #: name of a job -> finalist, block
+        self._halved = len(self.finalists) <= MIN_CONTENDERS
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the blocks."""
+        return [block.seed for block in self.blocks]
 
     def next(self) -> Job | None:
-        """The next job of the finalist with the fewest seeds so far, the best of the search first."""
+        """The next job of the finalist with the fewest blocks so far, the best of the search first."""
         candidates = [
             finalist
             for finalist in self.finalists
-            if not finalist.eliminated and self._started[finalist.key] < len(self.seeds)
+            if not finalist.eliminated and self._started[finalist.key] < len(self.blocks)
         ]
         if not candidates:
             return None
-        return self._job(min(candidates, key=lambda finalist: self._started[finalist.key]))
+        finalist = min(candidates, key=lambda finalist: self._started[finalist.key])
+        if not self._halved and self._started[finalist.key] == HALVING:
+            return None  # until the others have ended theirs
+        return self._job(finalist)
 
     def ended(self, job: Job, result: JobResult) -> None:
         """Add the score, and drop hopeless finalists."""
-        finalist, seed = self._jobs[job.name]
-        if result.score is None:
-            finalist.failure = finalist.failure or f"seed {seed}: {result.reason}"
+        finalist, block = self._jobs[job.name]
+        if (score := block.score(result)) is None:
+            finalist.failure = finalist.failure or f"{block}: {result.reason}"
         else:
-            finalist.scores[seed] = result.score
+            finalist.scores[block.seed] = score
         self._drop_hopeless()
+        self._halve()
+
+    def trained(self) -> list[Job]:
+        """The jobs that have ended well, in the order of the finalists and blocks."""
+        jobs = {
+            (finalist.key, block.seed): make_job(f"trial {finalist.trial}", finalist.config, block)
+            for finalist, block in self._jobs.values()
+        }
+        return [
+            jobs[finalist.key, seed]
+            for finalist in self.finalists
+            for seed in self.seeds
+            if seed in finalist.scores
+        ]
 
     def ranked(self) -> list[Finalist]:
         """The finalists, the winner first: by mean, then the lower spread, then the order of the search."""
@@ -159,11 +189,25 @@ class Race:
         return None if first is None or first.failure or not first.scores else first
 
     def _job(self, finalist: Finalist) -> Job:
-        seed = self.seeds[self._started[finalist.key]]
+        block = self.blocks[self._started[finalist.key]]
         self._started[finalist.key] += 1
-        job = make_job(f"trial {finalist.trial}", finalist.config, seed)
-        self._jobs[job.name] = finalist, seed
+        job = make_job(f"trial {finalist.trial}", finalist.config, block)
+        self._jobs[job.name] = finalist, block
         return job
+
+    def _halve(self) -> None:
+        """End the worse half when all have their first blocks."""
+        remaining = [finalist for finalist in self.finalists if not finalist.eliminated]
+        if self._halved or any(len(finalist.scores) < HALVING for finalist in remaining):
+            return
+        self._halved = True
+        contenders = max(MIN_CONTENDERS, math.ceil(len(self.finalists) / 2))
+        for finalist in sorted(remaining, key=lambda finalist: -finalist.mean)[contenders:]:
+            finalist.stopped = f"after {self._in_words(HALVING)}: not among the best {contenders}"
+
+    def _in_words(self, count: int) -> str:
+        """`count` blocks in words."""
+        return counted(count, "seed" if self.blocks[0].fold is None else "fold")
 
     def _drop_hopeless(self) -> None:
         remaining = [
@@ -176,13 +220,13 @@ class Race:
             bound = upper_bound(finalist, leader, self.finalists, self.level)
             if finalist is not leader and bound is not None and bound < 0:
                 behind = f"{-100 * bound:.2f} points or more behind trial {leader.trial}"
-                finalist.stopped = f"after {counted(len(finalist.scores), 'seed')}: {behind}"
+                finalist.stopped = f"after {self._in_words(len(finalist.scores))}: {behind}"
 
 
 def upper_bound(
     finalist: Finalist, leader: Finalist, finalists: Sequence[Finalist], level: float = LEVEL
 ) -> float | None:
-    """Upper end of the one-sided interval of a finalist's difference to the leader, over their common seeds.
+    """Upper end of the one-sided interval of a finalist's difference to the leader, over their common blocks.
 
     None while there are too few scores.
     """
@@ -198,7 +242,7 @@ def upper_bound(
 
 
 def pooled_deviation(finalists: Sequence[Finalist]) -> tuple[float, int] | None:
-    """Residual standard deviation of score = finalist + seed, by least squares, and its degrees of freedom.
+    """Residual standard deviation of score = finalist + block, by least squares, and its degrees of freedom.
 
     None if there are no more scores than terms.
     """

@@ -6,9 +6,14 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
+from rigsl.training.held_out import HeldOut, read_held_out
 from search.confirm.trainings import (
+    Block,
     InterruptStopper,
     Job,
     JobResult,
@@ -32,6 +37,7 @@ class TrainingRunner:
         ray_address: of the cluster; None: a private Ray instance.
         watcher: follows the trainings.
         interrupted: whether the user wants to stop.
+        folds: the fold of every dialogue of the corpus [n]; None: no training leaves one out.
     """
 
     def __init__(
@@ -41,8 +47,9 @@ class TrainingRunner:
         ray_address: str | None,
         watcher: JobWatcher,
         interrupted: Callable[[], bool],
+        folds: NDArray[np.int64] | None = None,
     ) -> None:
-        self.run, self.folder = run, run / TRAININGS
+        self.run, self.folder, self.folds = run, run / TRAININGS, folds
         self.workers, self.ray_address = workers, ray_address
         self.watcher, self.interrupted = watcher, interrupted
         self.results = JobResults(self.folder)
@@ -58,12 +65,21 @@ class TrainingRunner:
             trials=self.folder,
             scratch=self.run / SCRATCH,
             ray_address=self.ray_address,
+            folds=self.folds,
         )
+
+    def model(self, job: Job) -> Path:
+        """The folder of the checkpoint of `job`."""
+        return self.folder / job.name / MODEL
 
     def checkpoints(self, config: RIGSLConfig, seeds: Iterable[int]) -> dict[int, Path]:
         """The checkpoints of the trainings of `config` that did not fail: seed -> folder."""
         jobs = {seed: make_job("", config, seed) for seed in seeds}
-        return {seed: self.folder / job.name / MODEL for seed, job in jobs.items() if self.scores([job])}
+        return {seed: self.model(job) for seed, job in jobs.items() if self.scores([job])}
+
+    def held_out(self, jobs: Iterable[Job]) -> list[HeldOut]:
+        """What those `jobs` that ended well predict for the folds that they left out."""
+        return [read_held_out(self.results.held_out_path(job)) for job in jobs if self.scores([job])]
 
     def scores(self, jobs: Iterable[Job]) -> list[float]:
         """The validation scores of those `jobs` that ended without a failure."""
@@ -89,15 +105,15 @@ class TrainingRunner:
         """The `jobs` that have not ended."""
         return [job for job in jobs if self.results.get(job) is None]
 
-    def best(self, config: RIGSLConfig, seeds: Iterable[int]) -> tuple[int, JobResult] | None:
-        """Seed and result of the best training of `config` on validation; None if all failed.
+    def best(self, config: RIGSLConfig, blocks: Iterable[Block]) -> tuple[Block, JobResult] | None:
+        """Block and result of the best training of `config` on dev; None if all failed.
 
-        Of equal ones the first in the order of `seeds`.
+        Of equal ones the first in the order of `blocks`.
         """
-        results = {seed: self.results.get(make_job("", config, seed)) for seed in seeds}
+        results = {block: self.results.get(make_job("", config, block)) for block in blocks}
         scored = {
-            seed: result
-            for seed, result in results.items()
+            block: result
+            for block, result in results.items()
             if result is not None and result.score is not None
         }
         return max(scored.items(), key=lambda item: item[1].score or 0.0, default=None)

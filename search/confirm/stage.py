@@ -18,10 +18,19 @@ from optuna.trial import FrozenTrial
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
+from rigsl.data.folds import train_folds
 from rigsl.wording import counted
 from search import run_folder
 from search.confirm import summary
-from search.confirm.evaluation import Checkpoints, open_test, was_tested
+from search.confirm.evaluation import (
+    AVERAGE,
+    AVERAGE_BASELINE,
+    BASELINE,
+    WINNER,
+    Checkpoints,
+    open_test,
+    was_tested,
+)
 from search.confirm.final_record import (
     ConfigurationRecord,
     FinalistsRecord,
@@ -33,7 +42,8 @@ from search.confirm.final_record import (
 )
 from search.confirm.race import Finalist, Race, top
 from search.confirm.runner import TrainingRunner
-from search.confirm.trainings import Job, JobChain, JobList, JobWatcher, Queue, identity, make_job
+from search.confirm.tested import average_of, record_of
+from search.confirm.trainings import Block, Job, JobChain, JobList, JobWatcher, Queue, identity, make_job
 from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.lineage import Stage
@@ -76,28 +86,36 @@ class FinalStage:
     ) -> None:
         self.plan, self.study, self.options = plan, study, plan.final
         self.on_phase, self.interrupted = on_phase, interrupted
-        self.trainings = TrainingRunner(plan.folder, plan.workers, plan.ray_address, watcher, interrupted)
         self.finalist_seeds, self.test_seeds = plan.final_seeds
+        count = self.options.folds or 0
+        self.blocks = [
+            Block(seed, number % count, count) if count else Block(seed)
+            for number, seed in enumerate(self.finalist_seeds)
+        ]
+        folds = train_folds(plan.corpus, count, plan.seed) if count else None
+        self.trainings = TrainingRunner(
+            plan.folder, plan.workers, plan.ray_address, watcher, interrupted, folds
+        )
 
     def run(self) -> ChosenCheckpoint | None:
         """The whole stage; None if the user interrupted it, or no trial finished an epoch."""
         finalists = top(self.study, self._configs(), max(1, self.options.finalists))
         if not finalists:
             return None
-        race = Race(finalists, self.finalist_seeds if self.options.finalists else [])
-        if race.seeds:
-            self.on_phase(_finalists_in_words(len(finalists), len(race.seeds)))
+        race = Race(finalists, self.blocks if self.options.finalists else [])
+        if race.blocks:
+            self.on_phase(_finalists_in_words(len(finalists), race.blocks))
         # One run of Ray for finalists and tests: the workers stay.
-        queue = JobChain(race, lambda: self._test_queue(self._winner(race)))
+        queue = JobChain(race, lambda: self._test_queue(race))
         self.trainings.train(queue, self.plan.corpus.without_test_labels())
         winner = self._winner(race)
-        if not self.interrupted() and self._lost_trainings(winner):
+        if not self.interrupted() and self._lost_trainings(race):
             # What was trained again came out with other weights than those tested: everything is tested anew.
-            self.trainings.train(self._test_queue(winner), self.plan.corpus.without_test_labels())
+            self.trainings.train(self._test_queue(race), self.plan.corpus.without_test_labels())
         if self.interrupted():
             return None
         self._record_finalists(race, winner)
-        chosen, checkpoints = self._trained(winner)
+        chosen, checkpoints = self._trained(race)
         test = self._test(checkpoints)
         paper = self._paper(winner) if self.options.protocol == "paper" else None
         self._update_record(test=test, paper=paper)
@@ -120,7 +138,8 @@ class FinalStage:
             seeds=tuple(race.seeds),
             epochs=self.plan.epochs,
             candidates=tuple(finalist.record(race.seeds, winner=finalist is winner) for finalist in ranked),
-            optimism=float(np.mean(gaps)) if gaps else None,
+            optimism=float(np.mean(gaps)) if gaps and not self.options.folds else None,
+            folds=tuple(block.fold for block in race.blocks if block.fold is not None),
         )
         before = read_final_record(self.plan.folder).winner
         same = before is not None and before.config_hash == winner.key
@@ -142,9 +161,9 @@ class FinalStage:
 
     # Test
 
-    def _test_queue(self, winner: Finalist) -> Queue:
+    def _test_queue(self, race: Race) -> Queue:
         """The trainings that are tested or exported: winner and baseline, one seed after another."""
-        lost = self._lost_trainings(winner)
+        winner, lost = self._winner(race), self._lost_trainings(race)
         self.trainings.forget(lost)
         distinct = {job.name: job for job in [*self._test_jobs(winner), *lost]}
         missing = self.trainings.missing(distinct.values())
@@ -161,53 +180,67 @@ class FinalStage:
             sides["the baseline"] = baseline
         return [make_job(label, config, seed) for seed in self.test_seeds for label, config in sides.items()]
 
-    def _lost_trainings(self, winner: Finalist) -> list[Job]:
+    def _lost_trainings(self, race: Race) -> list[Job]:
         """Ended trainings whose weights are needed, but were removed by an earlier end of the study.
 
         Needed are the weights of all that will be tested; of what was tested already, those to be exported.
         """
-        label, jobs = f"trial {winner.trial}", self._test_jobs(winner)
+        winner = self._winner(race)
+        jobs = self._test_jobs(winner)
         ended = not self.trainings.missing(jobs)
-        seeds = (
-            self.test_seeds if self.trainings.best(winner.config, self.test_seeds) else self.finalist_seeds
-        )
-        best = self.trainings.best(winner.config, seeds)
-        exported = [] if best is None else [make_job(label, winner.config, best[0])]
-        if ended and was_tested(self.plan.folder, self._trained(winner)[1]):
+        best = self._best_block(winner)
+        exported = [] if best is None else [make_job(f"trial {winner.trial}", winner.config, best)]
+        if ended and was_tested(self.plan.folder, self._trained(race)[1]):
             return self.trainings.without_weights(exported)
-        return self.trainings.without_weights([*jobs, *(exported if ended else [])])
+        members = self._members(race)
+        return self.trainings.without_weights([*jobs, *members, *(exported if ended else [])])
 
-    def _trained(self, winner: Finalist) -> tuple[ChosenCheckpoint, list[Checkpoints]]:
+    def _best_block(self, winner: Finalist) -> Block | None:
+        """Of the winner's trainings on all of train, the block of the best on validation; None: none ended.
+
+        Those for the test come first; then those of the finals that left nothing out.
+        """
+        whole = [Block(seed) for seed in self.test_seeds], [one for one in self.blocks if one.fold is None]
+        found = (self.trainings.best(winner.config, blocks) for blocks in whole)
+        return next((best[0] for best in found if best is not None), None)
+
+    def _trained(self, race: Race) -> tuple[ChosenCheckpoint, list[Checkpoints]]:
         """The checkpoint to export, the winner's best on validation, and all checkpoints to test."""
+        winner = self._winner(race)
         label = f"trial {winner.trial}"
-        chosen = self._best_training(winner, self.test_seeds)
-        if chosen is None:  # no test seeds were asked for, or all of their trainings failed
-            chosen = self._best_training(winner, self.finalist_seeds) or self._search_checkpoint(winner)
-            return chosen, [Checkpoints("winner", label, winner.key, {chosen.seed: chosen.model})]
-        folders = self.trainings.checkpoints(winner.config, self.test_seeds)
-        checkpoints = [Checkpoints("winner", label, winner.key, folders)]
+        chosen, folders = self._exported(winner), self.trainings.checkpoints(winner.config, self.test_seeds)
+        if not folders:  # no test seeds were asked for, or all of their trainings failed
+            return chosen, [Checkpoints(WINNER, label, winner.key, {chosen.seed: chosen.model})]
+        checkpoints = [Checkpoints(WINNER, label, winner.key, folders)]
+        averages = [average_of(AVERAGE, "the finalists", self.trainings, self._members(race))]
         baseline = self._baseline()
         if baseline is not None and (folders := self.trainings.checkpoints(baseline, self.test_seeds)):
-            checkpoints.append(Checkpoints("baseline", "the baseline", identity(baseline), folders))
-        return chosen, checkpoints
+            checkpoints.append(Checkpoints(BASELINE, "the baseline", identity(baseline), folders))
+            jobs = [make_job("", baseline, seed) for seed in folders]
+            averages.append(average_of(AVERAGE_BASELINE, "the baseline", self.trainings, jobs))
+        if averages[0] is None or was_tested(self.plan.folder, checkpoints):
+            return chosen, checkpoints  # by an earlier version: test is not opened again for an average
+        return chosen, [*checkpoints, *(average for average in averages if average is not None)]
+
+    def _members(self, race: Race) -> list[Job]:
+        """The trainings whose average is tested; none where nothing else is trained for the test."""
+        return race.trained() if self.test_seeds else []
+
+    def _exported(self, winner: Finalist) -> ChosenCheckpoint:
+        """The winner's best checkpoint on dev; that of its trial if no other learned from all of train."""
+        best = self._best_block(winner)
+        return self._search_checkpoint(winner) if best is None else self._checkpoint(winner, best)
 
     def _test(self, checkpoints: Sequence[Checkpoints]) -> TestRecord:
-        """Open the test split, once; scores of both sides and their difference."""
+        """Open the test split, once; scores of all answers, and their differences to the baseline."""
         tested = open_test(self.plan.folder, self.plan.corpus, checkpoints, self.plan.workers)
-        difference = None
-        if "baseline" in tested:
-            difference = summary.compare(tested["winner"], tested["baseline"], self.plan.seed)
-        scores = {side: summary.describe(runs, self.plan.seed) for side, runs in tested.items()}
-        return TestRecord(
-            seeds=tested["winner"].seeds,
-            winner=scores["winner"],
-            baseline=scores.get("baseline"),
-            difference=difference,
-            validation={
-                trained.side: tuple(self.trainings.checkpoint_scores(trained.folders.values()))
-                for trained in checkpoints
-            },
-        )
+        validation = {
+            trained.side: tested[trained.side].validation
+            or tuple(self.trainings.checkpoint_scores(trained.folders.values()))
+            for trained in checkpoints
+        }
+        members = {trained.side: len(trained.folders) for trained in checkpoints if trained.averaged}
+        return record_of(tested, validation, members, self.plan.seed)
 
     # The field's protocol
 
@@ -234,17 +267,16 @@ class FinalStage:
 
     # Checkpoints
 
-    def _best_training(self, finalist: Finalist, seeds: Sequence[int]) -> ChosenCheckpoint | None:
-        """Of a finalist's trainings with `seeds`, the best on validation; None if there is none."""
-        best = self.trainings.best(finalist.config, seeds)
-        if best is None:
-            return None
-        seed, result = best
+    def _checkpoint(self, finalist: Finalist, block: Block) -> ChosenCheckpoint:
+        """The checkpoint of a finalist's training, which has ended well."""
+        job = make_job("", finalist.config, block)
+        result = self.trainings.results.get(job)
+        assert result is not None
         assert result.score is not None
         return ChosenCheckpoint(
-            model=self.trainings.checkpoints(finalist.config, [seed])[seed],
+            model=self.trainings.model(job),
             trial=finalist.trial,
-            seed=seed,
+            seed=block.seed,
             score=result.score,
             epochs=result.epochs,
             best_epoch=result.best_epoch,
@@ -297,11 +329,12 @@ class FinalStage:
         write_final_record(folder, dataclasses.replace(read_final_record(folder), **parts))
 
 
-def _finalists_in_words(finalists: int, seeds: int) -> str:
-    with_seeds = f"with {counted(seeds, 'new seed')}"
+def _finalists_in_words(finalists: int, blocks: Sequence[Block]) -> str:
+    folds = f", each scored on one of {blocks[0].folds} folds of train" if blocks[0].fold is not None else ""
+    with_seeds = f"with {counted(len(blocks), 'new seed')}"
     if finalists == 1:
-        return f"finalists: the best configuration {with_seeds}"
-    return f"finalists: the best {finalists} configurations {with_seeds} each"
+        return f"finalists: the best configuration {with_seeds}{folds}"
+    return f"finalists: the best {finalists} configurations {with_seeds} each{folds}"
 
 
 def _paper_scores(values: Sequence[float]) -> PaperScores:

@@ -22,10 +22,11 @@ from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from rigsl.files import read_json, sha256, write_text
 from rigsl.training.checkpoint import WEIGHTS
+from rigsl.training.held_out import read_held_out
 from search.execution.error_guard import StorageFailure
 from search.record.learning_curve import METRIC
 from search.record.trial_report import NOT_WRITTEN, WORKER_LOST, TrialReport
-from search.run_folder import MODEL, RESULTS, STATE, check_present
+from search.run_folder import HELD_OUT, MODEL, RESULTS, STATE, check_present
 
 NO_TRIAL = -1  #: the trial number of a job, which is no trial of the study
 
@@ -37,6 +38,7 @@ class Job:
     name: str  #: of its folder: identifies configuration and seed
     label: str  #: in words, for the terminal
     config: RIGSLConfig
+    fold: int | None = None  #: of train, which is left out and predicted; None: all of train is trained on
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class JobResult:
     best_epoch: int
     reason: str = ""  #: of a failure
     weights: str = ""  #: SHA-256 of its checkpoint; empty: it failed, or was not recorded (version 0.1.0)
+    held_out: float | None = None  #: weighted F1 on the fold that was left out; None: there was none
 
 
 def identity(config: RIGSLConfig) -> str:
@@ -55,9 +58,36 @@ def identity(config: RIGSLConfig) -> str:
     return config.replace(seed=0).content_hash()
 
 
-def make_job(label: str, config: RIGSLConfig, seed: int, prefix: str = "") -> Job:
-    """The training of `config` with `seed`; `label`: the configuration in words."""
-    return Job(f"{prefix}{identity(config)[:12]}-{seed}", f"{label}, seed {seed}", config.replace(seed=seed))
+@dataclass(frozen=True)
+class Block:
+    """The seed of a training, and what it is scored on: a fold of train that it leaves out, or dev."""
+
+    seed: int
+    fold: int | None = None  #: counted from 0; None: dev
+    folds: int = 0  #: that train is cut into
+
+    @property
+    def suffix(self) -> str:
+        """Of the name of a training."""
+        return f"{self.seed}" if self.fold is None else f"{self.seed}-fold{self.fold + 1}of{self.folds}"
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}" if self.fold is None else f"fold {self.fold + 1}, seed {self.seed}"
+
+    def score(self, result: JobResult) -> float | None:
+        """The score of a training that has ended; None: it failed."""
+        return result.score if self.fold is None else result.held_out
+
+
+def make_job(label: str, config: RIGSLConfig, block: int | Block, prefix: str = "") -> Job:
+    """The training of `config` under `block`, or with a seed; `label`: the configuration in words."""
+    block = Block(block) if isinstance(block, int) else block
+    return Job(
+        f"{prefix}{identity(config)[:12]}-{block.suffix}",
+        f"{label}, {block}",
+        config.replace(seed=block.seed),
+        block.fold,
+    )
 
 
 class Queue(Protocol):
@@ -131,9 +161,14 @@ class JobResults:
         return self._results.get(name)
 
     def has_weights(self, job: Job) -> bool:
-        """Whether the checkpoint of `job`, which has ended, is there, and is the one that it ended with."""
+        """Whether the checkpoint of `job`, which has ended, is there, and is the one that it ended with.
+
+        And so are the predictions of the fold that it left out.
+        """
         path, result = self._weights(job), self._results.get(job.name)
         if result is None or not path.is_file():
+            return False
+        if job.fold is not None and not self.held_out_path(job).is_file():
             return False
         return not result.weights or sha256(path) == result.weights
 
@@ -142,15 +177,31 @@ class JobResults:
         if self._results.pop(job.name, None) is not None:
             self._write()
         shutil.rmtree(self.folder / job.name / MODEL, ignore_errors=True)
+        self.held_out_path(job).unlink(missing_ok=True)
 
-    def add(self, job: Job, result: JobResult) -> None:
-        """Write how `job` ended, with the digest of its checkpoint, and remove its state file."""
+    def add(self, job: Job, result: JobResult) -> JobResult:
+        """Write how `job` ended, with the digest of its checkpoint, and remove its state file.
+
+        Returns:
+            `result` with what its files add: the digest, and the score on the fold that it left out.
+
+        Raises:
+            UserError: the predictions of the fold that it left out are missing or damaged.
+        """
         path = self._weights(job)
+        if result.score is not None and job.fold is not None:
+            predicted = read_held_out(self.held_out_path(job))
+            result = dataclasses.replace(result, held_out=predicted.weighted_f1)
         if result.score is not None and path.is_file():
             result = dataclasses.replace(result, weights=sha256(path))
         self._results[job.name] = result
         self._write()
         (self.folder / job.name / STATE).unlink(missing_ok=True)
+        return result
+
+    def held_out_path(self, job: Job) -> Path:
+        """The file of what `job` predicts for the fold that it leaves out."""
+        return self.folder / job.name / HELD_OUT
 
     def _weights(self, job: Job) -> Path:
         return self.folder / job.name / MODEL / WEIGHTS
@@ -207,7 +258,9 @@ class JobSearcher(Searcher):  # type: ignore[misc]
                 continue
             self.live[trial_id] = job
             self.watcher.job_started(job.label)
-            return {"number": NO_TRIAL, "folder": job.name, "config": job.config.to_dict()}
+            return {
+                "number": NO_TRIAL, "folder": job.name, "config": job.config.to_dict(), "fold": job.fold
+            }  # fmt: skip
         return None if self.live else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -228,7 +281,7 @@ class JobSearcher(Searcher):  # type: ignore[misc]
         if report is not None and report.ended == NOT_WRITTEN:
             raise StorageFailure(f"{job.label}: {report.reason}")
         job_result = JobResult(None, 0, 0, reason or WORKER_LOST) if report is None else _result(report)
-        self.results.add(job, job_result)
+        job_result = self.results.add(job, job_result)
         self.queue.ended(job, job_result)
         self.watcher.job_ended(job.label, job_result)
 

@@ -23,7 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from ray import tune
 from torch import Tensor
 
@@ -34,12 +36,13 @@ from rigsl.errors import first_line
 from rigsl.files import flush_to_disk, is_storage_error, remove_leftovers, write_text
 from rigsl.redaction import redacted
 from rigsl.training.checkpoint import write_checkpoint
+from rigsl.training.held_out import write_held_out
 from rigsl.training.trainer import EpochReport, Training, TrainingDiverged, write_state
 from search.execution.background_writer import BackgroundWriter
 from search.record.learning_curve import Line, append_epoch, read_curve, write_curve
 from search.record.trial_report import BY_ITSELF, FAILED, NOT_WRITTEN, TrialReport
 from search.resources.workers import usable_share
-from search.run_folder import CONFIG, CURVE, ERROR, MODEL, STATE, snapshot_name
+from search.run_folder import CONFIG, CURVE, ERROR, HELD_OUT, MODEL, STATE, snapshot_name
 
 #: Checkpoint overhead (copying the state for the background writer) is capped at 1/50 of a trial's time.
 SAVING_SHARE = 50
@@ -56,6 +59,8 @@ class WorkerOptions:
     threads: int
     gpu_fraction: float = 0.0  #: share of a GPU's memory that a trial may take
     target: float | None = None  #: score at which a trial stops training, and the study ends
+    #: the fold of every dialogue of the corpus, for trainings that leave one out [n]; None: there are none
+    folds: NDArray[np.int64] | None = None
     snapshot_every: int = 0  #: epochs between two states from which other trials can start; 0: none is kept
 
 
@@ -122,6 +127,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             torch.cuda.empty_cache()
         self._config = from_mapping(config["config"], f"trial {config['number']}")
         self._folder = self.options.trials / config.get("folder", f"{config['number']:04d}")
+        self._fold: int | None = config.get("fold")  # of train, which is left out and predicted at the end
         #: (parent, epoch) from which it starts; see search/record/lineage.py
         self._parent: tuple[int, int] | None = config.get("parent")
 
@@ -141,7 +147,8 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         if (self._folder / STATE).exists():
             training = Training.load(self._folder / STATE, self.corpus, device=self.options.device)
             lines = read_curve(self._folder)[: training.epoch]
-            if training.config == self._config and len(lines) == training.epoch:
+            same = training.config == self._config and np.array_equal(training.held_out, self._held_out())
+            if same and len(lines) == training.epoch:
                 # The best model on the disk may be older than the state, or younger: written before a kill.
                 _write_model(self._folder, *training.best_weights(), self.corpus.schema)
                 self._curve = lines
@@ -153,7 +160,21 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         if self._parent is not None:
             return self._continue_parent(*self._parent)
         write_curve(self._folder, [])
-        return Training(self._config, self.corpus, device=self.options.device)
+        return Training(self._config, self.corpus, device=self.options.device, held_out=self._held_out())
+
+    def _held_out(self) -> NDArray[np.int64]:
+        """The dialogues that are left out of train."""
+        if self._fold is None:
+            return np.zeros(0, dtype=np.int64)
+        assert self.options.folds is not None
+        return np.flatnonzero(self.options.folds == self._fold)
+
+    def _predict_held_out(self) -> None:
+        """Write what the best epoch predicts for the fold that was left out, if one was."""
+        assert self._training is not None
+        if self._fold is not None:
+            predicted = self._training.evaluate(self._held_out(), self._training.best_model())
+            write_held_out(self._folder / HELD_OUT, predicted)
 
     def _limit_memory(self) -> None:
         """Let PyTorch allocate no more of the GPU's memory than this worker's share."""
@@ -204,6 +225,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         at_target = self.options.target is not None and report.score >= self.options.target
         if at_target or (self._reported == len(self._curve) and self._training.done):
             self._writer.wait()
+            self._predict_held_out()
             return dataclasses.replace(report, ended=BY_ITSELF)
         return report
 

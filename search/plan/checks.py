@@ -8,6 +8,7 @@ from typing import Any
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
+from rigsl.data.folds import folds_refused
 from rigsl.errors import UserError
 from rigsl.official.flags import official_command
 from search.plan.options import SearchOptions
@@ -19,7 +20,7 @@ from search.run_folder import ROOT
 from search.samplers.registry import make_sampler
 from search.schedulers.pbt import check_pbt
 from search.space.budget import Budget
-from search.space.confirmation import NAMES, FinalOptions
+from search.space.confirmation import FOLDS, NAMES, FinalOptions
 from search.space.schedule import SCHEDULERS, Schedule
 from search.space.space import Space
 
@@ -38,12 +39,21 @@ def limited(budget: Budget, options: SearchOptions) -> Budget:
         raise UserError(f"--{text}") from None
 
 
-def final(defaults: FinalOptions, options: SearchOptions) -> FinalOptions:
-    """The final stage of a space or a study, with what the user gives in place of its own."""
+def final(defaults: FinalOptions, options: SearchOptions, corpus: Corpus) -> FinalOptions:
+    """The final stage of a space or a study, with what the user gives in place of its own.
+
+    Raises:
+        UserError: a value is wrong, or folds are asked for on which no score of this corpus is honest.
+    """
     try:
-        return defaults.override({name: getattr(options, name) for name in NAMES})
+        chosen = defaults.override({name: getattr(options, name) for name in NAMES})
     except UserError as error:
         raise UserError(f"--{str(error).replace('_', '-', 1)}") from None
+    folds = FOLDS if chosen.folds is None else chosen.folds
+    refused = folds_refused(corpus, folds) if folds else ""
+    if refused and chosen.folds is not None:
+        raise UserError(f"--folds {folds}: corpus {corpus.name}: {refused}; give 0 for scores on dev")
+    return dataclasses.replace(chosen, folds=0 if refused else folds)
 
 
 def check_budget(budget: Budget, workers: Workers) -> None:

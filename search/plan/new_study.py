@@ -74,7 +74,7 @@ def prepare(options: SearchOptions) -> Plan:
         ray_address=options.ray_address,
         storage=None if options.storage is None else absolute(options.storage),
         start_from=start_from,
-        final=checks.final(space.final, options),
+        final=checks.final(space.final, options, corpus),
     )
     checks.check_fit(plan)
     if plan.storage is not None:

@@ -36,6 +36,7 @@ class SearchOptions:
     patience: int | None = None
     finalists: int | None = None
     finalist_seeds: int | None = None
+    folds: int | None = None
     test_seeds: int | None = None
     protocol: str | None = None
     workers: int | None = None

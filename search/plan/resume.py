@@ -84,7 +84,12 @@ def prepare_resume(options: SearchOptions) -> Plan:
         tracking_remark=tracking_remark,
         ray_address=options.ray_address,
         storage=storage,
-        final=checks.final(read_final(stored.get("final", {}), f"{folder / STUDY}: [final]"), options),
+        final=checks.final(
+            # Studies of earlier versions score their finalists on dev.
+            read_final({"folds": 0} | stored.get("final", {}), f"{folder / STUDY}: [final]"),
+            options,
+            corpus,
+        ),
         record=_next_record(stored) if widened else stored.get("record", ""),
         widened_from=stored.get("record", folder.name) if widened else None,
         start_from=Path(stored["start_from"]) if "start_from" in stored else None,

@@ -10,6 +10,8 @@ from typing import Any
 from rigsl.errors import UserError
 from rigsl.wording import counted
 
+#: Folds of train, unless a space or the user says otherwise.
+FOLDS = 3
 PROTOCOLS = ("validation", "paper")
 
 
@@ -21,17 +23,24 @@ class FinalOptions:
         UserError: a value that is not a whole number, or below its minimum.
     """
 
-    finalists: int = 5  #: best configurations that are trained again; 0: the best trial wins as it is
-    finalist_seeds: int = 3  #: trainings of each finalist
+    finalists: int = 8  #: best configurations that are trained again; 0: the best trial wins as it is
+    finalist_seeds: int = 3  #: trainings of each finalist, or of those that go on
+    #: Folds of train: finalists leave them out in turn and are scored on them; 0: they are scored on dev;
+    #: None: FOLDS of them where the corpus allows it, else 0 (see `rigsl.data.folds`).
+    folds: int | None = None
     #: Trainings of winner and of baseline that are tested; 0: only the exported checkpoint is.
     test_seeds: int = 5
     protocol: str = "validation"  #: "paper": also the best test epoch, as in most published numbers
 
     def __post_init__(self) -> None:
-        for name, minimum in (("finalists", 0), ("finalist_seeds", 1), ("test_seeds", 0)):
+        for name, minimum in (("finalists", 0), ("finalist_seeds", 1), ("folds", 0), ("test_seeds", 0)):
             value = getattr(self, name)
+            if value is None and name == "folds":
+                continue
             if type(value) is not int or value < minimum:
                 raise UserError(f"{name}: {value!r} is not a whole number from {minimum} up")
+        if self.folds == 1:
+            raise UserError("folds: 1 is not possible; give 2 or more, or 0 for scores on dev")
         if self.protocol not in PROTOCOLS:
             raise UserError(f"protocol: {self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
 
@@ -43,10 +52,11 @@ class FinalOptions:
     def describe(self) -> str:
         """In words, for the plan."""
         fresh, tests = counted(self.finalist_seeds, "seed"), counted(self.test_seeds, "seed")
+        scored = f", scored on {self.folds} folds of train" if self.folds else ""
         if self.finalists > 1:
-            finalists = f"the best {self.finalists} with {fresh} each"
+            finalists = f"the best {self.finalists} with {fresh} each{scored}"
         else:
-            finalists = f"the best with {fresh}" if self.finalists else "none"
+            finalists = f"the best with {fresh}{scored}" if self.finalists else "none"
         tested = f"{tests} each of winner and baseline" if self.test_seeds else "one checkpoint"
         paper = "; and the best test epoch (optimistic)" if self.protocol == "paper" else ""
         return f"finalists: {finalists}; tested once: {tested}{paper}"

@@ -17,8 +17,9 @@ from benchmarks.features.learners import cut_corpus, train_all
 from benchmarks.features.probe import probe_table
 from benchmarks.features.tables import ROWS, table_of_constructions
 from rigsl.data.corpus import Corpus
+from rigsl.data.folds import NO_FOLD
 from rigsl.data.open.emotions import EMOTIONS
-from rigsl.data.open.fine_tuned import FOLDS, NO_FOLD, FineTuning
+from rigsl.data.open.fine_tuned import FOLDS, FineTuning
 from rigsl.data.open.meld import CLASSES, Transcript
 from rigsl.data.source import load_corpus
 from search.space.space import read_space

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rigsl.data.corpus import SPLITS, Corpus
+from rigsl.data.folds import IN_SAMPLE
 from rigsl.data.official.files import (
     DOWNLOAD,
     LAYOUTS,
@@ -21,11 +22,25 @@ from rigsl.data.official.files import (
     read_items,
 )
 from rigsl.data.official.rows import labels_of, rows_of, sentences_of, speakers_of
+from rigsl.data.open.emotions import LABELS_SEEN
 from rigsl.errors import UserError
 from rigsl.files import sha256
 
+#: What is known of the labels that the official text encoders learned from, by dataset.
+_LABELS_SEEN = {
+    "MELD": {
+        "train": f"{IN_SAMPLE}: the text encoder learned from train and dev",
+        "dev": f"{IN_SAMPLE}: the text encoder learned from train and dev",
+        "test": "the text encoder learned from train and dev",
+    },
+    "IEMOCAP": {
+        "train": f"{IN_SAMPLE}: the text encoder learned from 108 of the 120 dialogues of train and dev",
+        "dev": "the text encoder learned from 108 of the 120 dialogues of train and dev",
+        "test": "the text encoder learned from 108 of the 120 dialogues of train and dev",
+    },
+}
 CACHE = ".corpus"  #: folder of the converted files, beside the official ones
-_VERSION = "1"  #: of the conversion; with another one, files are converted again
+_VERSION = "2"  #: of the conversion; with another one, files are converted again
 
 
 def load_official(dataset: str, folder: Path) -> Corpus:
@@ -103,7 +118,11 @@ def _corpus(dataset: str, features: Items, roberta: Items, hashes: dict[str, str
         text_default=layout.text_default,
         text=np.frombuffer(b"".join(raw), dtype=np.uint8),
         text_offsets=np.cumsum([0, *map(len, raw)], dtype=np.int64),
-        provenance={"source": DOWNLOAD, "files_sha256": hashes},
+        provenance={
+            "source": DOWNLOAD,
+            "files_sha256": hashes,
+            LABELS_SEEN: _LABELS_SEEN.get(dataset, {}),
+        },
         n_speakers=layout.n_speakers,
     )
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from rigsl.data.corpus import SPLITS
+from rigsl.data.folds import NO_FOLD, stratified_parts
 from rigsl.data.open.emotion_encoder import log_probabilities, token_inputs, tuned_encoder
 from rigsl.data.open.emotions import PREFIX
-from rigsl.data.open.fine_tuned import NO_FOLD, EmotionEncoders, FineTuning
+from rigsl.data.open.fine_tuned import EmotionEncoders, FineTuning
 from rigsl.data.open.fine_tuning import fine_tune, steps_of
 from rigsl.data.open.meld import CLASSES, Transcript
 from rigsl.data.open.processes import in_processes
@@ -43,21 +44,6 @@ def fold_of_dialogues(transcript: Transcript, settings: FineTuning) -> np.ndarra
         for fold, held in enumerate(parts):
             folds[dialogue[rows[held]]] = fold
     return result
-
-
-def stratified_parts(labels: np.ndarray, dialogue: np.ndarray, parts: int, seed: int) -> list[np.ndarray]:
-    """Indices of whole dialogues in parts of like size and like shares of the labels.
-
-    Args:
-        labels: of every utterance [U].
-        dialogue: of every utterance [U].
-        parts: how many.
-        seed: of the draw.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-    return [held for _, held in splitter.split(labels, labels, dialogue)]
 
 
 def _fold_of_rows(transcript: Transcript, fold_of_dialogue: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ from rigsl.data.corpus import Corpus
 
 #: Key of the provenance of a corpus with emotions.
 EMOTIONS = "emotions"
+#: Key of the provenance, of the emotions or of all features: split -> how labels reached them, in words.
+LABELS_SEEN = "labels_seen"
 #: Names of the corpora without emotions, and with them.
 WITHOUT_EMOTIONS, WITH_EMOTIONS = "MELD-open", "MELD-open-2"
 #: What the names of the columns begin with, before the name of a class.
@@ -22,7 +24,7 @@ def has_emotions(corpus: Corpus) -> bool:
 
 def labels_seen(corpus: Corpus) -> dict[str, str]:
     """Split -> how labels reached its features, in words; empty if none did, or nobody recorded it."""
-    return dict(corpus.provenance[EMOTIONS]["labels_seen"]) if has_emotions(corpus) else {}
+    return dict(corpus.provenance.get(EMOTIONS, corpus.provenance).get(LABELS_SEEN, {}))
 
 
 def without_emotions(corpus: Corpus) -> Corpus:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from rigsl.data.corpus import SPLITS, Corpus
-from rigsl.data.open.emotions import EMOTIONS
+from rigsl.data.folds import NO_FOLD
+from rigsl.data.open.emotions import EMOTIONS, LABELS_SEEN
 from rigsl.data.tensor_file import map_arrays, write_arrays
 from rigsl.errors import UserError
 from rigsl.files import sha256
 
-NO_FOLD = -1  #: of a dialogue that no encoder learned from
 #: Key of the folds of the training dialogues, cut by cut, in the provenance of the emotions.
 FOLDS = "folds_of_train_dialogues"
 #: How labels reach the columns of a split, in the provenance of a corpus.
@@ -107,7 +107,7 @@ class EmotionEncoders:
         """
         return {
             "encoders": asdict(self.settings),
-            "labels_seen": {"train": OUT_OF_FOLD} | dict.fromkeys(SPLITS[1:], MEAN),
+            LABELS_SEEN: {"train": OUT_OF_FOLD} | dict.fromkeys(SPLITS[1:], MEAN),
             FOLDS: [[int(fold) for fold in folds if fold != NO_FOLD] for folds in fold_of_dialogue],
         }
 

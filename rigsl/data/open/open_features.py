@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from rigsl.data.corpus import Corpus
+from rigsl.data.folds import NO_FOLD
 from rigsl.data.open.cross_fitting import cross_fit, emotion_columns, fold_of_dialogues
 from rigsl.data.open.delivery import LIMIT, delivery_columns, standardised, train_scaling
 from rigsl.data.open.emotions import EMOTIONS, WITH_EMOTIONS, WITHOUT_EMOTIONS
 from rigsl.data.open.fine_tuned import (
-    NO_FOLD,
     EmotionEncoders,
     FineTuning,
     encoders_of,

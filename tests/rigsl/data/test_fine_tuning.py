@@ -12,8 +12,9 @@ import pytest
 
 from rigsl.cli.main import main
 from rigsl.data.corpus import Corpus
+from rigsl.data.folds import NO_FOLD
 from rigsl.data.open.emotions import without_emotions
-from rigsl.data.open.fine_tuned import NO_FOLD, EmotionEncoders, FineTuning, encoders_path
+from rigsl.data.open.fine_tuned import EmotionEncoders, FineTuning, encoders_path
 from rigsl.data.open.meld import CLASSES, Transcript, read_meld
 from rigsl.data.source import find_corpus
 from rigsl.device import threads

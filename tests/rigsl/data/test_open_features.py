@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from rigsl.data.corpus import HIDDEN, Corpus
+from rigsl.data.folds import NO_FOLD
 from rigsl.data.open.cross_fitting import emotion_columns
 from rigsl.data.open.delivery import standardised
 from rigsl.data.open.emotions import EMOTIONS, without_emotions
-from rigsl.data.open.fine_tuned import FOLDS, NO_FOLD, encoders_of, encoders_path
+from rigsl.data.open.fine_tuned import FOLDS, encoders_of, encoders_path
 from rigsl.data.open.meld import Transcript
 from rigsl.data.open.open_features import build_open_features
 from rigsl.data.open.sentence_encoder import encode, encoder_folder, fingerprint, load_encoder

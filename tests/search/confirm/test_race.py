@@ -12,9 +12,10 @@ from scipy import stats
 
 from rigsl.config import RIGSLConfig
 from search.confirm.race import LEVEL, Finalist, Race, pooled_deviation, top, upper_bound
-from search.confirm.trainings import JobResult, identity
+from search.confirm.trainings import Block, JobResult, identity
 
 SEEDS = (11, 12, 13)
+BLOCKS = tuple(map(Block, SEEDS))
 
 
 def finalists(*scores: float) -> list[Finalist]:
@@ -37,7 +38,7 @@ def run(race: Race, score) -> list[tuple[int, int]]:
 
 
 def test_every_finalist_gets_every_seed_and_the_best_mean_wins() -> None:
-    race = Race(finalists(0.9, 0.8, 0.7), SEEDS)
+    race = Race(finalists(0.9, 0.8, 0.7), BLOCKS)
     noise = {11: 0.01, 12: -0.01, 13: 0.0}
     wobble = {(0, 11): 0.02, (1, 12): 0.02, (2, 13): 0.02}
     order = run(race, lambda trial, seed: 0.5 + noise[seed] + wobble.get((trial, seed), 0) + 0.001 * trial)
@@ -47,14 +48,14 @@ def test_every_finalist_gets_every_seed_and_the_best_mean_wins() -> None:
 
 
 def test_one_lucky_seed_does_not_win() -> None:
-    race = Race(finalists(0.9, 0.5), SEEDS)
+    race = Race(finalists(0.9, 0.5), BLOCKS)
     scores = {(0, 11): 0.60, (0, 12): 0.50, (0, 13): 0.50, (1, 11): 0.55, (1, 12): 0.55, (1, 13): 0.55}
     run(race, lambda trial, seed: scores[trial, seed])
     assert race.winner().trial == 1
 
 
 def test_equal_means_go_to_the_lower_spread() -> None:
-    race = Race(finalists(0.9, 0.5), (11, 12))
+    race = Race(finalists(0.9, 0.5), BLOCKS[:2])
     scores = {(0, 11): 0.75, (0, 12): 0.25, (1, 11): 0.5, (1, 12): 0.5}
     run(race, lambda trial, seed: scores[trial, seed])
     assert race.winner().trial == 1
@@ -65,7 +66,7 @@ def test_hopeless_finalists_are_dropped_and_the_others_go_on() -> None:
     rng = np.random.default_rng(0)
     noise = {key: 0.002 * rng.normal() for key in itertools.product(range(4), seeds)}
     level = {0: 0.600, 1: 0.606, 2: 0.55, 3: 0.40}
-    race = Race(finalists(0.6, 0.6, 0.6, 0.6), seeds)
+    race = Race(finalists(0.6, 0.6, 0.6, 0.6), list(map(Block, seeds)))
     order = run(race, lambda trial, seed: level[trial] + noise[trial, seed])
     trainings = {trial: sum(number == trial for number, _ in order) for trial in level}
     assert trainings[1] == 8
@@ -79,14 +80,14 @@ def test_the_race_rarely_drops_the_truly_best() -> None:
     lost = 0
     for study in range(60):
         noise = np.random.default_rng(study).normal(scale=0.01, size=(4, 9))
-        race = Race(finalists(*[0.5] * 4), range(1, 7))
+        race = Race(finalists(*[0.5] * 4), list(map(Block, range(1, 7))))
         run(race, lambda trial, seed, noise=noise: 0.5 + 0.004 * (trial == 3) + noise[trial, seed])
         lost += bool(race.finalists[3].stopped)
     assert lost <= 6, "the best is dropped in one of ten such close races at most"
 
 
 def test_a_failed_training_costs_the_win() -> None:
-    race = Race(finalists(0.9, 0.5), SEEDS)
+    race = Race(finalists(0.9, 0.5), BLOCKS)
     run(race, lambda trial, seed: None if (trial, seed) == (0, 12) else 0.9 - 0.1 * trial)
     assert race.winner().trial == 1
     assert "seed 12: diverged" in race.finalists[0].failure
@@ -94,7 +95,7 @@ def test_a_failed_training_costs_the_win() -> None:
 
 
 def test_nobody_wins_where_all_fail() -> None:
-    race = Race(finalists(0.9, 0.5), SEEDS)
+    race = Race(finalists(0.9, 0.5), BLOCKS)
     run(race, lambda trial, seed: None)
     assert race.winner() is None
 
@@ -139,3 +140,53 @@ def test_the_top_are_distinct_configurations_by_score() -> None:
     best = [(finalist.trial, finalist.complete) for finalist in top(study, configs, 5)]
     assert best == [(3, True), (1, False), (2, True)]
     assert len(top(study, configs, 2)) == 2
+
+
+def test_on_folds_the_score_of_the_fold_counts() -> None:
+    blocks = [Block(11, 0, 2), Block(12, 1, 2)]
+    race = Race(finalists(0.9, 0.5), blocks)
+    held_out = {0: 0.4, 1: 0.6}
+    names = []
+    while (job := race.next()) is not None:
+        names.append((job.name.partition("-")[2], job.fold, job.label))
+        trial = next(one.trial for one in race.finalists if one.key == identity(job.config))
+        race.ended(job, JobResult(0.9 - trial, 5, 3, held_out=held_out[trial]))
+    assert names == [
+        ("11-fold1of2", 0, "trial 0, fold 1, seed 11"),
+        ("11-fold1of2", 0, "trial 1, fold 1, seed 11"),
+        ("12-fold2of2", 1, "trial 0, fold 2, seed 12"),
+        ("12-fold2of2", 1, "trial 1, fold 2, seed 12"),
+    ]
+    assert race.winner().trial == 1
+    assert [finalist.mean for finalist in race.ranked()] == [0.6, 0.4]
+
+
+@pytest.mark.parametrize(("count", "go_on"), [(4, 4), (5, 4), (8, 4), (9, 5)])
+def test_after_two_blocks_the_better_half_of_many_finalists_goes_on(count: int, go_on: int) -> None:
+    race = Race(finalists(*[0.5] * count), BLOCKS, level=1)
+    order = run(race, lambda trial, seed: 0.5 + 0.01 * trial)
+    first, last = order[: 2 * count], order[2 * count :]
+    assert sorted(first) == sorted((trial, seed) for trial in range(count) for seed in SEEDS[:2])
+    assert sorted(last) == [(trial, SEEDS[2]) for trial in range(count - go_on, count)]
+    stopped = [finalist for finalist in race.finalists if finalist.stopped]
+    reason = f"after 2 seeds: not among the best {go_on}"
+    assert [finalist.stopped for finalist in stopped] == [reason] * (count - go_on)
+
+
+def test_the_half_that_goes_on_is_known_when_all_have_their_first_blocks() -> None:
+    race = Race(finalists(*[0.5] * 6), BLOCKS, level=1)
+    running = [race.next() for _ in range(12)]
+    assert None not in running
+    assert race.next() is None, "third blocks wait"
+    for job in running[:11]:
+        race.ended(job, JobResult(0.5, 5, 3))
+        assert race.next() is None
+    race.ended(running[11], JobResult(0.5, 5, 3))
+    assert race.next() is not None
+
+
+def test_a_finalist_that_fails_does_not_hold_up_the_others() -> None:
+    race = Race(finalists(*[0.5] * 6), BLOCKS, level=1)
+    order = run(race, lambda trial, seed: None if trial == 2 else 0.5 + 0.01 * trial)
+    assert sum(seed == SEEDS[2] for _, seed in order) == 4
+    assert race.winner().trial == 5

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
+from rigsl.data.folds import train_folds
 from rigsl.training.checkpoint import load_checkpoint
 from rigsl.training.evaluation import evaluate
+from rigsl.training.held_out import read_held_out
 from search import study as study_module
 from search.confirm import runner, stage
 from search.confirm.evaluation import read_predictions
@@ -105,15 +108,59 @@ def test_the_winner_has_the_best_mean_and_test_is_opened_once(twins: Twins) -> N
     assert len(seeds) == 5, "every stage has seeds of its own"
     assert [opening.protocol for opening in final.openings] == ["validation"]
     predictions = read_predictions(folder)
-    assert {side: runs.seeds for side, runs in predictions.items()} == dict.fromkeys(
-        ("winner", "baseline"), final.test.seeds
-    )
+    assert {side: runs.seeds for side, runs in predictions.items()} == {
+        "winner": final.test.seeds,
+        "baseline": final.test.seeds,
+        "average": (0,),
+        "average of the baseline": (0,),
+    }
     metrics = outcome.exported.metrics
     index = final.test.seeds.index(metrics["seed"])
     assert final.test.validation["winner"][index] == max(final.test.validation["winner"])
     assert metrics["test"]["weighted_f1"] == final.test.winner.weighted_f1.values[index]
     assert len(list((folder / "final").glob("*/model"))) == 1
     assert rerun(folder / "best", data_dir=twins.home / "data").equal
+
+
+def test_finalists_are_scored_on_folds_that_they_have_not_seen(twins: Twins) -> None:
+    folder, corpus = twins.first.plan.folder, twins.first.plan.corpus
+    finalists = read_final_record(folder).finalists
+    folds = train_folds(corpus, 3, seed=twins.first.plan.seed)
+    assert finalists.folds == (0, 1)
+    assert finalists.optimism is None
+    for candidate in finalists.candidates:
+        for seed, fold, score in zip(finalists.seeds, finalists.folds, candidate.scores, strict=True):
+            training = folder / "final" / f"{candidate.config_hash[:12]}-{seed}-fold{fold + 1}of3"
+            kept = read_held_out(training / "held_out.safetensors")
+            assert np.array_equal(kept.rows, corpus.rows(np.flatnonzero(folds == fold)))
+            labels = corpus.labels[kept.rows]
+            expected = f1_score(labels, kept.log_prob.argmax(axis=1), average="weighted")
+            assert score == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_average_is_the_mean_of_the_finalists_probabilities(tracked_home: Path, monkeypatch) -> None:
+    kept = {}
+    original = stage.open_test
+
+    def open_test(folder, corpus, checkpoints, workers):
+        for tested in checkpoints:
+            models = [load_checkpoint(path) for path in tested.folders.values()]
+            kept[tested.side] = [np.exp(evaluate(model, corpus, "test").log_prob) for model in models]
+        return original(folder, corpus, checkpoints, workers)
+
+    monkeypatch.setattr(stage, "open_test", open_test)
+    outcome = searched(tracked_home, study="average")
+    tested = read_final_record(outcome.plan.folder).test
+    assert len(kept["average"]) == tested.average.members == 4
+    labels = outcome.plan.corpus.labels[outcome.plan.corpus.rows(outcome.plan.corpus.dialogues("test"))]
+    for side, scores in (
+        ("average", tested.average.winner), ("average of the baseline", tested.average.baseline)
+    ):  # fmt: skip
+        classes = np.mean(kept[side], axis=0).argmax(axis=1)
+        assert scores.weighted_f1.mean == pytest.approx(f1_score(labels, classes, average="weighted"))
+    assert tested.average.difference is not None
+    assert tested.average.parameters > 0
+    assert len(tested.average.validation["winner"]) == 1
 
 
 def test_a_finished_study_goes_on_with_another_winner_and_more_seeds(
@@ -142,7 +189,8 @@ def test_a_finished_study_goes_on_with_another_winner_and_more_seeds(
     assert final.test.winner.weighted_f1.values[:2] == first.test.winner.weighted_f1.values
     assert len(final.test.winner.runs) == len(final.test.baseline.runs) == 3
     assert [opening.what for opening in final.openings[1:]] == [
-        f"3 trainings of trial {first.winner.trial} and 3 trainings of the baseline"
+        f"3 trainings of trial {first.winner.trial}, 3 trainings of the baseline, the average of 4 trainings "
+        "of the finalists and the average of 3 trainings of the baseline"
     ]
 
     # Another winner: its scores are its own, in every file.

@@ -31,7 +31,7 @@ def test_it_is_described_in_words(options: dict, words: str) -> None:
         ({"protocol": "test"}, "protocol: 'test' is not one of validation, paper"),
         (
             {"winners": 1},
-            "winners: unknown key; the keys are finalists, finalist_seeds, test_seeds, protocol",
+            "winners: unknown key; the keys are finalists, finalist_seeds, folds, test_seeds, protocol",
         ),
         (3, "is not a table"),
     ],
