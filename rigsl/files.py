@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,6 +53,47 @@ def replacing(path: Path, *, parents: bool = True) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing_folder(folder: Path, ours: Callable[[str], bool], *, parents: bool = True) -> Iterator[Path]:
+    """A new folder beside `folder`; it takes the place of `folder` if the block ends without an error.
+
+    A reader never sees a mixture of old and new files. What is in `folder` under a name that is not `ours` is
+    kept. New files have the permissions of the umask; those that are replaced, and `folder`, keep theirs.
+    With `parents`, missing folders are made; without, nothing is written in the place of one that is away.
+    """
+    if parents:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = new_folder(folder)
+    moved: list[str] = []
+    retired: Path | None = None
+    try:
+        yield fresh
+        mode = permissions(fresh) & 0o666
+        for path in [path for path in fresh.rglob("*") if path.is_file()]:
+            flush_to_disk(path)
+            old = folder / path.relative_to(fresh)
+            path.chmod(permissions(old) if old.exists() else mode)
+        if folder.exists():
+            fresh.chmod(permissions(folder))
+            retired = new_folder(folder)
+            for name in [path.name for path in folder.iterdir() if not ours(path.name)]:
+                moved.append(name)
+                (folder / name).rename(fresh / name)
+            folder.replace(retired)
+        fresh.replace(folder)
+    except BaseException:
+        if retired is not None and not folder.exists():
+            retired.replace(folder)
+        for name in moved:
+            if (fresh / name).exists():
+                (fresh / name).rename(folder / name)
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    finally:
+        if retired is not None and folder.exists():
+            shutil.rmtree(retired, ignore_errors=True)
 
 
 def flush_to_disk(path: Path) -> None:

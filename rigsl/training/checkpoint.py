@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor
 from rigsl.config import RIGSLConfig, from_mapping, read_toml
 from rigsl.data.corpus import Schema
 from rigsl.errors import UserError, first_line
-from rigsl.files import flush_to_disk, new_folder, permissions
+from rigsl.files import replacing_folder
 from rigsl.model.rigsl import RIGSL
 
 WEIGHTS, CONFIG = "model.safetensors", "config.toml"
@@ -41,32 +40,10 @@ def write_checkpoint(
     The two files are written into a new folder that replaces the old one; other files in `folder` are kept.
     With `parents`, the folders that it is in are made where they are missing.
     """
-    folder = Path(folder)
-    if parents:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = new_folder(folder)
-    try:
+    with replacing_folder(Path(folder), (WEIGHTS, CONFIG).__contains__, parents=parents) as fresh:
         state = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         save_file(state, fresh / WEIGHTS)
         (fresh / CONFIG).write_text(_toml(config, schema), encoding="utf-8")
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.name not in (WEIGHTS, CONFIG):
-                path.rename(fresh / path.name)
-        for path in (fresh / CONFIG, fresh / WEIGHTS):
-            flush_to_disk(path)
-            # safetensors writes a file that nobody else can read; the other one has what the umask says.
-            path.chmod(permissions(folder / path.name if (folder / path.name).exists() else fresh / CONFIG))
-        if folder.exists():
-            fresh.chmod(permissions(folder))
-            retired = new_folder(folder)
-            folder.replace(retired)
-            fresh.replace(folder)
-            shutil.rmtree(retired)
-        else:
-            fresh.replace(folder)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
 
 
 def _toml(config: RIGSLConfig, schema: Schema) -> str:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rigsl.config import RIGSLConfig
-from rigsl.files import intended, new_folder, permissions, remove_leftovers, replacing, write_text
+from rigsl.files import (
+    intended,
+    new_folder,
+    permissions,
+    remove_leftovers,
+    replacing,
+    replacing_folder,
+    write_text,
+)
+
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
 from search.run_folder import ROOT
@@ -68,6 +81,65 @@ def test_a_checkpoint_that_is_replaced_keeps_its_permissions(
     save_checkpoint(folder, model)
     assert (permissions(folder), permissions(folder / WEIGHTS)) == (0o750, 0o600)
     assert load_checkpoint(folder).config == model.config
+
+
+@pytest.mark.parametrize("call", ["fsync", "chmod", "rename", "replace"])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one_and_all_other_files(
+    tmp_path: Path, model: RIGSL, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The disk refuses one call of this kind after another, until all that there are have been refused."""
+    folder, other = tmp_path / "model", RIGSL(model.config.replace(hidden_dim=16), model.schema)
+    save_checkpoint(folder, model)
+    (folder / "average").mkdir()
+    for name in ("metrics.json", "card.md", "average/file"):
+        (folder / name).write_text(name)
+    before = _contents(tmp_path)
+    owner = os if call == "fsync" else Path
+    works = getattr(owner, call)
+    for number in itertools.count():
+        calls = itertools.count()
+
+        def refuse(*arguments: object, calls: Iterator[int] = calls, number: int = number) -> object:
+            if next(calls) == number:
+                raise OSError(errno.EIO, "Input/output error")
+            return works(*arguments)
+
+        with monkeypatch.context() as patch, contextlib.suppress(OSError):
+            patch.setattr(owner, call, refuse)
+            save_checkpoint(folder, other)
+        if next(calls) <= number:
+            break
+        assert _contents(tmp_path) == before
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert number > 1
+    assert load_checkpoint(folder).config == other.config
+    assert _contents(tmp_path).keys() == before.keys()
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_reader_never_finds_a_mixture_and_a_folder_keeps_its_other_files(
+    tmp_path: Path, umask: int
+) -> None:
+    folder = tmp_path / "deep" / "folder"
+    for content in ("old", "new"):
+        with replacing_folder(folder, {"own", "gone"}.__contains__) as fresh:
+            (fresh / "own").mkdir()
+            for name in ("own/file", "gone") if content == "old" else ("own/file",):
+                (fresh / name).write_text(content)
+                (fresh / name).chmod(0o600)
+            if content == "new":
+                assert (folder / "own" / "file").read_text() == "old"
+        (folder / "kept").write_text("kept")
+        assert (folder / "own" / "file").read_text() == content
+        assert permissions(folder / "own" / "file") == 0o666 & ~umask
+        assert permissions(folder) == permissions(folder / "own") == 0o777 & ~umask
+    assert sorted(path.name for path in folder.iterdir()) == ["kept", "own"]
+    assert [path.name for path in folder.parent.iterdir()] == ["folder"]
+    with pytest.raises(FileNotFoundError), replacing_folder(tmp_path / "away" / "x", bool, parents=False):
+        pass
 
 
 _KILLED = """
