@@ -15,7 +15,13 @@ Train a configuration, score it on the test split, save it, and predict with it:
     print([corpus.classes[index] for index in log_prob[:5].argmax(axis=1)])
 
 `fit` chooses the epoch on the dev split. `python -m rigsl` does the same from the shell; ``search`` searches
-hyperparameters. docs/model.md says what the model computes. The packages:
+hyperparameters. docs/model.md says what the model computes. Several models of one corpus can predict as one,
+with the mean of their probabilities::
+
+    rigsl.save_average("models/average", [model, other])
+    log_prob = rigsl.log_probabilities(rigsl.load_model("models/average"), corpus)
+
+The packages:
 
 config      `RIGSLConfig`: every hyperparameter with its bounds
 data        corpora and batches; `rigsl.data.source` has the registry of datasets
@@ -23,7 +29,7 @@ model       the model
 training    training, evaluation, scores, checkpoints
 memory      how much memory a training takes, from shapes alone
 official    command lines and checkpoints of the official code
-inference   prediction tables, transcripts, learned graphs
+inference   averages of models, prediction tables, transcripts, learned graphs
 cli         `python -m rigsl`
 files, errors, registry, wording, device   what all of these use
 served      where MLflow finds the loader of models that earlier versions registered
@@ -39,6 +45,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rigsl.config import RIGSLConfig
     from rigsl.data.source import load_corpus
+    from rigsl.inference.average import load_model, log_probabilities, save_average
     from rigsl.training.checkpoint import load_checkpoint, save_checkpoint
     from rigsl.training.evaluation import evaluate, predict
     from rigsl.training.fit import fit
@@ -51,7 +58,10 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "load_corpus",
+    "load_model",
+    "log_probabilities",
     "predict",
+    "save_average",
     "save_checkpoint",
 ]
 
@@ -64,6 +74,9 @@ _MODULES = {
     "predict": "rigsl.training.evaluation",
     "save_checkpoint": "rigsl.training.checkpoint",
     "load_checkpoint": "rigsl.training.checkpoint",
+    "save_average": "rigsl.inference.average",
+    "load_model": "rigsl.inference.average",
+    "log_probabilities": "rigsl.inference.average",
 }
 
 

@@ -91,18 +91,24 @@ def check_schema(model: RIGSL, corpus: Corpus) -> None:
         )
 
 
-def predict(model: RIGSL, corpus: Corpus, *, device: str = "cpu") -> NDArray[np.float32]:
+def predict(
+    model: RIGSL, corpus: Corpus, *, split: str | None = None, device: str = "cpu"
+) -> NDArray[np.float32]:
     """Log-probabilities of the classes for every utterance of a corpus, in its order. -> [U, classes]
 
     Labels are not read, so they may be hidden. The predictions of a dialogue never depend on other dialogues:
-    with `official_quirks` every dialogue is a batch of its own.
+    with `official_quirks` every dialogue is a batch of its own. With `split`, "train", "dev" or "test", U are
+    the utterances of these dialogues only.
 
     Raises:
-        UserError: the model and the corpus do not fit together.
+        UserError: the model and the corpus do not fit together, or there is no such split, or nothing in it.
     """
     check_schema(model, corpus)
     source = BatchSource(corpus, model.config.modals, device)
-    dialogues = np.argsort(corpus.lengths, kind="stable")
+    dialogues = np.arange(len(corpus.lengths)) if split is None else corpus.dialogues(split)
+    if not len(dialogues):
+        raise UserError(f"corpus {corpus.name}: the {split} split is empty; choose another one")
+    dialogues = dialogues[np.argsort(corpus.lengths[dialogues], kind="stable")]
     size = 1 if model.config.official_quirks else EVALUATION_BATCH
     log_prob, rows = _forward(model.to(device), source, dialogues, size)
     return np.asarray(log_prob.cpu().numpy()[np.argsort(rows)])
