@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rigsl.console import make_console
+from rigsl.errors import UserError
 from rigsl.files import check_writable
 
 if TYPE_CHECKING:  # torch and rich are imported when the command runs
@@ -17,15 +18,24 @@ if TYPE_CHECKING:  # torch and rich are imported when the command runs
 
 
 def run_graph(options: argparse.Namespace) -> int:
-    """Write DIALOGUE.pt and DIALOGUE.png into the folder `out`; print which share of the edges is kept."""
+    """Write DIALOGUE.pt and DIALOGUE.png into the folder `out`; print which share of the edges is kept.
+
+    Raises:
+        UserError: there is no such model or dialogue, or the folder holds an average.
+    """
     from rigsl.data.open.emotions import for_model
     from rigsl.data.source import load_corpus
+    from rigsl.inference.average import Average, load_model, member_name
     from rigsl.inference.graph_picture import draw
     from rigsl.inference.learned_graph import learned_graph
-    from rigsl.training.checkpoint import load_checkpoint
 
     check_writable(options.out / "picture.png")
-    model = load_checkpoint(options.checkpoint)
+    model = load_model(options.checkpoint)
+    if isinstance(model, Average):
+        raise UserError(
+            f"{options.checkpoint}: is an average of models, each of which finds a graph of its own; choose "
+            f"one, such as --checkpoint {options.checkpoint / member_name(0)}"
+        )
     corpus = load_corpus(options.dataset, options.features, options.data_dir)
     corpus = for_model(corpus, model.schema.widths)
     graph = learned_graph(model, corpus, options.dialogue)

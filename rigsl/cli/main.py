@@ -35,6 +35,7 @@ EXAMPLES = """examples:
 
 train and test accept the command lines of the official code, too, which have the flag --Dataset.
 To search hyperparameters: python run_search.py --help"""
+_FOLDER = "a checkpoint folder, or that of an average of models"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,7 +95,7 @@ def _command(commands: Any, name: str, help: str, run: Callable[[argparse.Namesp
 
 def _checkpoint_arguments(parser: argparse.ArgumentParser, default_split: str, split: Any = None) -> None:
     """Add --checkpoint, --split and the data options; `split`: the group for --split, if it has one."""
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="a checkpoint folder")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help=_FOLDER)
     (split or parser).add_argument(
         "--split", default=default_split, help="train, dev or test (default: %(default)s)"
     )
@@ -159,11 +160,11 @@ def run_train(options: argparse.Namespace) -> int:
 
 
 def run_test(options: argparse.Namespace) -> int:
-    """`test`: the scores of a checkpoint, over all classes and for each class."""
+    """`test`: the scores of a model or an average, over all classes and for each class."""
     from rigsl.cli.train import print_scores
-    from rigsl.training.checkpoint import load_checkpoint
+    from rigsl.inference.average import load_model
 
-    model = load_checkpoint(options.checkpoint)
+    model = load_model(options.checkpoint)
     corpus, device = corpus_and_device(options, model.schema.widths)
     print_scores(model, options.checkpoint, corpus, options.split, device)
     return 0
@@ -172,9 +173,8 @@ def run_test(options: argparse.Namespace) -> int:
 def run_predict(options: argparse.Namespace) -> int:
     """`predict`: a CSV row for each utterance, with the probability of every class."""
     from rigsl.cli.transcript import run_transcript
+    from rigsl.inference.average import evaluate_model, load_model
     from rigsl.inference.predictions import write_predictions
-    from rigsl.training.checkpoint import load_checkpoint
-    from rigsl.training.evaluation import evaluate
 
     if options.csv is not None:
         return run_transcript(options)
@@ -182,9 +182,9 @@ def run_predict(options: argparse.Namespace) -> int:
         raise UserError("--encoder is for a transcript; give one with --csv FILE")
     if options.out is None:
         raise UserError("--out FILE is missing; name the file to write, or give a transcript with --csv FILE")
-    model = load_checkpoint(options.checkpoint)
+    model = load_model(options.checkpoint)
     corpus, device = corpus_and_device(options, model.schema.widths)
-    result = evaluate(model, corpus, options.split, device=device)
+    result = evaluate_model(model, corpus, options.split, device=device)
     write_predictions(options.out, corpus, result)
     predictions = counted(len(result.rows), "prediction")
     print(f"{predictions} of the {options.split} split of {corpus.name} in {options.out}")

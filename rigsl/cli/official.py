@@ -66,14 +66,14 @@ def _train(options: argparse.Namespace, run: OfficialRun) -> int:
 
 def _test(options: argparse.Namespace, run: OfficialRun) -> int:
     from rigsl.cli.train import print_scores
+    from rigsl.inference.average import Average, load_model
     from rigsl.official.state import official_model, read_state
-    from rigsl.training.checkpoint import load_checkpoint
 
     path: Path | None = options.model_path
     if path is None:
         raise UserError("--model_path FILE is missing; give the checkpoint to test")
     if path.is_dir():
-        model = load_checkpoint(path)
+        model: RIGSL | Average = load_model(path)
         corpus, device = corpus_and_device(options, model.schema.widths)
     else:
         state = read_state(path)

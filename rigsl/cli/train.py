@@ -10,6 +10,7 @@ from rigsl.data.corpus import Corpus
 from rigsl.device import is_out_of_memory
 from rigsl.errors import UserError, first_line
 from rigsl.files import cannot_write
+from rigsl.inference.average import Average
 from rigsl.model.rigsl import RIGSL
 
 
@@ -57,10 +58,11 @@ def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) 
     )
 
 
-def print_scores(model: RIGSL, source: Path, corpus: Corpus, split: str, device: str) -> None:
-    """Print the scores of a model on a split, over all classes and for each class, and the confusion matrix.
+def print_scores(model: RIGSL | Average, source: Path, corpus: Corpus, split: str, device: str) -> None:
+    """Print the scores on a split, over all classes and for each class, and the confusion matrix.
 
     Args:
+        model: a model or an average of models.
         source: where the model comes from, for the heading.
 
     Raises:
@@ -68,9 +70,9 @@ def print_scores(model: RIGSL, source: Path, corpus: Corpus, split: str, device:
     """
     from sklearn.metrics import classification_report, confusion_matrix
 
-    from rigsl.training.evaluation import evaluate
+    from rigsl.inference.average import evaluate_model
 
-    result = evaluate(model, corpus, split, device=device)
+    result = evaluate_model(model, corpus, split, device=device)
     console = make_console()
     classes, predicted = list(range(len(corpus.classes))), result.log_prob.argmax(axis=1)
     console.print(f"{source} on {corpus.name}, {split} split")

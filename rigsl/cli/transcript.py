@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # torch, pandas and rich are imported when the command runs
     import pandas as pd
 
     from rigsl.data.corpus import Corpus
+    from rigsl.inference.average import Average
     from rigsl.inference.transcript import Conversation
     from rigsl.model.rigsl import RIGSL
 
@@ -32,14 +33,14 @@ def run_transcript(options: argparse.Namespace) -> int:
     """
     from rigsl.data.open.fine_tuned import encoders_path
     from rigsl.data.source import open_path
+    from rigsl.inference.average import load_model, modals_of
     from rigsl.inference.predictions import write_table
     from rigsl.inference.transcript import read_transcript
-    from rigsl.training.checkpoint import load_checkpoint
 
     if options.features == "official":
         raise UserError("--csv needs the open features; leave out --features official")
     conversation = read_transcript(options.csv)
-    model = load_checkpoint(options.checkpoint)
+    model = load_model(options.checkpoint)
     options.features = "open"
     corpus, device = corpus_and_device(options, model.schema.widths)
     _check_model(model, options.checkpoint, corpus)
@@ -49,7 +50,7 @@ def run_transcript(options: argparse.Namespace) -> int:
         model, conversation, corpus, encoder=options.encoder, encoders=encoders, device=device
     )
     _show(table)
-    if "d" in model.config.modals and conversation.without_times:
+    if "d" in modals_of(model) and conversation.without_times:
         total = counted(len(conversation.utterance_of_row), "utterance")
         print(
             f"note: times are missing for {conversation.without_times} of {total}; delivery features that "
@@ -62,7 +63,7 @@ def run_transcript(options: argparse.Namespace) -> int:
 
 
 def predicted_emotions(
-    model: RIGSL,
+    model: RIGSL | Average,
     conversation: Conversation,
     corpus: Corpus,
     *,
@@ -71,6 +72,8 @@ def predicted_emotions(
     device: str = "cpu",
 ) -> pd.DataFrame:
     """A row for every row of the file: dialogue, utterance, speaker, text, predicted, p(class) of each.
+
+    The features are made once, those that any member of an average reads.
 
     Args:
         corpus: the open corpus with the features that the model was trained on; those of the transcript are
@@ -85,14 +88,15 @@ def predicted_emotions(
 
     from rigsl.data.open.open_features import features_like
     from rigsl.data.unlabelled import unlabelled
+    from rigsl.inference.average import log_probabilities, modals_of
     from rigsl.inference.predictions import prediction_columns
-    from rigsl.training.evaluation import predict
 
     transcript = conversation.transcript
-    features = features_like(corpus, transcript, model.config.modals, encoder, device, encoders=encoders)
+    features = features_like(corpus, transcript, modals_of(model), encoder, device, encoders=encoders)
     corpus_to_predict = unlabelled(
         "transcript", model.schema, features, transcript.speakers, transcript.offsets, transcript.dialogue_ids
     )
+    log_prob = log_probabilities(model, corpus_to_predict, device)
     lengths = np.diff(transcript.offsets)
     table = pd.DataFrame(
         {
@@ -101,24 +105,27 @@ def predicted_emotions(
             "speaker": conversation.speakers,
             "text": transcript.utterances,
         }
-        | prediction_columns(predict(model, corpus_to_predict, device=device), model.schema.classes)
+        | prediction_columns(log_prob, model.schema.classes)
     )
     return table.iloc[conversation.utterance_of_row].reset_index(drop=True)
 
 
-def _check_model(model: RIGSL, checkpoint: Path, corpus: Corpus) -> None:
+def _check_model(model: RIGSL | Average, checkpoint: Path, corpus: Corpus) -> None:
     """Check that the features of the model can be made from a transcript.
 
     Raises:
         UserError: they cannot.
     """
+    from rigsl.inference.average import modals_of
+
     advice = "train one with `python -m rigsl train --features open`"
-    if other := [MODALITIES[letter] for letter in model.config.modals if letter not in _FROM_TRANSCRIPT]:
+    modals = modals_of(model)
+    if other := [MODALITIES[letter] for letter in modals if letter not in _FROM_TRANSCRIPT]:
         raise UserError(
             f"{checkpoint}: the model reads {' and '.join(other)} features, which no transcript has; {advice}"
         )
     ours, theirs = model.schema, corpus.schema
-    for letter in model.config.modals:
+    for letter in modals:
         if ours.widths[letter] != theirs.widths.get(letter) or (
             letter == "l" and ours.text_views != theirs.text_views
         ):
@@ -128,7 +135,7 @@ def _check_model(model: RIGSL, checkpoint: Path, corpus: Corpus) -> None:
             )
 
 
-def _check_speakers(model: RIGSL, conversation: Conversation, path: Path) -> None:
+def _check_speakers(model: RIGSL | Average, conversation: Conversation, path: Path) -> None:
     """Check that the model knows as many speakers as the dialogues have.
 
     Raises:

@@ -1,11 +1,10 @@
-"""A checkpoint as a function of tables: a DataFrame of utterances in, a DataFrame of class probabilities out.
+"""A model or an average as a function: a DataFrame of utterances in, one of class probabilities out.
 
 MLflow loads it with `_load_pyfunc` (its "loader module" convention); this module does not need MLflow.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,8 @@ from rigsl.config import MODALITIES
 from rigsl.data.corpus import Corpus
 from rigsl.data.unlabelled import unlabelled
 from rigsl.errors import UserError
+from rigsl.inference.average import Average, load_model, log_probabilities, modals_of
 from rigsl.model.rigsl import RIGSL
-from rigsl.training.checkpoint import load_checkpoint
-from rigsl.training.evaluation import predict
 from rigsl.wording import counted
 
 #: Modality -> the column with an utterance's vector; several text vectors are concatenated.
@@ -29,11 +27,12 @@ class ServedModel:
 
     Columns of the input: `dialogue`, a name; `utterance`, a whole number that orders the utterances of a
     dialogue; `speaker`, the speaker's number in the dialogue, as in the corpus (0 speaks first); and for each
-    modality of the model its column of `FEATURES`, a list of numbers.
+    modality of the model, or of any member of an average, its column of `FEATURES`, a list of numbers.
     """
 
-    def __init__(self, model: RIGSL) -> None:
+    def __init__(self, model: RIGSL | Average) -> None:
         self.model = model
+        self.modals = modals_of(model)
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
         """A row for every row of `table`, in its order; a dialogue does not affect the predictions of others.
@@ -42,7 +41,7 @@ class ServedModel:
             UserError: a column is missing or has invalid values.
         """
         schema = self.model.schema
-        required = ["dialogue", "utterance", "speaker", *(FEATURES[m] for m in self.model.config.modals)]
+        required = ["dialogue", "utterance", "speaker", *(FEATURES[m] for m in self.modals)]
         if missing := [name for name in required if name not in table.columns]:
             raise UserError(f"the table lacks the column {', '.join(missing)}")
         if table.empty:
@@ -53,13 +52,13 @@ class ServedModel:
             "the table", schema, self._features(ordered), _whole(ordered, "speaker"), offsets, names
         )
         probabilities = np.empty((len(table), len(schema.classes)), dtype=np.float32)
-        probabilities[order] = np.exp(predict(self.model, corpus))
+        probabilities[order] = np.exp(log_probabilities(self.model, corpus))
         return pd.DataFrame(probabilities, columns=list(schema.classes), index=table.index)
 
     def _features(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
         """Modality -> its vectors, float32; "l": [U, views, width], others: [U, width]."""
         schema, features = self.model.schema, {}
-        for letter in self.model.config.modals:
+        for letter in self.modals:
             views = schema.text_views if letter == "l" else 1
             shape = (len(table), views, schema.widths[letter])
             try:
@@ -109,5 +108,5 @@ def table_of(corpus: Corpus, dialogues: np.ndarray, modals: str) -> pd.DataFrame
 
 
 def _load_pyfunc(path: str) -> ServedModel:
-    """The loader that MLflow calls with the checkpoint folder in the artifacts of a model."""
-    return ServedModel(load_checkpoint(Path(path)))
+    """The loader that MLflow calls with the folder of a model or an average among its artifacts."""
+    return ServedModel(load_model(path))

@@ -23,7 +23,6 @@ from rigsl.files import (
     replacing_folder,
     write_text,
 )
-
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
 from search.run_folder import ROOT

@@ -19,6 +19,7 @@ from rigsl.data.open.meld import read_meld
 from rigsl.data.open.open_features import features_like
 from rigsl.data.source import load_corpus
 from rigsl.errors import UserError
+from rigsl.inference.average import Average, evaluate_model, save_average
 from rigsl.inference.transcript import read_transcript
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import save_checkpoint
@@ -213,6 +214,31 @@ def test_a_model_of_text_alone_needs_no_times(bundled, stand_in, tmp_path, capsy
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "talk.csv"]
 
 
+def test_an_average_makes_the_features_once_and_predicts_the_mean(bundled, stand_in, monkeypatch, tmp_path):
+    made = []
+    for name in ("text_features", "emotion_columns"):
+        make = getattr(open_features, name)
+        noted = lambda *a, make=make, name=name, **k: made.append(name) or make(*a, **k)  # noqa: E731
+        monkeypatch.setattr(open_features, name, noted)
+    models = [RIGSL(CONFIG.replace(modals=modals), bundled.schema) for modals in ("ld", "d", "l")]
+    save_average(tmp_path / "average", models)
+    out = tmp_path / "out.csv"
+    path = _write(tmp_path / "talk.csv", DIALOGUE)
+    assert _predict(tmp_path / "average", path, "--out", out) == 0
+    assert sorted(made) == ["emotion_columns", "text_features"]
+    evaluation = evaluate_model(Average(tuple(models)), bundled, "test")
+    first = int(bundled.offsets[bundled.dialogue_ids.index("test_67")])
+    recorded = np.exp(evaluation.log_prob[evaluation.rows.searchsorted(first) + np.array(ORDER)])
+    np.testing.assert_allclose(pd.read_csv(out).filter(like="p("), recorded, atol=1e-5)
+
+
+def test_an_average_from_before_the_emotions_needs_none(bundled, stand_in, monkeypatch, tmp_path):
+    schema = without_emotions(bundled).schema
+    save_average(tmp_path / "average", [RIGSL(CONFIG.replace(modals=m), schema) for m in ("ld", "d")])
+    monkeypatch.setattr(open_features, "emotion_columns", None)
+    assert _predict(tmp_path / "average", _write(tmp_path / "talk.csv", DIALOGUE)) == 0
+
+
 def test_predictions_need_no_labels(bundled, tmp_path):
     from rigsl.training.checkpoint import load_checkpoint
 
@@ -336,6 +362,16 @@ def test_options_that_do_not_go_together(more, says, checkpoint, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     _write(tmp_path / "talk.csv", "text,speaker\nhi,A\n")
     assert says in refusal(main, ["predict", "--checkpoint", str(checkpoint), *more], capsys)
+
+
+def test_an_average_with_a_member_of_other_features_is_refused(bundled, tmp_path, capsys):
+    schema = dataclasses.replace(bundled.schema, widths=bundled.schema.widths | {"a": 300})
+    save_average(
+        tmp_path / "average", [RIGSL(CONFIG.replace(modals=modals), schema) for modals in ("l", "la")]
+    )
+    path = _write(tmp_path / "talk.csv", "text,speaker\nhi,A\n")
+    command = ["predict", "--checkpoint", str(tmp_path / "average"), "--csv", str(path)]
+    assert "reads audio features, which no transcript has" in refusal(main, command, capsys)
 
 
 def test_without_the_extra_the_way_to_get_it_is_named(checkpoint, tmp_path, monkeypatch, capsys):
