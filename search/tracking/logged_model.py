@@ -1,11 +1,12 @@
-"""A checkpoint as a model in MLflow's format, logged with its run.
+"""A model, or an average of models, in MLflow's format, logged with its run.
 
-It contains the checkpoint folder and the package `rigsl`, so it loads where this project is missing.
+It contains the folder of the model and the package `rigsl`, so it loads where this project is missing.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,8 @@ import numpy as np
 
 import rigsl
 from rigsl.data.corpus import Corpus
+from rigsl.inference.average import Average, is_average, load_model, modals_of
 from rigsl.model.rigsl import RIGSL
-from rigsl.training.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,7 +29,7 @@ _PACKAGES = (
 
 
 def log_model(client: MlflowClient, run_id: str, folder: Path, corpus: Corpus, name: str) -> tuple[str, str]:
-    """Log the checkpoint in `folder` with its run; returns the model's id and the location of its files.
+    """Log the model or average in `folder` with its run; returns the logged model's id and its files' place.
 
     Not by `mlflow.pyfunc.log_model`: that uses the tracking address and the active run of the process, and
     the driver has neither.
@@ -40,14 +41,26 @@ def log_model(client: MlflowClient, run_id: str, folder: Path, corpus: Corpus, n
     status = "FAILED"
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / "model"
-            _save(path, folder, corpus, model_id=logged.model_id, run_id=run_id)
+            path, files = Path(scratch) / "model", Path(scratch) / folder.name
+            _copy(folder, files)
+            _save(path, files, corpus, model_id=logged.model_id, run_id=run_id)
             client.log_model_artifacts(logged.model_id, str(path))
         client.log_outputs(run_id, models=[LoggedModelOutput(logged.model_id, step=0)])
         status = "READY"
     finally:
         client.finalize_logged_model(logged.model_id, status)
     return str(logged.model_id), str(logged.artifact_location)
+
+
+def _copy(folder: Path, files: Path) -> None:
+    """Copy an average as a whole; of a checkpoint, the files only: ``best/`` has other models in folders."""
+    if is_average(folder):
+        shutil.copytree(folder, files)
+        return
+    files.mkdir()
+    for path in folder.iterdir():
+        if path.is_file():
+            shutil.copy(path, files)
 
 
 def _save(path: Path, folder: Path, corpus: Corpus, **ids: str) -> None:
@@ -57,7 +70,7 @@ def _save(path: Path, folder: Path, corpus: Corpus, **ids: str) -> None:
 
     from rigsl.inference.served import table_of
 
-    model = load_checkpoint(folder)
+    model = load_model(folder)
     shortest = np.argsort(corpus.lengths)[:1]
     mlflow.pyfunc.save_model(
         path=str(path),
@@ -66,12 +79,12 @@ def _save(path: Path, folder: Path, corpus: Corpus, **ids: str) -> None:
         data_path=str(folder),
         code_paths=[str(Path(rigsl.__file__).parent)],
         signature=_signature(model),
-        input_example=table_of(corpus, shortest, model.config.modals),
+        input_example=table_of(corpus, shortest, modals_of(model)),
         pip_requirements=requirements(),
     )
 
 
-def _signature(model: RIGSL) -> ModelSignature:
+def _signature(model: RIGSL | Average) -> ModelSignature:
     """Names and types of the columns that go in and come out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -84,7 +97,7 @@ def _signature(model: RIGSL) -> ModelSignature:
         ColSpec(DataType.long, "utterance"),
         ColSpec(DataType.long, "speaker"),
     ]
-    vectors = [ColSpec(Array(DataType.double), FEATURES[letter]) for letter in model.config.modals]
+    vectors = [ColSpec(Array(DataType.double), FEATURES[letter]) for letter in modals_of(model)]
     classes = [ColSpec(DataType.float, name) for name in model.schema.classes]
     return ModelSignature(inputs=Schema(columns + vectors), outputs=Schema(classes))
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rigsl.data.corpus import Corpus
 from rigsl.errors import first_line
-from rigsl.files import sha256
-from rigsl.training.checkpoint import WEIGHTS
+from rigsl.inference.average import model_digest
 from rigsl.wording import percent
 from search.export.best import ExportedModel
 from search.tracking.logged_model import log_model
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 BEST = "best"  #: the alias of the version with the highest validation score
-#: Tag of a version: SHA-256 of its weights; so the same model is not registered twice.
+#: Tag of a version: `model_digest`; so the same model is not registered twice.
 _DIGEST = "weights_sha256"
 #: Tags of a version: what its score was measured on. Scores are compared only where these are equal.
 _MEASURED_ON = {"corpus_hash": "another content of the corpus", "protocol": "another protocol"}
@@ -93,12 +92,12 @@ def study_alias(study: str) -> str:
 def _version(
     client: MlflowClient, run_id: str, folder: Path, corpus: Corpus, name: str, tags: dict[str, str]
 ) -> str:
-    """The number of the version of the checkpoint in `folder`, which is created unless it exists."""
+    """The number of the version of the model in `folder`, which is created unless it exists."""
     from mlflow.exceptions import MlflowException
 
     with contextlib.suppress(MlflowException):  # it exists already, or the next call fails with the reason
         client.create_registered_model(name)
-    digest = sha256(folder / WEIGHTS)
+    digest = model_digest(folder)
     existing = client.search_model_versions(f"name = '{name}' and tags.{_DIGEST} = '{digest}'")
     if existing:
         return str(existing[0].version)

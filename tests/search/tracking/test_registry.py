@@ -17,9 +17,10 @@ import pytest
 
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
+from rigsl.inference.average import Average, evaluate_model, model_digest, save_average
 from rigsl.inference.served import ServedModel, table_of
 from rigsl.model.rigsl import RIGSL
-from rigsl.training.checkpoint import load_checkpoint, save_checkpoint
+from rigsl.training.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import evaluate
 from search.export.best import ExportedModel
 from search.tracking.client import connect
@@ -113,6 +114,68 @@ def test_a_registered_model_gives_the_recorded_predictions(tmp_path, corpus, bes
     }  # fmt: skip
     [model] = client.get_run(run_id).outputs.model_outputs
     assert client.get_logged_model(model.model_id).artifact_location == version.source
+
+
+def test_a_registered_average_gives_the_mean_of_its_members(tmp_path, corpus, store):
+    """Modalities of all members are columns; the same signature and example as for a single model."""
+    client, run_id, folder = store
+    configs = (CONFIG, CONFIG.replace(modals="l", backbone="GAT"), CONFIG.replace(modals="d"))
+    models = [RIGSL(config, corpus.schema) for config in configs]
+    average = tmp_path / "best" / "average"
+    save_average(average, models[1:])
+    done = register_best(client, run_id, exported(average, dataset="mean"), corpus)
+    assert (done.problem, done.uri) == ("", "models:/rigsl-mean-open@best")
+    table = table_of(corpus, corpus.dialogues("test"), "ld")
+    table.to_json(tmp_path / "input.json", orient="split", index=False, double_precision=15)
+    loaded = _fresh_process(tmp_path, f"sqlite:///{folder}/mlflow.db", done.uri, "input.json")
+    evaluation = evaluate_model(Average(tuple(models[1:])), corpus, "test")
+    served = pd.DataFrame(loaded["columns"])
+    assert tuple(served) == CLASSES
+    np.testing.assert_allclose(served, np.exp(evaluation.log_prob), atol=1e-6)
+    assert not {"ray", "optuna", "search", "sentence_transformers"} & set(loaded["modules"])
+
+    version = client.get_model_version_by_alias(done.name, BEST)
+    assert version.tags["weights_sha256"] == model_digest(average)
+    again = register_best(client, run_id, exported(average, dataset="mean"), corpus)
+    assert again.version == done.version
+    save_average(average, models)
+    other = register_best(client, run_id, exported(average, 0.6, dataset="mean"), corpus)
+    assert other.version != done.version
+
+    save_checkpoint(tmp_path / "single", models[0])
+    single = register_best(client, run_id, exported(tmp_path / "single", dataset="one"), corpus)
+    first, second = (_artifacts(client, name) for name in (done.name, single.name))
+    assert first["signature"] == second["signature"]
+    for name in ("requirements.txt", "serving_input_example.json"):
+        assert (first["folder"] / name).read_bytes() == (second["folder"] / name).read_bytes()
+    assert first["files"] == {
+        "average/average.json",
+        *(f"average/member_0{n}/{name}" for n in range(3) for name in (WEIGHTS, "config.toml")),
+    }
+
+
+def _artifacts(client, name):
+    """The folder of the version that is `best`, its signature, and the files of the model in it."""
+    from mlflow.models import Model
+
+    source = client.get_model_version_by_alias(name, BEST).source
+    folder = Path(source.removeprefix("file://"))
+    data = [path for path in (folder / "data").rglob("*") if path.is_file()]
+    return {
+        "folder": folder,
+        "signature": Model.load(str(folder)).signature,
+        "files": {str(path.relative_to(folder / "data")) for path in data},
+    }
+
+
+def test_a_checkpoint_is_logged_without_the_other_models_in_its_folder(tmp_path, corpus, best, store):
+    client, run_id, _ = store
+    (best / "metrics.json").write_text("{}")
+    save_average(best / "average", [RIGSL(CONFIG, corpus.schema)])
+    done = register_best(client, run_id, exported(best, dataset="alone"), corpus)
+    assert done.problem == ""
+    files = _artifacts(client, done.name)["files"]
+    assert files == {"best/config.toml", f"best/{WEIGHTS}", "best/metrics.json"}
 
 
 def _fresh_process(folder, uri, model, table):
@@ -267,9 +330,11 @@ def test_several_text_vectors_stand_one_after_another():
     ],
 )
 def test_a_bad_table_is_one_sentence(corpus, spoil, says):
-    served = ServedModel(RIGSL(CONFIG, corpus.schema))
-    with pytest.raises(UserError, match=says):
-        served.predict(spoil(table_of(corpus, np.arange(2), "ld")))
+    single = RIGSL(CONFIG, corpus.schema)
+    parts = (RIGSL(CONFIG.replace(modals=modals), corpus.schema) for modals in "ld")
+    for model in (single, Average(tuple(parts))):
+        with pytest.raises(UserError, match=says):
+            ServedModel(model).predict(spoil(table_of(corpus, np.arange(2), "ld")))
 
 
 def test_no_rows_are_no_predictions(corpus):
