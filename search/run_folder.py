@@ -31,6 +31,7 @@ SCRATCH = ".ray"  #: Ray Tune's own files, while a search runs
 
 # runs/STUDY/best
 BEST = "best"
+AVERAGE = "average"  #: folder of the finalists' trainings, as one model
 METRICS = "metrics.json"
 RERUN = "rerun.sh"
 OFFICIAL = "official_command.txt"

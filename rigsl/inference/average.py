@@ -191,6 +191,17 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> RIGSL | Average:
     return load_average(folder, device=device)
 
 
+def member_weights(folder: str | Path) -> tuple[str, ...]:
+    """SHA-256 of the weights of each member of the average in a folder; empty if there is no whole one."""
+    folder = Path(folder)
+    try:
+        recorded = _read_manifest(folder)
+    except UserError:
+        return ()
+    found = [folder / member_name(number) / WEIGHTS for number in range(len(recorded))]
+    return tuple(digests[WEIGHTS] for digests in recorded) if all(path.is_file() for path in found) else ()
+
+
 def is_average(folder: Path) -> bool:
     """Whether a folder holds an average, or what is left of one."""
     members_alone = (folder / member_name(0)).is_dir() and not (folder / CONFIG).exists()

@@ -92,6 +92,11 @@ class TrainingRunner:
         results = [self.results.get_by_name(name) for name in names]
         return [result.score for result in results if result is not None and result.score is not None]
 
+    def weights(self, jobs: Iterable[Job]) -> tuple[str, ...]:
+        """SHA-256 of the checkpoints of those `jobs` that ended well, as they were written."""
+        results = [self.results.get(job) for job in jobs if self.scores([job])]
+        return tuple(result.weights for result in results if result is not None)
+
     def forget(self, jobs: Iterable[Job]) -> None:
         """Forget how `jobs` ended, so that they are trained again."""
         for job in jobs:

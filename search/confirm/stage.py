@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
 from rigsl.data.folds import train_folds
+from rigsl.inference.average import member_weights
 from rigsl.wording import counted
 from search import run_folder
 from search.confirm import summary
@@ -47,7 +48,8 @@ from search.confirm.trainings import Block, Job, JobChain, JobList, JobWatcher, 
 from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.lineage import Stage
-from search.run_folder import MODEL, TRIALS
+from search.run_folder import AVERAGE as AVERAGE_FOLDER
+from search.run_folder import BEST, MODEL, TRIALS
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class ChosenCheckpoint:
     best_epoch: int
     whole: bool  #: trained to its last epoch
     search_score: float  #: of the trial, in the search
+    members: Sequence[Path] = ()  #: checkpoint folders of the average, which is exported beside it
     lineage: Sequence[Stage] = ()  #: of a trial with parents (population based training), itself the last
 
 
@@ -116,6 +119,8 @@ class FinalStage:
             return None
         self._record_finalists(race, winner)
         chosen, checkpoints = self._trained(race)
+        averages = [tested.folders for tested in checkpoints if tested.side == AVERAGE]
+        chosen = dataclasses.replace(chosen, members=[*averages[0].values()] if averages else [])
         test = self._test(checkpoints)
         paper = self._paper(winner) if self.options.protocol == "paper" else None
         self._update_record(test=test, paper=paper)
@@ -190,9 +195,12 @@ class FinalStage:
         ended = not self.trainings.missing(jobs)
         best = self._best_block(winner)
         exported = [] if best is None else [make_job(f"trial {winner.trial}", winner.config, best)]
-        if ended and was_tested(self.plan.folder, self._trained(race)[1]):
-            return self.trainings.without_weights(exported)
         members = self._members(race)
+        if ended and was_tested(self.plan.folder, checkpoints := self._trained(race)[1]):
+            averaged = any(tested.side == AVERAGE for tested in checkpoints)
+            kept = member_weights(self.plan.folder / BEST / AVERAGE_FOLDER)
+            lost = averaged and kept != self.trainings.weights(members)
+            return self.trainings.without_weights([*exported, *(members if lost else [])])
         return self.trainings.without_weights([*jobs, *members, *(exported if ended else [])])
 
     def _best_block(self, winner: Finalist) -> Block | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from rigsl.data.open.emotions import labels_seen
 from rigsl.device import threads
 from rigsl.errors import UserError
 from rigsl.files import permissions, read_json, sha256, write_text
+from rigsl.inference.average import save_average
 from rigsl.official.flags import official_command
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
@@ -31,7 +33,7 @@ from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.states import RUNNING
 from search.resources.workers import Workers, driver_device
-from search.run_folder import BEST, METRICS, OFFICIAL, PREDICTIONS, RERUN, ROOT, STUDY, check_present
+from search.run_folder import AVERAGE, BEST, METRICS, OFFICIAL, PREDICTIONS, RERUN, ROOT, STUDY, check_present
 
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
 _SCRIPT = """#!/bin/sh
@@ -93,6 +95,7 @@ def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, endin
     test = scores_of(tested)[0]
     validation = validation_scores(chosen.model, plan.corpus, plan.workers)
     _copy_model(chosen, folder)
+    _export_average(chosen.members, folder / AVERAGE)
     metrics = _metrics(plan, study, chosen, ending) | {
         "weights_sha256": sha256(folder / WEIGHTS),
         "lineage": [_stage_record(stage) for stage in chosen.lineage[:-1]],
@@ -169,6 +172,14 @@ def _copy_model(chosen: ChosenCheckpoint, folder: Path) -> None:
     model = load_checkpoint(chosen.model)
     model.config = model.config.replace(epochs=chosen.epochs)
     save_checkpoint(folder, model)
+
+
+def _export_average(members: Sequence[Path], folder: Path) -> None:
+    """Save the members as one average, unless an earlier end of the study did, and removed them since."""
+    if not members:
+        shutil.rmtree(folder, ignore_errors=True)  # of another winner, or of finalists that failed since
+    elif all((member / WEIGHTS).is_file() for member in members):
+        save_average(folder, [load_checkpoint(member) for member in members])
 
 
 def _official_text(folder: Path, dataset: str, stages: Sequence[lineage.Stage]) -> str:

@@ -41,7 +41,7 @@ class Plan:
     storage: str | None = None  #: address of the record's database; None: a journal in the folder
     record: str = ""  #: the study's name in the storage, if it differs from `name`
     widened_from: str | None = None  #: its name there until this resume widens its space
-    final: FinalOptions = field(default_factory=FinalOptions)
+    final: FinalOptions = field(default_factory=lambda: FinalOptions(folds=0))
     seed_derivation: str = HASHED  #: of the seeds of the final stage; see `final_seeds`
     start_from: Path | None = None  #: folder of the study for a warm start
 

@@ -13,6 +13,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from rigsl.data.folds import train_folds
+from rigsl.inference.average import evaluate_model, load_model, members_of
 from rigsl.training.checkpoint import load_checkpoint
 from rigsl.training.evaluation import evaluate
 from rigsl.training.held_out import read_held_out
@@ -160,6 +161,12 @@ def test_the_average_is_the_mean_of_the_finalists_probabilities(tracked_home: Pa
         assert scores.weighted_f1.mean == pytest.approx(f1_score(labels, classes, average="weighted"))
     assert tested.average.difference is not None
     assert tested.average.parameters > 0
+    exported = load_model(outcome.plan.folder / "best" / "average")
+    assert len(members_of(exported)) == 4
+    scores = evaluate_model(exported, outcome.plan.corpus, "test").scores
+    assert scores.weighted_f1 == pytest.approx(tested.average.winner.weighted_f1.mean, abs=1e-12)
+    dev = evaluate_model(exported, outcome.plan.corpus, "dev").scores
+    assert dev.weighted_f1 == pytest.approx(tested.average.validation["winner"][0], abs=1e-12)
     assert len(tested.average.validation["winner"]) == 1
 
 
@@ -176,11 +183,16 @@ def test_a_finished_study_goes_on_with_another_winner_and_more_seeds(
     assert not record.read_record(folder).user_attrs[record.STANDING].startswith("finished")
 
     # The end of a study that was cut off is made up for by a resume: nothing is trained or tested again.
+    average = folder / "best" / "average" / "average.json"
+    written = average.stat().st_mtime_ns
     completed = searched(tracked_home, resume="one")
     assert (folder / "report.html").is_file()
+    assert average.stat().st_mtime_ns >= written
     assert record.read_record(folder).user_attrs[record.STANDING] == "finished: all 4 trials done"
     assert read_final_record(folder) == first
 
+    # The average is kept where its members are gone; without it they are trained again.
+    shutil.rmtree(average.parent)
     # More test seeds: the weights of those that were tested are gone, and are trained again.
     more = searched(tracked_home, resume="one", trials=5, test_seeds=3)
     final = read_final_record(folder)
