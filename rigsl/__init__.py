@@ -49,11 +49,13 @@ if TYPE_CHECKING:
     from rigsl.training.checkpoint import load_checkpoint, save_checkpoint
     from rigsl.training.evaluation import evaluate, predict
     from rigsl.training.fit import fit
+    from rigsl.training.teacher import Teacher
 
 __version__ = "0.1.0"
 
 __all__ = [
     "RIGSLConfig",
+    "Teacher",
     "evaluate",
     "fit",
     "load_checkpoint",
@@ -70,6 +72,7 @@ _MODULES = {
     "RIGSLConfig": "rigsl.config",
     "load_corpus": "rigsl.data.source",
     "fit": "rigsl.training.fit",
+    "Teacher": "rigsl.training.teacher",
     "evaluate": "rigsl.training.evaluation",
     "predict": "rigsl.training.evaluation",
     "save_checkpoint": "rigsl.training.checkpoint",

@@ -1,4 +1,4 @@
-"""The task loss and the total loss of RIGSL (docs/model.md, section 5)."""
+"""The task loss of RIGSL, what a teacher adds to it, and the weights of both (docs/model.md, section 5)."""
 
 from __future__ import annotations
 
@@ -36,6 +36,30 @@ def task_loss(log_prob: Tensor, label: Tensor, weight: Tensor, focal_gamma: floa
         return -(weights * picked).sum() / weights.sum()
     focus = (1 - picked.detach().exp()).clamp_min(0) ** focal_gamma
     return -(focus * weights * picked).mean()
+
+
+def taught_loss(task: Tensor, log_prob: Tensor, target: Tensor, weight: float, temperature: float) -> Tensor:
+    """(1 - weight) task + weight T^2 (cross entropy of target and prediction, both at temperature T).
+
+    Hinton, Vinyals and Dean (2015), section 2: at temperature T, probabilities are softmax(log p / T); T^2
+    keeps the size of the gradient. The cross entropy is the mean over the utterances that have a target,
+    without class weights. `task` is the loss of all utterances of the batch: those without a target count in
+    it, with the factor 1 - weight like the others, and in nothing else. A batch in which none has a target
+    costs `task`.
+
+    Nothing here waits for a GPU: how many utterances have a target is not read.
+
+    Args:
+        target: log-probabilities, NaN in rows without a target.
+
+    Shapes: task scalar, log_prob [U, classes], target [U, classes] -> scalar
+    """
+    taught = ~target[:, :1].isnan()
+    probability = (target.where(taught, 0.0) / temperature).softmax(dim=1) * taught
+    surprise = (log_prob / temperature).log_softmax(dim=1)
+    count = taught.sum()
+    teaching = -(temperature**2) * (probability * surprise).sum() / count.clamp_min(1)
+    return torch.where(count > 0, (1 - weight) * task + weight * teaching, task)
 
 
 def link_factor(config: RIGSLConfig, epoch: int) -> float:

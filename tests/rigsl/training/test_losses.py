@@ -1,4 +1,4 @@
-"""Task loss and its weights."""
+"""Task loss and its weights, and the loss with a teacher."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from rigsl.config import RIGSLConfig
-from rigsl.training.losses import class_weights, link_factor, task_loss
+from rigsl.training.losses import class_weights, link_factor, task_loss, taught_loss
 
 
 def _predictions():
@@ -37,6 +37,54 @@ def test_focal_loss_and_its_gradient():
 def test_a_certain_prediction_costs_nothing_and_stays_finite():
     log_prob = F.log_softmax(torch.tensor([[200.0, 0.0]]), dim=1)
     assert task_loss(log_prob, torch.tensor([0]), torch.ones(2), 0.5) == 0
+
+
+def _taught(log_prob, target, weight, temperature):
+    """Row by row: (1 - w) 0.7 + w T^2 mean of the cross entropies at temperature T; 0.7 is the task loss."""
+    costs = []
+    for ours, theirs in zip(log_prob.tolist(), target.tolist(), strict=True):
+        if np.isnan(theirs[0]):
+            continue
+        p, q = (np.exp(np.array(row) / temperature) for row in (ours, theirs))
+        costs.append(-np.sum(q / q.sum() * np.log(p / p.sum())))
+    if not costs:
+        return 0.7
+    return (1 - weight) * 0.7 + weight * temperature**2 * np.mean(costs)
+
+
+def _targets(*missing):
+    target = F.log_softmax(torch.randn(12, 4, generator=torch.Generator().manual_seed(1)).double(), dim=1)
+    target[1] = torch.tensor([-torch.inf, 0, -torch.inf, -torch.inf])  # certain
+    target[list(missing)] = torch.nan
+    return target
+
+
+@pytest.mark.parametrize("missing", [(), (0, 3, 4, 11), tuple(range(11)), tuple(range(12))], ids=len)
+@pytest.mark.parametrize(("weight", "temperature"), [(0.6, 1.0), (0.25, 3.0), (1.0, 0.5)])
+def test_loss_with_a_teacher_and_its_gradient(weight, temperature, missing):
+    logits, log_prob, _ = _predictions()
+    target = _targets(*missing)
+    task = torch.tensor(0.7, dtype=torch.float64)
+    loss = taught_loss(task, log_prob, target, weight, temperature)
+    assert loss.item() == pytest.approx(_taught(log_prob, target, weight, temperature), rel=1e-12)
+
+    def cost(values):
+        return taught_loss(task, F.log_softmax(values, dim=1), target, weight, temperature)
+
+    assert torch.autograd.gradcheck(cost, logits)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert (gradient[list(missing)] == 0).all(), "rows without a target"
+    taught = [row for row in range(12) if row not in missing]
+    scaled = (log_prob / temperature).softmax(1) - (target / temperature).softmax(1)
+    expected = weight * temperature * scaled[taught] / max(len(taught), 1)
+    torch.testing.assert_close(gradient[taught], expected.detach())
+
+
+def test_the_task_loss_keeps_its_gradient_beside_a_teacher():
+    for missing, factor in (((), 0.4), (tuple(range(12)), 1.0)):
+        task = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+        taught_loss(task, _predictions()[1], _targets(*missing), 0.6, 2.0).backward()
+        assert float(task.grad) == pytest.approx(factor)
 
 
 @pytest.mark.parametrize(("kind", "exponent"), [("none", 0.0), ("sqrt", 0.5), ("inverse", 1.0)])
