@@ -230,13 +230,14 @@ def from_mapping(values: Mapping[str, Any], where: str) -> RIGSLConfig:
 
 
 def from_toml(path: Path) -> RIGSLConfig:
-    """The configuration in a TOML file; a table ``[data]`` in the file is ignored.
+    """The configuration in a TOML file; a checkpoint's tables ``[data]`` and ``[teacher]`` are ignored.
 
     Raises:
         UserError: the file is missing, is not TOML, or holds an unknown name or a bad value.
     """
     values = read_toml(path)
-    values.pop("data", None)
+    for table in ("data", "teacher"):
+        values.pop(table, None)
     return from_mapping(values, str(path))
 
 

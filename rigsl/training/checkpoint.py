@@ -17,14 +17,19 @@ from rigsl.data.corpus import Schema
 from rigsl.errors import UserError, first_line
 from rigsl.files import replacing_folder
 from rigsl.model.rigsl import RIGSL
+from rigsl.training.teacher import TeacherRecord
 
 WEIGHTS, CONFIG = "model.safetensors", "config.toml"
 _MAX_SIZE = 1_000_000  #: of what a corpus counts; more is a damaged file
 
 
-def save_checkpoint(folder: str | Path, model: RIGSL) -> None:
-    """Write a model's weights and configuration into a folder, which `load_checkpoint` reads."""
-    write_checkpoint(folder, model.state_dict(), model.config, model.schema)
+def save_checkpoint(folder: str | Path, model: RIGSL, *, teacher: TeacherRecord | None = None) -> None:
+    """Write a model's weights and configuration into a folder, which `load_checkpoint` reads.
+
+    Args:
+        teacher: the teacher that the model had, which `read_teacher` reads.
+    """
+    write_checkpoint(folder, model.state_dict(), model.config, model.schema, teacher=teacher)
 
 
 def write_checkpoint(
@@ -33,22 +38,42 @@ def write_checkpoint(
     config: RIGSLConfig,
     schema: Schema,
     *,
+    teacher: TeacherRecord | None = None,
     parents: bool = True,
 ) -> None:
     """Write weights and configuration, such that a reader never sees the new version of only one of them.
 
     The two files are written into a new folder that replaces the old one; other files in `folder` are kept.
+    A `teacher` stands in a table of its own beside the configuration.
     With `parents`, the folders that it is in are made where they are missing.
     """
     with replacing_folder(Path(folder), (WEIGHTS, CONFIG).__contains__, parents=parents) as fresh:
         state = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
         save_file(state, fresh / WEIGHTS)
-        (fresh / CONFIG).write_text(_toml(config, schema), encoding="utf-8")
+        (fresh / CONFIG).write_text(_toml(config, schema, teacher), encoding="utf-8")
 
 
-def _toml(config: RIGSLConfig, schema: Schema) -> str:
-    data = dataclasses.asdict(schema) | {"classes": list(schema.classes)}
-    return config.to_toml() + "\n" + tomli_w.dumps({"data": data})
+def _toml(config: RIGSLConfig, schema: Schema, teacher: TeacherRecord | None) -> str:
+    tables: dict[str, Any] = {"data": dataclasses.asdict(schema) | {"classes": list(schema.classes)}}
+    if teacher is not None:
+        tables["teacher"] = dataclasses.asdict(teacher)
+    return config.to_toml() + "\n" + tomli_w.dumps(tables)
+
+
+def read_teacher(folder: str | Path) -> TeacherRecord | None:
+    """What a checkpoint's config.toml says of the teacher that the model had; None: it had none.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = Path(folder) / CONFIG
+    table = read_toml(path).get("teacher")
+    if table is None:
+        return None
+    kinds = {"digest": str, "weight": float, "temperature": float, "origin": str}
+    if not isinstance(table, dict) or {name: type(value) for name, value in table.items()} != kinds:
+        raise UserError(f"{path}: the table [teacher] is damaged; restore the file from a copy")
+    return TeacherRecord(**table)
 
 
 def read_schema(folder: Path) -> Schema:
@@ -95,7 +120,8 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> RIGSL:
         raise UserError(f"{folder}: is not a checkpoint (it has no {CONFIG})")
     values = read_toml(folder / CONFIG)
     schema = read_schema(folder)
-    values.pop("data")
+    del values["data"]
+    values.pop("teacher", None)
     config = from_mapping(values, str(folder / CONFIG))
     if missing := [letter for letter in config.modals if letter not in schema.widths]:
         raise UserError(

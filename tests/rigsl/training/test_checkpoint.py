@@ -15,7 +15,16 @@ import torch
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from rigsl.model.rigsl import RIGSL
-from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint, write_checkpoint
+from rigsl.training.checkpoint import (
+    CONFIG,
+    WEIGHTS,
+    load_checkpoint,
+    read_schema,
+    read_teacher,
+    save_checkpoint,
+    write_checkpoint,
+)
+from rigsl.training.teacher import TeacherRecord
 from rigsl.training.trainer import write_state
 from tests.helpers.small_disk import small_disk
 from tests.helpers.toy_study import make_corpus
@@ -66,6 +75,30 @@ def test_a_modality_without_a_width_is_refused(folder: Path) -> None:
     del content["data"]["widths"]["d"]
     (folder / CONFIG).write_text(tomli_w.dumps(content), encoding="utf-8")
     assert "[data] widths lacks modality 'd'" in refusal(folder, CONFIG)
+
+
+def test_a_checkpoint_says_which_teacher_its_model_had(made: Path, tmp_path: Path) -> None:
+    assert read_teacher(made) is None
+    record = TeacherRecord("0" * 64, 0.6, 1.0, 'of "three"\nfolds')
+    model = load_checkpoint(made)
+    save_checkpoint(tmp_path / "taught", model, teacher=record)
+    assert read_teacher(tmp_path / "taught") == record
+    assert read_schema(tmp_path / "taught") == read_schema(made)
+    assert load_checkpoint(tmp_path / "taught").config == model.config
+    save_checkpoint(tmp_path / "taught", model)
+    assert read_teacher(tmp_path / "taught") is None
+
+
+@pytest.mark.parametrize(
+    "table",
+    [1, [], {}, {"digest": "0"}, {"digest": 0, "weight": 0.6, "temperature": 1.0, "origin": ""}],
+    ids=str,
+)
+def test_a_damaged_teacher_is_refused(folder: Path, table: Any) -> None:
+    content = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    (folder / CONFIG).write_text(tomli_w.dumps(content | {"teacher": table}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"config\.toml: the table \[teacher\] is damaged; restore"):
+        read_teacher(folder)
 
 
 def test_damaged_weights_are_refused(folder: Path) -> None:
