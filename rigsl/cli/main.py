@@ -16,6 +16,7 @@ from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments, next_
 from rigsl.cli.build import build_arguments, run_build
 from rigsl.cli.graph import run_graph
 from rigsl.cli.official import import_arguments, run_import, run_official
+from rigsl.cli.teacher import teacher_arguments, teacher_of
 from rigsl.config import FIELDS
 from rigsl.console import run_command_line
 from rigsl.errors import UserError, error_line
@@ -131,6 +132,7 @@ def _train_parser(commands: Any) -> None:
     start.add_argument("--config", type=Path, metavar="FILE", help="a config.toml to start from")
     start.add_argument("--preset", metavar="NAME", help="official/iemocap or official/meld to start from")
     data_arguments(train)
+    teacher_arguments(train)
     group = train.add_argument_group("hyperparameters (each overrides --config and --preset)")
     for name, spec in FIELDS.items():
         kind: Any = type(spec.default)
@@ -154,7 +156,8 @@ def run_train(options: argparse.Namespace) -> int:
     base = preset(options.preset).config.to_dict() if options.preset else {}
     base |= configuration.from_toml(options.config).to_dict() if options.config else {}
     base.setdefault("modals", "".join(corpus.features))
-    train_and_save(configuration.from_mapping(base | given, "command line"), corpus, options.out, device)
+    config = configuration.from_mapping(base | given, "command line")
+    train_and_save(config, corpus, options.out, device, teacher_of(options, corpus))
     print(f"next: {next_command(options, options.out, options.dataset)}")
     return 0
 
@@ -162,11 +165,13 @@ def run_train(options: argparse.Namespace) -> int:
 def run_test(options: argparse.Namespace) -> int:
     """`test`: the scores of a model or an average, over all classes and for each class."""
     from rigsl.cli.train import print_scores
-    from rigsl.inference.average import load_model
+    from rigsl.inference.average import Average, load_model
+    from rigsl.training.checkpoint import read_teacher
 
     model = load_model(options.checkpoint)
+    teacher = None if isinstance(model, Average) else read_teacher(options.checkpoint)
     corpus, device = corpus_and_device(options, model.schema.widths)
-    print_scores(model, options.checkpoint, corpus, options.split, device)
+    print_scores(model, options.checkpoint, corpus, options.split, device, teacher)
     return 0
 
 

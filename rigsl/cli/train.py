@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rigsl.config import RIGSLConfig
 from rigsl.console import make_console
@@ -12,9 +13,15 @@ from rigsl.errors import UserError, first_line
 from rigsl.files import cannot_write
 from rigsl.inference.average import Average
 from rigsl.model.rigsl import RIGSL
+from rigsl.wording import counted
+
+if TYPE_CHECKING:
+    from rigsl.training.teacher import Teacher, TeacherRecord
 
 
-def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) -> None:
+def train_and_save(
+    config: RIGSLConfig, corpus: Corpus, out: Path, device: str, teacher: Teacher | None = None
+) -> None:
     """Train, print every epoch, and write the checkpoint of the best epoch.
 
     Raises:
@@ -27,6 +34,9 @@ def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) 
 
     console = make_console(soft_wrap=False)
     console.print(f"{corpus.name}: training configuration {config.content_hash()} on {device}")
+    if teacher is not None:
+        taught = counted(len(teacher.taught_rows(corpus)), "training utterance")
+        console.print(f"{_taught_by(teacher.record)}; it has targets for {taught}", soft_wrap=True)
 
     def show(report: EpochReport) -> None:
         mark = " *" if report.improved else ""
@@ -36,7 +46,7 @@ def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) 
         )
 
     try:
-        result = fit(config, corpus.without_test_labels(), device=device, on_epoch=show)
+        result = fit(config, corpus.without_test_labels(), device=device, on_epoch=show, teacher=teacher)
     except TrainingDiverged as error:
         raise UserError(f"{error}; try a smaller lr") from None
     except (RuntimeError, MemoryError, OSError) as error:
@@ -47,7 +57,7 @@ def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) 
             "try a smaller batch_size or hidden_dim"
         ) from None
     try:
-        save_checkpoint(out, result.model)
+        save_checkpoint(out, result.model, teacher=None if teacher is None else teacher.record)
     except OSError as error:
         raise cannot_write(out, error) from None
     best = result.best
@@ -58,12 +68,27 @@ def train_and_save(config: RIGSLConfig, corpus: Corpus, out: Path, device: str) 
     )
 
 
-def print_scores(model: RIGSL | Average, source: Path, corpus: Corpus, split: str, device: str) -> None:
+def _taught_by(teacher: TeacherRecord) -> str:
+    return (
+        f"taught by {teacher.origin or teacher.digest[:12]} (weight {teacher.weight:g}, temperature "
+        f"{teacher.temperature:g})"
+    )
+
+
+def print_scores(
+    model: RIGSL | Average,
+    source: Path,
+    corpus: Corpus,
+    split: str,
+    device: str,
+    teacher: TeacherRecord | None = None,
+) -> None:
     """Print the scores on a split, over all classes and for each class, and the confusion matrix.
 
     Args:
         model: a model or an average of models.
         source: where the model comes from, for the heading.
+        teacher: what its checkpoint says of its teacher, if it had one.
 
     Raises:
         UserError: the model and the corpus do not fit together.
@@ -76,6 +101,8 @@ def print_scores(model: RIGSL | Average, source: Path, corpus: Corpus, split: st
     console = make_console()
     classes, predicted = list(range(len(corpus.classes))), result.log_prob.argmax(axis=1)
     console.print(f"{source} on {corpus.name}, {split} split")
+    if teacher is not None:
+        console.print(_taught_by(teacher), soft_wrap=True)
     console.print(
         classification_report(
             result.labels, predicted, labels=classes, target_names=corpus.classes, digits=4, zero_division=0

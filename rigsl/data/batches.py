@@ -53,7 +53,7 @@ class Batch:
 
     features: modality -> [U, width] ("l": [U, views, width]); label, speaker: [U];
     lengths: utterances of each dialogue; sizes: [B] the same on the device;
-    rows: [U] the utterances' rows in the corpus;
+    rows: [U] the utterances' rows in the corpus; at: [U] the same on the device;
     dialogues, speakers: the packings of whole dialogues and of each speaker's turns in them.
     """
 
@@ -65,6 +65,7 @@ class Batch:
     dialogues: Packing
     speakers: Packing
     rows: Indices
+    at: Tensor
     _padded_indices: dict[tuple[int, int], PaddedIndex] = field(default_factory=dict, repr=False)
 
     @property
@@ -173,6 +174,7 @@ class BatchSource:
             dialogues=_packing(orders[:5], position),
             speakers=_packing(orders[5:], turns[1]),
             rows=rows,
+            at=at,
         )
 
     def _gather(self, letter: str, rows: Indices, at: Tensor) -> Tensor:

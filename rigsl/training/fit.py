@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
 from rigsl.model.rigsl import RIGSL
+from rigsl.training.teacher import Teacher
 from rigsl.training.trainer import EpochReport, Training
 
 
@@ -33,6 +34,7 @@ def fit(
     validation: str = "dev",
     on_epoch: Callable[[EpochReport], None] | None = None,
     lineage: Sequence[tuple[RIGSLConfig, int]] = (),
+    teacher: Teacher | None = None,
 ) -> FitResult:
     """Train a configuration to its last epoch; the weights of the epoch with the best weighted F1 are kept.
 
@@ -41,14 +43,18 @@ def fit(
         on_epoch: called with the report of every epoch.
         lineage: configurations with which the training begins, each with the epoch after which the next one
             takes over; `config` comes after the last of them.
+        teacher: targets of training utterances that are learned beside the labels.
 
     Raises:
-        UserError: the corpus lacks a modality or a split, or hides labels that training needs.
+        UserError: the corpus lacks a modality or a split, or hides labels that training needs, or the teacher
+            is that of another corpus.
         TrainingDiverged: the loss became NaN or infinite.
         torch.OutOfMemoryError: the memory of the device is full.
     """
     stages = [*lineage, (config, config.epochs)]
-    training = Training(stages[0][0], corpus, device=device, train=train, validation=validation)
+    training = Training(
+        stages[0][0], corpus, device=device, train=train, validation=validation, teacher=teacher
+    )
     history: list[EpochReport] = []
     for stage, until in stages:
         training = training if stage == training.config else training.with_config(stage)

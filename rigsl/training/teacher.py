@@ -97,14 +97,14 @@ class Teacher:
         """What the checkpoint of a taught model says of this teacher."""
         return TeacherRecord(self.digest, float(self.weight), float(self.temperature), self.origin)
 
-    def check(self, corpus: Corpus, train: Sequence[str] = ("train",)) -> None:
+    def check(self, corpus: Corpus, rows: NDArray[np.int64] | None = None) -> None:
         """Check that this is a teacher of a corpus; its test labels may be hidden, or not.
 
         Args:
-            train: the splits that a training learns from.
+            rows: that a training learns from, [n]; None: those of the training split.
 
         Raises:
-            UserError: it was made for another corpus, or no row of these splits has a target.
+            UserError: it was made for another corpus, or none of these rows has a target.
         """
         expected = (len(corpus.labels), len(corpus.classes))
         if self.log_prob.shape != expected:
@@ -117,23 +117,22 @@ class Teacher:
             raise UserError(
                 f"{self}: was made for another corpus than {corpus.name}, or for other splits of it; {_HOW}"
             )
-        if not len(self.taught_rows(corpus, train)):
-            raise UserError(f"{self}: has no target for an utterance of {listed(list(train))}; {_HOW}")
+        if not len(self.taught_rows(corpus, rows)):
+            raise UserError(f"{self}: has no target for an utterance to train on; {_HOW}")
 
-    def taught_rows(self, corpus: Corpus, train: Sequence[str] = ("train",)) -> NDArray[np.int64]:
-        """The rows of these splits of the corpus that have a target."""
-        rows = _rows(corpus, train)
+    def taught_rows(self, corpus: Corpus, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Those of `rows`, or of the rows of the training split, that have a target."""
+        rows = _train_rows(corpus) if rows is None else rows
         taught: NDArray[np.int64] = rows[~np.isnan(self.log_prob[rows, 0])]
         return taught
 
-    def targets(self, corpus: Corpus, train: Sequence[str] = ("train",)) -> NDArray[np.float32]:
-        """`log_prob` for a training on these splits: NaN in all rows of others. [U, classes]
+    def targets(self, corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`log_prob` for a training on these rows: NaN in all others. [U, classes]
 
         Raises:
             UserError: see `check`.
         """
-        self.check(corpus, train)
-        rows = self.taught_rows(corpus, train)
+        self.check(corpus, rows)
         targets = np.full_like(self.log_prob, np.nan)
         targets[rows] = self.log_prob[rows]
         return targets
@@ -196,7 +195,7 @@ class Teacher:
             UserError: a part has rows outside the training split, a row twice, or no log-probabilities.
         """
         trained = np.zeros(len(corpus.labels), dtype=bool)
-        trained[_rows(corpus, ("train",))] = True
+        trained[_train_rows(corpus)] = True
         total = np.zeros((len(corpus.labels), len(corpus.classes)))
         count = np.zeros(len(corpus.labels), dtype=np.int64)
         for number, (rows, log_prob) in enumerate(parts):
@@ -220,9 +219,8 @@ def hash_for_teachers(corpus: Corpus) -> str:
     return corpus.without_test_labels().content_hash()
 
 
-def _rows(corpus: Corpus, splits: Sequence[str]) -> NDArray[np.int64]:
-    """The rows of all utterances of these splits."""
-    rows: NDArray[np.int64] = corpus.rows(np.concatenate([corpus.dialogues(split) for split in splits]))
+def _train_rows(corpus: Corpus) -> NDArray[np.int64]:
+    rows: NDArray[np.int64] = corpus.rows(corpus.dialogues("train"))
     return rows
 
 

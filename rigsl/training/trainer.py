@@ -26,9 +26,10 @@ from rigsl.files import write_tensors
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.arithmetic import arithmetic, autocast
 from rigsl.training.evaluation import Evaluation, evaluate_dialogues, evaluation_batch
-from rigsl.training.losses import class_weights, link_factor, task_loss
+from rigsl.training.losses import class_weights, link_factor, task_loss, taught_loss
 from rigsl.training.optimiser import Adam
 from rigsl.training.scores import Scores
+from rigsl.training.teacher import Teacher
 
 #: The numbers that an epoch reports as means over its batches.
 MEANS = (
@@ -56,6 +57,7 @@ class TrainingDiverged(RuntimeError):
 class EpochReport:
     """The numbers of one epoch: losses are means over its batches, seconds its wall time with validation.
 
+    train_loss: the total, with what a teacher adds; task_loss: that of the labels alone;
     improved: this epoch's validation weighted F1 is the best so far; kept_...: share of the predefined edges
     between different speakers, of the same speaker, and across modalities whose gate is not zero in training;
     done: no further epoch follows.
@@ -97,9 +99,11 @@ class Training:
         device: where.
         train, validation: the splits to train on and to choose the epoch on.
         held_out: dialogues, by their indices, of `train` that are not trained on, such as a fold.
+        teacher: targets that are learned beside the labels. Only those of utterances to train on are read.
 
     Raises:
-        UserError: the corpus lacks a modality or a split, or hides labels that training needs.
+        UserError: the corpus lacks a modality or a split, or hides labels that training needs, or the teacher
+            is that of another corpus or has no target for an utterance to train on.
     """
 
     def __init__(
@@ -111,8 +115,9 @@ class Training:
         train: Sequence[str] = ("train",),
         validation: str = "dev",
         held_out: NDArray[np.int64] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
-        self.config, self.corpus, self.device = config, corpus, device
+        self.config, self.corpus, self.device, self.teacher = config, corpus, device, teacher
         self.splits = (tuple(train), validation)
         self.held_out = np.zeros(0, dtype=np.int64) if held_out is None else held_out
         self._train = np.setdiff1d(
@@ -122,6 +127,9 @@ class Training:
         self._source = BatchSource(corpus, config.modals, device)
         labels = self._labels(self._train, "training")
         self._labels(self._validation, "validation")
+        self._target: Tensor | None = None  # [all utterances of the corpus, classes]
+        if teacher is not None:
+            self._target = torch.from_numpy(teacher.targets(corpus, corpus.rows(self._train))).to(device)
         with _seeded(config.seed, 0, device):
             self.model = RIGSL(config, corpus.schema).to(device)
         self._weights = class_weights(labels, len(corpus.classes), config.class_weight).to(device)
@@ -209,7 +217,7 @@ class Training:
         Raises:
             UserError: the configurations differ in more than `CONTINUABLE`.
         """
-        return self._from_state(self.snapshot(), self.corpus, self.device, config)
+        return self._from_state(self.snapshot(), self.corpus, self.device, config, self.teacher)
 
     def save(self, path: Path) -> None:
         """Write everything that is needed to continue, atomically."""
@@ -221,16 +229,22 @@ class Training:
 
     @classmethod
     def load(
-        cls, path: Path, corpus: Corpus, *, device: str = "cpu", config: RIGSLConfig | None = None
+        cls,
+        path: Path,
+        corpus: Corpus,
+        *,
+        device: str = "cpu",
+        config: RIGSLConfig | None = None,
+        teacher: Teacher | None = None,
     ) -> Training:
         """A training that continues a saved one, with another configuration if `config` is given.
 
         Raises:
-            UserError: the file is missing or damaged, or belongs to another corpus or another model.
+            UserError: the file is missing or damaged, or belongs to another corpus, model or teacher.
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            return cls._from_state(state, corpus, device, config)
+            return cls._from_state(state, corpus, device, config, teacher)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         except Exception as error:
@@ -242,6 +256,7 @@ class Training:
             "config": self.config.to_dict(),
             "splits": self.splits,
             "held_out": self.held_out.tolist(),
+            "teacher": None if self.teacher is None else self.teacher.digest,
             "model": self.model.state_dict(),
             "mean": {} if self._average is None else self._average.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -252,14 +267,28 @@ class Training:
 
     @classmethod
     def _from_state(
-        cls, state: dict[str, Any], corpus: Corpus, device: str, config: RIGSLConfig | None
+        cls,
+        state: dict[str, Any],
+        corpus: Corpus,
+        device: str,
+        config: RIGSLConfig | None,
+        teacher: Teacher | None,
     ) -> Training:
         before = from_mapping(state["config"], "its configuration")
         config = before if config is None else config
         _check_continuable(before, config)
+        _check_same_teacher(state.get("teacher"), teacher)  # states of version 0.1.0 say nothing of one
         train, validation = state["splits"]
         held_out = np.array(state.get("held_out", []), dtype=np.int64)  # earlier versions hold out nothing
-        training = cls(config, corpus, device=device, train=train, validation=validation, held_out=held_out)
+        training = cls(
+            config,
+            corpus,
+            device=device,
+            train=train,
+            validation=validation,
+            held_out=held_out,
+            teacher=teacher,
+        )
         training.model.load_state_dict(state["model"])
         training._optimiser.load_state_dict(state["optimiser"])
         if training._average is not None:
@@ -333,7 +362,7 @@ class Training:
             with autocast(config, self.device):
                 out = self.model(batch)
             task = task_loss(out.log_prob, batch.label, self._weights, config.focal_gamma)
-            loss = task + config.penalty_weight_coff * out.penalty
+            loss = self._with_teacher(task, out.log_prob, batch.at) + config.penalty_weight_coff * out.penalty
             if factor:  # at 0 the link loss needs no backward pass
                 loss = loss - factor * out.link_loss
             self._optimiser.zero_grad()
@@ -343,6 +372,15 @@ class Training:
             self._average.update_parameters(self.model)
         # They stay on the device: reading a number would wait for the device after every batch.
         return torch.stack([loss, task, out.penalty, out.link_loss, *out.kept]).detach()
+
+    def _with_teacher(self, task: Tensor, log_prob: Tensor, rows: Tensor) -> Tensor:
+        """The task loss of a batch, with what the teacher adds if there is one.
+
+        Shapes: task scalar, log_prob [U, classes], rows [U] of the corpus, on the device -> scalar
+        """
+        if self.teacher is None or self._target is None:
+            return task
+        return taught_loss(task, log_prob, self._target[rows], self.teacher.weight, self.teacher.temperature)
 
 
 def write_state(state: dict[str, Any], path: Path) -> None:
@@ -367,6 +405,19 @@ def _check_continuable(before: RIGSLConfig, after: RIGSLConfig) -> None:
                 f"{name} cannot change from {old[name]!r} to {new[name]!r} in the course of a training; "
                 "start a new training with this configuration"
             )
+
+
+def _check_same_teacher(digest: str | None, teacher: Teacher | None) -> None:
+    """Check that a training goes on with the teacher of this digest, or without one as before."""
+    given = None if teacher is None else teacher.digest
+    if given != digest:
+        before, now = (
+            "no teacher" if name is None else f"the teacher with the digest {name[:12]}"
+            for name in (digest, given)
+        )
+        raise UserError(
+            f"the training has {before} and cannot go on with {now}; go on as it began, or start anew"
+        )
 
 
 def _averaged_model(model: RIGSL, decay: float) -> AveragedModel:

@@ -14,6 +14,8 @@ from rigsl.config import BACKBONES, SPARSIFIERS, RIGSLConfig
 from rigsl.data.batches import BatchSource
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.losses import task_loss
+from rigsl.training.teacher import Teacher
+from rigsl.training.trainer import Training
 from tests.helpers.corpora import toy_corpus
 
 SMALL = RIGSLConfig(
@@ -68,10 +70,24 @@ def test_a_step_does_not_wait(backbone, sparsifier, changes, copies):
     assert len(copies) <= 4, "the batch, and its padding for speakers, nodes and heads"
 
 
+@pytest.mark.parametrize("taught", [False, True])
+def test_a_training_step_does_not_wait_and_a_teacher_copies_nothing(taught, copies):
+    corpus = toy_corpus()
+    rows = corpus.rows(corpus.dialogues("train"))
+    uniform = np.full((len(rows), len(corpus.classes)), -np.log(len(corpus.classes)))
+    teacher = Teacher.out_of_fold([(rows, uniform)], corpus) if taught else None
+    training = Training(SMALL, corpus, device="meta", teacher=teacher)
+    copies.clear()
+    assert training.train_on(corpus.dialogues("train")[:6], 0.1).device.type == "meta"
+    assert all(copies)
+    assert len(copies) == 4, "the batch, and its padding for speakers, nodes and heads"
+
+
 def test_a_batch_on_a_device_has_the_shapes_of_one_on_the_cpu(copies):
     corpus = toy_corpus()
     there, here = (BatchSource(corpus, "ld", device).batch(np.arange(5)) for device in ("meta", "cpu"))
-    for name in ("label", "speaker", "sizes"):
+    assert here.at.tolist() == here.rows.tolist()
+    for name in ("label", "speaker", "sizes", "at"):
         assert getattr(there, name).shape == getattr(here, name).shape
         assert getattr(there, name).device.type == "meta"
     for packing in ("dialogues", "speakers"):
