@@ -40,8 +40,14 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], content: Mapping[
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def map_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def map_arrays(
+    path: Path, *, kind: str = "corpus file", again: str = "build or download it again"
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The read-only arrays of a file, as plain numpy arrays over one memory map, and its JSON object.
+
+    Args:
+        kind: what the file is meant to be, for the sentence of a damaged one.
+        again: what to do then.
 
     Raises:
         UserError: the file is missing, truncated or not of this format; the sentence names it.
@@ -51,17 +57,15 @@ def map_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError:  # an empty file cannot be mapped
-        raise UserError(f"{path}: is empty; build or download it again") from None
+        raise UserError(f"{path}: is empty; {again}") from None
     try:
         size = int.from_bytes(raw[:8].tobytes(), "little")
         header: dict[str, Any] = json.loads(raw[8 : 8 + size].tobytes())
         content = json.loads(header.pop("__metadata__")[_KEY])
         data = raw[8 + size :]
         return {name: _view(data, spec) for name, spec in header.items()}, dict(content)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{path}: is damaged or not a corpus file of this project; build or download it again"
-        ) from None
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        raise UserError(f"{path}: is damaged or not a {kind} of this project; {again}") from None
 
 
 def _view(data: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:

@@ -107,7 +107,16 @@ def test_a_truncated_file_is_refused_by_name(file, keep):
         Corpus.load(file)
 
 
-@pytest.mark.parametrize("content", [b"hello, this is a text", b"\x02" + b"\0" * 7 + b"{}", b"\xff" * 64])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello, this is a text",
+        b"\x02" + b"\0" * 7 + b"{}",
+        b"\xff" * 64,
+        (10**5).to_bytes(8, "little") + b"[" * 10**5,  # a header in a header in a header
+    ],
+    ids=range(4),
+)
 def test_another_file_is_refused_by_name(file, content):
     file.write_bytes(content)
     with pytest.raises(UserError, match=r"toy\.safetensors: is damaged"):
