@@ -137,6 +137,18 @@ def _add_confirmation(result: Parser) -> None:
         "(default: 3, or 0 where the features know the labels of train)",
     )
     group.add_argument(
+        "--teacher-weight",
+        type=float,
+        metavar="W",
+        help="share of the teaching in the loss of the taught models; 0: nothing is taught (default: 0.6)",
+    )
+    group.add_argument(
+        "--teacher-temperature",
+        type=float,
+        metavar="T",
+        help="temperature of the probabilities that are taught (default: 1)",
+    )
+    group.add_argument(
         "--test-seeds",
         type=int,
         metavar="M",

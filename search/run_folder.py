@@ -27,6 +27,7 @@ REPORT = "report.html"
 TRIALS = "trials"  #: folder of the trials' folders
 TRAININGS = "final"  #: folder of the trainings of finalists, winner and baseline
 RESULTS = "results.json"  #: in TRAININGS: how they ended
+TEACHER = "teacher"  #: in TRAININGS: beginning of the names of the teachers' files
 SCRATCH = ".ray"  #: Ray Tune's own files, while a search runs
 
 # runs/STUDY/best

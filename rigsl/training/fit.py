@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
 from rigsl.model.rigsl import RIGSL
@@ -34,6 +37,7 @@ def fit(
     validation: str = "dev",
     on_epoch: Callable[[EpochReport], None] | None = None,
     lineage: Sequence[tuple[RIGSLConfig, int]] = (),
+    held_out: NDArray[np.int64] | None = None,
     teacher: Teacher | None = None,
 ) -> FitResult:
     """Train a configuration to its last epoch; the weights of the epoch with the best weighted F1 are kept.
@@ -43,6 +47,7 @@ def fit(
         on_epoch: called with the report of every epoch.
         lineage: configurations with which the training begins, each with the epoch after which the next one
             takes over; `config` comes after the last of them.
+        held_out: dialogues, by their indices, of `train` that are not trained on, such as a fold.
         teacher: targets of training utterances that are learned beside the labels.
 
     Raises:
@@ -53,7 +58,13 @@ def fit(
     """
     stages = [*lineage, (config, config.epochs)]
     training = Training(
-        stages[0][0], corpus, device=device, train=train, validation=validation, teacher=teacher
+        stages[0][0],
+        corpus,
+        device=device,
+        train=train,
+        validation=validation,
+        held_out=held_out,
+        teacher=teacher,
     )
     history: list[EpochReport] = []
     for stage, until in stages:

@@ -27,6 +27,8 @@ from search.confirm.evaluation import (
     AVERAGE,
     AVERAGE_BASELINE,
     BASELINE,
+    TAUGHT,
+    TAUGHT_BASELINE,
     WINNER,
     Checkpoints,
     open_test,
@@ -43,8 +45,18 @@ from search.confirm.final_record import (
 )
 from search.confirm.race import Finalist, Race, top
 from search.confirm.runner import TrainingRunner
-from search.confirm.tested import average_of, record_of
-from search.confirm.trainings import Block, Job, JobChain, JobList, JobWatcher, Queue, identity, make_job
+from search.confirm.tested import average_of, record_of, write_teacher
+from search.confirm.trainings import (
+    Block,
+    Job,
+    JobChain,
+    JobList,
+    JobWatcher,
+    Queue,
+    identity,
+    make_job,
+    make_taught_job,
+)
 from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.lineage import Stage
@@ -168,22 +180,51 @@ class FinalStage:
 
     def _test_queue(self, race: Race) -> Queue:
         """The trainings that are tested or exported: winner and baseline, one seed after another."""
-        winner, lost = self._winner(race), self._lost_trainings(race)
+        lost = self._lost_trainings(race)
         self.trainings.forget(lost)
-        distinct = {job.name: job for job in [*self._test_jobs(winner), *lost]}
+        distinct = {job.name: job for job in [*self._test_jobs(race), *lost]}
         missing = self.trainings.missing(distinct.values())
         if missing:
+            winner = self._winner(race)
             sides = ["the winner"] if self._baseline() is None else [f"trial {winner.trial}", "the baseline"]
             seeds = counted(len(self.test_seeds), "new seed") + (" each" if len(sides) > 1 else "")
-            self.on_phase(f"training for the test: {' and '.join(sides)} with {seeds}")
+            taught = ", untaught and taught" if self._teacher(race) is not None else ""
+            self.on_phase(f"training for the test: {' and '.join(sides)} with {seeds}{taught}")
         return JobList(missing)
 
-    def _test_jobs(self, winner: Finalist) -> list[Job]:
-        """The trainings of winner and baseline for the test; the winner can be the baseline."""
-        sides = {f"trial {winner.trial}": winner.config}
-        if (baseline := self._baseline()) is not None:
-            sides["the baseline"] = baseline
-        return [make_job(label, config, seed) for seed in self.test_seeds for label, config in sides.items()]
+    def _sides(self, winner: Finalist) -> dict[str, RIGSLConfig]:
+        """What is tested, in words, and its configuration; the winner can be the baseline."""
+        baseline = self._baseline()
+        others = {} if baseline is None else {"the baseline": baseline}
+        return {f"trial {winner.trial}": winner.config} | others
+
+    def _test_jobs(self, race: Race) -> list[Job]:
+        """The trainings of winner and baseline for the test, and the same taught."""
+        sides, teacher = self._sides(self._winner(race)), self._teacher(race)
+        jobs = [make_job(label, config, seed) for seed in self.test_seeds for label, config in sides.items()]
+        if teacher is None:
+            return jobs
+        return jobs + [
+            make_taught_job(label, config, seed, *teacher)
+            for seed in self.test_seeds
+            for label, config in sides.items()
+        ]
+
+    def _teacher(self, race: Race) -> tuple[Path, str] | None:
+        """File and digest of the teacher: what the finalists predict out of fold; None: nothing is taught.
+
+        The race is over, so that it is always the same one.
+        """
+        jobs = [job for job in race.trained() if job.fold is not None]
+        if not jobs or not self.test_seeds or not self.options.teacher_weight:
+            return None
+        return write_teacher(
+            self.trainings.folder,
+            self.trainings.held_out(jobs),
+            self.plan.corpus,
+            self.options.teacher_weight,
+            self.options.teacher_temperature,
+        )
 
     def _lost_trainings(self, race: Race) -> list[Job]:
         """Ended trainings whose weights are needed, but were removed by an earlier end of the study.
@@ -191,7 +232,7 @@ class FinalStage:
         Needed are the weights of all that will be tested; of what was tested already, those to be exported.
         """
         winner = self._winner(race)
-        jobs = self._test_jobs(winner)
+        jobs = self._test_jobs(race)
         ended = not self.trainings.missing(jobs)
         best = self._best_block(winner)
         exported = [] if best is None else [make_job(f"trial {winner.trial}", winner.config, best)]
@@ -227,8 +268,23 @@ class FinalStage:
             jobs = [make_job("", baseline, seed) for seed in folders]
             averages.append(average_of(AVERAGE_BASELINE, "the baseline", self.trainings, jobs))
         if averages[0] is None or was_tested(self.plan.folder, checkpoints):
-            return chosen, checkpoints  # by an earlier version: test is not opened again for an average
-        return chosen, [*checkpoints, *(average for average in averages if average is not None)]
+            return chosen, checkpoints  # by an earlier version: test is not opened again for more answers
+        return chosen, [*checkpoints, *self._taught(race), *filter(None, averages)]
+
+    def _taught(self, race: Race) -> list[Checkpoints]:
+        """The taught models of winner and baseline."""
+        if (teacher := self._teacher(race)) is None:
+            return []
+        found = []
+        sides = self._sides(self._winner(race))
+        for side, (label, config) in zip((TAUGHT, TAUGHT_BASELINE), sides.items(), strict=False):
+            jobs = [make_taught_job(label, config, seed, *teacher) for seed in self.test_seeds]
+            ended = [job for job in jobs if self.trainings.scores([job])]
+            folders = {job.config.seed: self.trainings.model(job) for job in ended}
+            if not folders:
+                break
+            found.append(Checkpoints(side, f"{label}, taught", f"{identity(config)} {teacher[1]}", folders))
+        return found
 
     def _members(self, race: Race) -> list[Job]:
         """The trainings whose average is tested; none where nothing else is trained for the test."""
@@ -248,6 +304,7 @@ class FinalStage:
             for trained in checkpoints
         }
         members = {trained.side: len(trained.folders) for trained in checkpoints if trained.averaged}
+        members[TAUGHT] = members.get(AVERAGE, 0)  # its teacher consists of the same trainings
         return record_of(tested, validation, members, self.plan.seed)
 
     # The field's protocol

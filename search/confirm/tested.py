@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from rigsl.data.corpus import Corpus
+from rigsl.training.held_out import HeldOut
+from rigsl.training.teacher import Teacher
+from rigsl.wording import counted
 from search.confirm import summary
-from search.confirm.evaluation import AVERAGE, AVERAGE_BASELINE, BASELINE, WINNER, Checkpoints
+from search.confirm.evaluation import (
+    AVERAGE,
+    AVERAGE_BASELINE,
+    BASELINE,
+    TAUGHT,
+    TAUGHT_BASELINE,
+    WINNER,
+    Checkpoints,
+)
 from search.confirm.final_record import AnswerRecord, TestRecord
 from search.confirm.predictions import SeedRuns
 from search.confirm.runner import TrainingRunner
 from search.confirm.trainings import Job
+from search.run_folder import TEACHER
 
 #: An average needs so many members.
 MIN_MEMBERS = 2
@@ -32,6 +46,31 @@ def average_of(side: str, label: str, trainings: TrainingRunner, jobs: Sequence[
     return Checkpoints(side, label, digest, dict(enumerate(map(trainings.model, ended))), averaged=True)
 
 
+def write_teacher(
+    folder: Path, predictions: Sequence[HeldOut], corpus: Corpus, weight: float, temperature: float
+) -> tuple[Path, str]:
+    """Write the teacher of out-of-fold predictions, unless it is there; returns its file and its digest.
+
+    Args:
+        folder: of the final stage's trainings.
+        predictions: of the finalists.
+        corpus: of the study.
+        weight, temperature: see `Teacher`.
+    """
+    trainings = counted(len(predictions), "training")
+    teacher = Teacher.out_of_fold(
+        [(part.rows, part.log_prob) for part in predictions],
+        corpus,
+        weight=weight,
+        temperature=temperature,
+        origin=f"the mean of {trainings} of the finalists, out of fold",
+    )
+    path = folder / f"{TEACHER}-{teacher.digest[:8]}.safetensors"
+    if not path.is_file():
+        teacher.save(path)
+    return path, teacher.digest
+
+
 def record_of(
     tested: Mapping[str, SeedRuns],
     validation: Mapping[str, tuple[float, ...]],
@@ -43,7 +82,7 @@ def record_of(
     Args:
         tested: side -> predictions.
         validation: side -> weighted F1 on dev.
-        members: side of an average -> number of its members.
+        members: side of an average, or of a taught winner -> trainings that it, or its teacher, consists of.
         seed: of the resampling.
     """
     difference = None
@@ -55,6 +94,7 @@ def record_of(
         baseline=summary.describe(tested[BASELINE], seed) if BASELINE in tested else None,
         difference=difference,
         validation={side: validation[side] for side in (WINNER, BASELINE) if side in tested},
+        taught=_answer(TAUGHT, TAUGHT_BASELINE, tested, validation, members, seed),
         average=_answer(AVERAGE, AVERAGE_BASELINE, tested, validation, members, seed),
     )
 

@@ -39,6 +39,7 @@ class Job:
     label: str  #: in words, for the terminal
     config: RIGSLConfig
     fold: int | None = None  #: of train, which is left out and predicted; None: all of train is trained on
+    teacher: Path | None = None  #: file of the teacher of a taught model
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,12 @@ def make_job(label: str, config: RIGSLConfig, block: int | Block, prefix: str = 
         config.replace(seed=block.seed),
         block.fold,
     )
+
+
+def make_taught_job(label: str, config: RIGSLConfig, seed: int, teacher: Path, digest: str) -> Job:
+    """The training of `config` with `seed`, taught by the teacher in a file, which has this digest."""
+    job = make_job(f"{label}, taught", config, seed, f"taught-{digest[:8]}-")
+    return dataclasses.replace(job, teacher=teacher)
 
 
 class Queue(Protocol):
@@ -259,8 +266,12 @@ class JobSearcher(Searcher):  # type: ignore[misc]
             self.live[trial_id] = job
             self.watcher.job_started(job.label)
             return {
-                "number": NO_TRIAL, "folder": job.name, "config": job.config.to_dict(), "fold": job.fold
-            }  # fmt: skip
+                "number": NO_TRIAL,
+                "folder": job.name,
+                "config": job.config.to_dict(),
+                "fold": job.fold,
+                "teacher": None if job.teacher is None else str(job.teacher),
+            }
         return None if self.live else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

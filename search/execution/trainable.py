@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from rigsl.files import flush_to_disk, is_storage_error, remove_leftovers, write
 from rigsl.redaction import redacted
 from rigsl.training.checkpoint import write_checkpoint
 from rigsl.training.held_out import write_held_out
+from rigsl.training.teacher import Teacher, TeacherRecord
 from rigsl.training.trainer import EpochReport, Training, TrainingDiverged, write_state
 from search.execution.background_writer import BackgroundWriter
 from search.record.learning_curve import Line, append_epoch, read_curve, write_curve
@@ -128,6 +129,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self._config = from_mapping(config["config"], f"trial {config['number']}")
         self._folder = self.options.trials / config.get("folder", f"{config['number']:04d}")
         self._fold: int | None = config.get("fold")  # of train, which is left out and predicted at the end
+        self._taught_by: str | None = config.get("teacher")  # file of its teacher
         #: (parent, epoch) from which it starts; see search/record/lineage.py
         self._parent: tuple[int, int] | None = config.get("parent")
 
@@ -145,12 +147,14 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         self._folder.mkdir(exist_ok=True)
         remove_leftovers(self._folder)
         if (self._folder / STATE).exists():
-            training = Training.load(self._folder / STATE, self.corpus, device=self.options.device)
+            training = Training.load(
+                self._folder / STATE, self.corpus, device=self.options.device, teacher=self._teacher()
+            )
             lines = read_curve(self._folder)[: training.epoch]
             same = training.config == self._config and np.array_equal(training.held_out, self._held_out())
             if same and len(lines) == training.epoch:
                 # The best model on the disk may be older than the state, or younger: written before a kill.
-                _write_model(self._folder, *training.best_weights(), self.corpus.schema)
+                self._model_writer(training)()
                 self._curve = lines
                 write_curve(self._folder, self._curve)
                 # The last report may have been lost with the driver's process.
@@ -160,7 +164,16 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         if self._parent is not None:
             return self._continue_parent(*self._parent)
         write_curve(self._folder, [])
-        return Training(self._config, self.corpus, device=self.options.device, held_out=self._held_out())
+        return Training(
+            self._config,
+            self.corpus,
+            device=self.options.device,
+            held_out=self._held_out(),
+            teacher=self._teacher(),
+        )
+
+    def _teacher(self) -> Teacher | None:
+        return None if self._taught_by is None else Teacher.load(self._taught_by)
 
     def _held_out(self) -> NDArray[np.int64]:
         """The dialogues that are left out of train."""
@@ -194,15 +207,14 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         )
         self._curve = [line | {"epoch_seconds": 0.0} for line in read_curve(folder)[:epoch]]
         write_curve(self._folder, self._curve)
-        _write_model(self._folder, *training.best_weights(), self.corpus.schema)  # it may stay the best
+        self._model_writer(training)()  # it may stay the best
         return training
 
     def _write(self, report: EpochReport) -> None:
         """Write the trial's own files: curve, best model, and the state from which it can continue."""
         assert self._training is not None
         if report.improved:
-            best, schema = self._training.best_weights(), self.corpus.schema
-            self._writer.submit(MODEL, partial(_write_model, self._folder, *best, schema))
+            self._writer.submit(MODEL, self._model_writer(self._training))
         self._curve.append({"epoch": report.epoch, "time": round(time.time(), 3), **report.metrics()})
         append_epoch(self._folder, self._curve[-1])
         every = self.options.snapshot_every
@@ -217,6 +229,12 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         if snapshot:  # another trial may start from it at once
             self._writer.wait()
             _same_file(self._folder / STATE, self._folder / snapshot_name(report.epoch))
+
+    def _model_writer(self, training: Training) -> Callable[[], None]:
+        """Writes the best model of a training so far, which later epochs do not change."""
+        teacher = None if training.teacher is None else training.teacher.record
+        best, schema = training.best_weights(), self.corpus.schema
+        return partial(_write_model, self._folder, *best, schema, teacher)
 
     def _report(self) -> TrialReport:
         """The newest reported epoch."""
@@ -247,9 +265,15 @@ def _end_process() -> None:
     os._exit(1)
 
 
-def _write_model(folder: Path, weights: Mapping[str, Tensor], config: RIGSLConfig, schema: Schema) -> None:
+def _write_model(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    config: RIGSLConfig,
+    schema: Schema,
+    teacher: TeacherRecord | None,
+) -> None:
     """Write the best model of the trial in `folder`, which is there: not in place of a share that is away."""
-    write_checkpoint(folder / MODEL, weights, config, schema, parents=False)
+    write_checkpoint(folder / MODEL, weights, config, schema, teacher=teacher, parents=False)
 
 
 def _write_state(state: dict[str, Any], folder: Path) -> None:

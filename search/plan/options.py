@@ -37,6 +37,8 @@ class SearchOptions:
     finalists: int | None = None
     finalist_seeds: int | None = None
     folds: int | None = None
+    teacher_weight: float | None = None
+    teacher_temperature: float | None = None
     test_seeds: int | None = None
     protocol: str | None = None
     workers: int | None = None

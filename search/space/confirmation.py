@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rigsl.errors import UserError
+from rigsl.training.teacher import HIGHEST_TEMPERATURE as HIGHEST
+from rigsl.training.teacher import LOWEST_TEMPERATURE as LOWEST
 from rigsl.wording import counted
 
 #: Folds of train, unless a space or the user says otherwise.
@@ -28,6 +30,10 @@ class FinalOptions:
     #: Folds of train: finalists leave them out in turn and are scored on them; 0: they are scored on dev;
     #: None: FOLDS of them where the corpus allows it, else 0 (see `rigsl.data.folds`).
     folds: int | None = None
+    #: Share of the teaching in the loss of the taught models, which learn the finalists' out-of-fold average
+    #: beside the labels; 0: nothing is taught.
+    teacher_weight: float = 0.6
+    teacher_temperature: float = 1.0  #: at which the probabilities are taught
     #: Trainings of winner and of baseline that are tested; 0: only the exported checkpoint is.
     test_seeds: int = 5
     protocol: str = "validation"  #: "paper": also the best test epoch, as in most published numbers
@@ -39,6 +45,10 @@ class FinalOptions:
                 continue
             if type(value) is not int or value < minimum:
                 raise UserError(f"{name}: {value!r} is not a whole number from {minimum} up")
+        for name, low, high in (("teacher_weight", 0, 1), ("teacher_temperature", LOWEST, HIGHEST)):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not low <= value <= high:
+                raise UserError(f"{name}: {value!r} is not a number from {low:g} to {high:g}")
         if self.folds == 1:
             raise UserError("folds: 1 is not possible; give 2 or more, or 0 for scores on dev")
         if self.protocol not in PROTOCOLS:

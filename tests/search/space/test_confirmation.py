@@ -28,10 +28,15 @@ def test_it_is_described_in_words(options: dict, words: str) -> None:
     [
         ({"finalists": -1}, "finalists: -1 is not a whole number from 0 up"),
         ({"finalist_seeds": 0}, "finalist_seeds: 0 is not a whole number from 1 up"),
+        ({"folds": 1}, "folds: 1 is not possible; give 2 or more, or 0 for scores on dev"),
+        ({"folds": 2.5}, "folds: 2.5 is not a whole number from 0 up"),
+        ({"teacher_weight": 1.5}, "teacher_weight: 1.5 is not a number from 0 to 1"),
+        ({"teacher_temperature": 0}, "teacher_temperature: 0 is not a number from 0.01 to 100"),
         ({"protocol": "test"}, "protocol: 'test' is not one of validation, paper"),
         (
             {"winners": 1},
-            "winners: unknown key; the keys are finalists, finalist_seeds, folds, test_seeds, protocol",
+            "winners: unknown key; the keys are finalists, finalist_seeds, folds, teacher_weight, "
+            "teacher_temperature, test_seeds, protocol",
         ),
         (3, "is not a table"),
     ],
