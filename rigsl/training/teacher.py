@@ -108,9 +108,9 @@ class Teacher:
         """
         expected = (len(corpus.labels), len(corpus.classes))
         if self.log_prob.shape != expected:
-            rows, classes = self.log_prob.shape
+            size, classes = self.log_prob.shape
             raise UserError(
-                f"{self}: has {counted(rows, 'utterance')} and {counted(classes, 'class', 'classes')}, but "
+                f"{self}: has {counted(size, 'utterance')} and {counted(classes, 'class', 'classes')}, but "
                 f"the corpus {corpus.name} has {expected[0]} and {expected[1]}; {_HOW}"
             )
         if self.corpus_hash != hash_for_teachers(corpus):
