@@ -38,10 +38,9 @@ def read_held_out(path: Path) -> HeldOut:
     Raises:
         UserError: there are none, or they are damaged.
     """
-    arrays, content = map_arrays(path)
+    again = "remove it, and its training runs again"
+    arrays, content = map_arrays(path, kind="file of held-out predictions", again=again)
     try:
         return HeldOut(arrays["log_prob"], arrays["rows"], float(content["weighted_f1"]))
     except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{path}: does not hold predictions of a fold; remove it, and its training runs again"
-        ) from None
+        raise UserError(f"{path}: does not hold predictions of a fold; {again}") from None
