@@ -10,4 +10,5 @@
 - predictions: predictions of several trainings on one split, and their scores.
 - bootstrap, wilcoxon: intervals and paired tests.
 - summary: all statistics of a configuration, and of two configurations.
+- answers: configuration, taught and average on test, and their numbers.
 """
