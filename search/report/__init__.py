@@ -4,6 +4,7 @@
 - data: `StudyData`, everything that a report is made from.
 - page: the whole page; registry: its sections in their order; sections/: one file each.
 - claim: the result of a study in one sentence.
+- answers: configuration, taught and average as rows of tables.
 - comparison, comparison_page: several studies side by side (--compare).
 - incumbent: the best score so far over trials and time; clock: the time of the search without pauses.
 - importance: hyperparameter importance by PED-ANOVA and fANOVA.

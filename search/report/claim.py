@@ -1,4 +1,7 @@
-"""The claim: a study's result in one sentence that stays true out of context."""
+"""The claim: a study's result in one sentence that stays true out of context.
+
+A study with several answers has one more sentence for the others, and one that says which number is which.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from rigsl.wording import counted, p_value, percent, points
+from search.confirm.answers import Answer, several_answers
 from search.confirm.final_record import TestRecord
 from search.confirm.summary import TestScores
 from search.record import record
@@ -15,7 +19,7 @@ from search.report.format import span, spread
 
 
 def claim(data: StudyData) -> str:
-    """The sentence."""
+    """The sentence, or sentences."""
     trials = counted(len(record.finished(data.study)), "trial")
     if data.final.test is not None:
         return _tested(data, data.final.test, trials)
@@ -45,8 +49,29 @@ def _tested(data: StudyData, test: TestRecord, trials: str) -> str:
     return (
         f"On the test split of {data.corpus}{_size(data)}, {subject} reaches a weighted F1 of "
         f"{_score(test.winner)}{_difference(data, test)}; {_selection(data)}, and test was opened "
-        f"{_times(data.test_openings)}{_paper(data)}."
+        f"{_times(data.test_openings)}{_paper(data)}.{_other_answers(test)}"
     )
+
+
+def _other_answers(test: TestRecord) -> str:
+    """The other answers, and which number is which; empty for the configuration alone."""
+    others = several_answers(test)[1:]
+    if not others:
+        return ""
+    return (
+        " Fixed before test was opened, too, and opened together with this configuration: "
+        f"{'; '.join(_answer(answer) for answer in others)}. The configuration's score is the one to compare "
+        "with the literature; no answer is picked by its test score."
+    )
+
+
+def _answer(answer: Answer) -> str:
+    """An answer beside the configuration: what it is, its score, its difference to the baseline."""
+    sentence = f"{answer.name} ({answer.meaning}), {spread(answer.winner.weighted_f1)}"
+    if answer.difference is None:
+        return sentence
+    sentence += f", {points(answer.difference)} points against the baseline in the same form"
+    return sentence if answer.bootstrap is None else f"{sentence} ({p_value(answer.bootstrap.p)})"
 
 
 def _score(scores: TestScores) -> str:
@@ -85,10 +110,14 @@ def _selection(data: StudyData) -> str:
     finalists = data.final.finalists
     if finalists is None:
         return "it was chosen by its best validation score in the search, of one training"
-    return (
-        f"it was chosen on validation alone, by the mean of {counted(len(finalists.seeds), 'fresh seed')} "
-        f"among {counted(len(finalists.candidates), 'finalist')}"
-    )
+    seeds = counted(len(finalists.seeds), "fresh seed")
+    candidates = counted(len(finalists.candidates), "finalist")
+    if finalists.folds:
+        return (
+            f"it was chosen without test, by the mean of {seeds}, each scored on a held-out fold of train, "
+            f"among {candidates}"
+        )
+    return f"it was chosen on validation alone, by the mean of {seeds} among {candidates}"
 
 
 def _times(openings: int) -> str:

@@ -14,10 +14,13 @@ from rigsl.config import FIELDS
 from rigsl.errors import UserError
 from rigsl.wording import DASH, listed, p_value, percent, points
 from search.confirm import summary
+from search.confirm.answers import several_answers
 from search.confirm.evaluation import read_predictions
 from search.confirm.predictions import SeedRuns, check_paired
 from search.confirm.summary import PairedTests, TestScores
 from search.record import record
+from search.report.answers import HEAD as ANSWER_HEAD
+from search.report.answers import answer_cells
 from search.report.data import StudyData, read_study_data
 from search.report.format import span, spread
 
@@ -44,6 +47,12 @@ class ComparedStudy:
         confirmed = {} if configuration is None else configuration.config
         values = {**self.data.space.fixed, **searched, **confirmed}
         return str(values.get("backbone", FIELDS["backbone"].default))
+
+    @property
+    def on_folds(self) -> bool:
+        """Whether its finalists were scored on held-out folds of train, not on dev."""
+        finalists = self.data.final.finalists
+        return finalists is not None and bool(finalists.folds)
 
     @property
     def validation_score(self) -> float | None:
@@ -153,10 +162,19 @@ PAIRS_HEAD = (
     "Wilcoxon, dialogues",
     "",
 )
+#: Columns of the table of answers: the first two are words.
+ANSWERS_HEAD = ("study", "answer", *ANSWER_HEAD)
 NOTE = (
     "Weighted F1 of each study's winner. Validation: mean over the fresh seeds of the finalists, or the "
     "search score if there were none. Test: mean ± standard deviation over the trainings. Choosing a study "
     "by its test score selects on test."
+)
+FOLDS_NOTE = " Validation (folds): finalists scored on held-out folds of train; not comparable with dev."
+ANSWERS_NOTE = (
+    "The answers of a study were fixed before test was opened, and opened together. Configuration: mean over "
+    "fresh seeds, comparable with the literature; the tables of studies and pairs are about it. Taught: the "
+    "same configuration, taught by the out-of-fold average of the finalists; one model, same size and speed. "
+    "Average: mean probabilities of the finalists' trainings."
 )
 
 
@@ -174,13 +192,27 @@ def _study_row(study: ComparedStudy) -> tuple[str, ...]:
         data.corpus,
         study.backbone,
         str(len(record.finished(data.study))),
-        percent(study.validation_score),
+        percent(study.validation_score) + (" (folds)" if study.on_folds else ""),
         spread(None if tested is None else tested.weighted_f1),
         DASH if tested is None else times_opened(data.test_openings),
         span(None if tested is None else tested.interval),
         spread(None if baseline is None else baseline.weighted_f1),
         points(None if bootstrap is None else bootstrap.interval.value),
     )
+
+
+def note_of(comparison: StudyComparison) -> str:
+    """What must be known to read the table of studies."""
+    return NOTE + (FOLDS_NOTE if any(study.on_folds for study in comparison.studies) else "")
+
+
+def answer_rows(comparison: StudyComparison) -> list[tuple[str, ...]]:
+    """The rows under ANSWERS_HEAD: the answers of every study that has more than the configuration."""
+    return [
+        (study.label, answer.name, *answer_cells(answer))
+        for study in comparison.studies
+        for answer in several_answers(study.data.final.test)
+    ]
 
 
 def times_opened(openings: int) -> str:

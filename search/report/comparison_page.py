@@ -9,16 +9,21 @@ import plotly.graph_objects as go
 
 from rigsl.files import write_text
 from rigsl.wording import DASH, counted, listed
-from search.confirm.summary import Summary
+from search.confirm.answers import several_answers
+from search.confirm.summary import Summary, TestScores
 from search.record import record
+from search.report.answers import side_title
 from search.report.charts import chart, error_bar, in_percent
 from search.report.claim import claim
 from search.report.comparison import (
+    ANSWERS_HEAD,
+    ANSWERS_NOTE,
     HEAD,
-    NOTE,
     PAIRS_HEAD,
     ComparedStudy,
     StudyComparison,
+    answer_rows,
+    note_of,
     pair_rows,
     study_rows,
     times_opened,
@@ -54,8 +59,9 @@ def page(comparison: StudyComparison) -> str:
             "Studies side by side",
             table(HEAD, study_rows(comparison), words=(0, 1, 2)),
             drawn(lambda: _intervals(studies)),
-            note(NOTE),
+            note(note_of(comparison)),
         ),
+        *_answers(comparison),
         section("pairs", "Pairwise differences", *_pairs(comparison)),
         section("claims", "The claim of each study", *_claims(studies)),
         section("classes", "F1 of every emotion", *_classes(studies)),
@@ -71,19 +77,15 @@ def _intervals(studies: Sequence[ComparedStudy]) -> str:
     figure = go.Figure()
     for i, study in enumerate(studies):
         colour = _COLOURS[i % len(_COLOURS)]
-        test = study.data.final.test
-        for side, symbol in (("winner", "circle"), ("baseline", "square-open")):
-            scores = None if test is None else test.side(side)
-            if scores is None:
-                continue
+        for title, symbol, scores in _tested_sides(study):
             mean = scores.weighted_f1.mean
             figure.add_scatter(
                 x=[100 * mean],
-                y=[study.label if side == "winner" else f"{study.label}<br>baseline"],
+                y=[f"{study.label}<br>{title}" if title else study.label],
                 mode="markers",
                 marker={"color": colour, "symbol": symbol, "size": 11},
                 error_x=error_bar(mean, scores.interval, colour, thickness=2, width=6),
-                name=side,
+                name=title or "winner",
             )
     if not figure.data:
         return note("None of them was tested.")
@@ -91,6 +93,27 @@ def _intervals(studies: Sequence[ComparedStudy]) -> str:
     figure.update_yaxes(autorange="reversed", type="category")
     height = 90 + 38 * len(figure.data)
     return chart(figure, "test scores with their 95 % intervals", height=height, bare=True)
+
+
+def _tested_sides(study: ComparedStudy) -> list[tuple[str, str, TestScores]]:
+    """Title below the study's name, symbol and scores: winner and baseline, in the form of each answer."""
+    test = study.data.final.test
+    if test is None:
+        return []
+    symbols = {"winner": "circle", "baseline": "square-open"}
+    rows = [("", "winner", test.winner), ("baseline", "baseline", test.baseline)]
+    for answer in several_answers(test)[1:]:
+        rows += [(side_title(answer, side), side, answer.side(side)) for side in symbols]
+    return [(title, symbols[side], scores) for title, side, scores in rows if scores is not None]
+
+
+def _answers(comparison: StudyComparison) -> list[str]:
+    """The section on the answers of studies that have several; none where no study has."""
+    rows = answer_rows(comparison)
+    if not rows:
+        return []
+    parts = (table(ANSWERS_HEAD, rows, words=(0, 1)), note(ANSWERS_NOTE))
+    return [section("answers", "Configuration, taught, average", *parts)]
 
 
 def _pairs(comparison: StudyComparison) -> list[str]:

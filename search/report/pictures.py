@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,15 @@ from sklearn.metrics import ConfusionMatrixDisplay
 
 from rigsl.files import replacing
 from rigsl.wording import percent
+from search.confirm.answers import several_answers
 from search.confirm.final_record import FinalistsRecord, TestRecord
 from search.confirm.summary import TestScores
 from search.record.states import COMPLETE, PRUNED
+from search.report.answers import side_title
 from search.report.data import StudyData
 from search.report.importance import Importances
 from search.report.incumbent import incumbent_curve
+from search.report.sections.finalists import score_titles
 from search.report.sections.importance import METHODS, opacities
 from search.report.style import BLUE, GREY, INK, ORANGE, STATE_STYLES
 
@@ -46,7 +49,8 @@ def _drawings(data: StudyData) -> dict[str, Drawing | None]:
     drawings: dict[str, Drawing | None] = dict.fromkeys((RESULT, FINALISTS, CONFUSION, IMPORTANCE))
     drawings[HISTORY] = (8.0, 3.6), lambda axes: _history(data, axes)
     if test is not None:
-        drawings[RESULT] = (8.0, 2.9), lambda axes: _result(data, test, axes)
+        rows = _result_rows(test)
+        drawings[RESULT] = (8.0, 1.7 + 0.6 * max(2, len(rows))), lambda axes: _result(data, rows, axes)
         drawings[CONFUSION] = (6.4, 5.6), lambda axes: _confusion(data, test.winner, axes)
     if finalists is not None and finalists.candidates:
         height = 1.4 + 0.45 * len(finalists.candidates)
@@ -87,11 +91,17 @@ def _history(data: StudyData, axes: Axes) -> None:
     axes.set(xlabel="trials that ended with a score", ylabel="validation weighted F1 (%)")
 
 
-def _result(data: StudyData, test: TestRecord, axes: Axes) -> None:
-    sides = {name: test.side(name) for name in ("winner", "baseline")}
-    tested = {name: scores for name, scores in sides.items() if scores is not None}
-    for row, (name, scores) in enumerate(tested.items()):
-        colour, marker = {"winner": (BLUE, "o"), "baseline": (ORANGE, "s")}[name]
+def _result_rows(test: TestRecord) -> list[tuple[str, str, TestScores]]:
+    """Title, side and scores of every row: winner and baseline, in the form of each answer of the study."""
+    sides = [(side, side, test.side(side)) for side in ("winner", "baseline")]
+    for answer in several_answers(test)[1:]:
+        sides += [(side_title(answer, side), side, answer.side(side)) for side in ("winner", "baseline")]
+    return [(title, side, scores) for title, side, scores in sides if scores is not None]
+
+
+def _result(data: StudyData, rows: Sequence[tuple[str, str, TestScores]], axes: Axes) -> None:
+    for row, (_, side, scores) in enumerate(rows):
+        colour, marker = {"winner": (BLUE, "o"), "baseline": (ORANGE, "s")}[side]
         values, interval = scores.weighted_f1.values, scores.interval
         mean = float(np.mean(values))
         if interval is not None:
@@ -101,14 +111,15 @@ def _result(data: StudyData, test: TestRecord, axes: Axes) -> None:
         )
         axes.scatter([100 * mean], [row], color=colour, marker="|", s=500, linewidths=3)
         axes.annotate(percent(mean), (100 * mean, row), (0, 15), textcoords="offset points", ha="center")
-    axes.set_yticks(range(len(tested)), list(tested))
-    axes.set_ylim(len(tested) - 0.5, -0.7)
+    axes.set_yticks(range(len(rows)), [title for title, _, _ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.7)
     reopened = f" ({data.reopened})" if data.reopened else ""
     axes.set(xlabel=f"test weighted F1 (%){reopened}: trainings, their mean, its 95 % interval")
 
 
 def _finalists(finalists: FinalistsRecord, axes: Axes) -> None:
-    labels = ["a fresh seed", "mean ± standard error", "search score"]
+    one_score, axis = score_titles(finalists)
+    labels = [one_score, "mean ± standard error", "search score"]
     for row, finalist in enumerate(finalists.candidates):
         colour = BLUE if finalist.state == "winner" else INK
         scores = [100 * score for score in finalist.scores if score is not None]
@@ -121,7 +132,7 @@ def _finalists(finalists: FinalistsRecord, axes: Axes) -> None:
     names = [f"trial {finalist.trial}" for finalist in finalists.candidates]
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set(xlabel="validation weighted F1 (%)")
+    axes.set(xlabel=axis)
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rigsl.wording import counted, listed, percent, points
+from search.confirm.answers import several_answers
 from search.confirm.final_record import TestRecord
 from search.confirm.summary import TestScores
 from search.report.charts import chart
@@ -66,17 +67,21 @@ def row_shares(confusion: Sequence[Sequence[int]]) -> list[list[float | None]]:
 
 
 def _table(data: StudyData, test: TestRecord) -> str:
-    winner, baseline = test.winner, test.baseline
+    winner, baseline, others = test.winner, test.baseline, several_answers(test)[1:]
     rows = []
     for name, support in winner.support.items():
         f1, baseline_f1 = winner.f1[name], None if baseline is None else baseline.f1[name]
         difference = None if f1 is None or baseline_f1 is None else f1.mean - baseline_f1.mean
-        rows.append((name, str(support), spread(f1), spread(baseline_f1), points(difference)))
+        other_f1 = [spread(answer.winner.f1[name]) for answer in others]
+        rows.append((name, str(support), spread(f1), spread(baseline_f1), points(difference), *other_f1))
     absent = [name for name, support in winner.support.items() if not support]
     explanation = "F1 of every class on test, mean ± standard deviation over the trainings."
     if absent:
         explanation += f" The test split has no utterance of {listed(absent)}."
-    return table(("", "utterances", *titles(data), "difference"), rows) + note(explanation)
+    if others:
+        explanation += " Winner, baseline and their difference are those of the configuration."
+    head = ("", "utterances", *titles(data), "difference", *(answer.name for answer in others))
+    return table(head, rows) + note(explanation)
 
 
 def _picture(data: StudyData, test: TestRecord) -> str:

@@ -1,4 +1,4 @@
-"""The finalists: their scores in the search, and with fresh seeds."""
+"""The finalists: their scores in the search, and with fresh seeds, on dev or on held-out folds of train."""
 
 from __future__ import annotations
 
@@ -33,11 +33,34 @@ def _introduction(finalists: FinalistsRecord) -> str:
     text = (
         f"The best {counted(len(finalists.candidates), 'configuration')} of the search, each trained again "
         f"with {counted(len(finalists.seeds), 'fresh seed')} for up to "
-        f"{counted(finalists.epochs, 'epoch')}, and scored on validation."
+        f"{counted(finalists.epochs, 'epoch')}"
     )
+    if finalists.folds:
+        text += (
+            ": trained on the other folds of train, epoch chosen on dev, scored on the held-out fold. Search "
+            "scores are on dev, so the two are not compared."
+        )
+    else:
+        text += ", and scored on validation."
     if any(finalist.state == "stopped" for finalist in finalists.candidates):
         text += " Finalists that had no chance of winning any more were dropped (racing)."
     return note(text)
+
+
+def fold_titles(finalists: FinalistsRecord) -> list[str]:
+    """``fold 1`` and so on for every training of a finalist; with its seed where a fold is held out twice."""
+    repeated = len(set(finalists.folds)) < len(finalists.folds)
+    return [
+        f"fold {fold + 1}, seed {seed}" if repeated else f"fold {fold + 1}"
+        for fold, seed in zip(finalists.folds, finalists.seeds, strict=True)
+    ]
+
+
+def score_titles(finalists: FinalistsRecord) -> tuple[str, str]:
+    """What a single score of a finalist is, and the title of the axis of its scores."""
+    if finalists.folds:
+        return "a held-out fold", "weighted F1 (%): folds of train; search score: dev"
+    return "a fresh seed", "validation weighted F1 (%)"
 
 
 def _selection_bias(finalists: FinalistsRecord) -> str:
@@ -68,19 +91,23 @@ def _table(finalists: FinalistsRecord) -> str:
     for rank, finalist in enumerate(finalists.candidates, start=1):
         scores = [*finalist.scores, *([None] * (len(finalists.seeds) - len(finalist.scores)))]
         bias = None if finalist.mean is None else finalist.search_score - finalist.mean
+        biases = [] if finalists.folds else [points(bias)]
         rows.append(
             (
                 str(rank),
                 f"trial {finalist.trial}{'' if finalist.complete else ', stopped early'}",
                 percent(finalist.search_score),
                 plus_minus(finalist.mean, finalist.standard_error),
-                points(bias),
+                *biases,
                 *(percent(score) for score in scores),
                 finalist.state,
             )
         )
-    seeds = [f"seed {seed}" for seed in finalists.seeds]
-    head = ("", "configuration", "search score", "mean ± st. error", "selection bias", *seeds, "state")
+    columns = ["selection bias", *(f"seed {seed}" for seed in finalists.seeds)]
+    if finalists.folds:
+        columns = fold_titles(finalists)
+    search_score = "search score, dev" if finalists.folds else "search score"
+    head = ("", "configuration", search_score, "mean ± st. error", *columns, "state")
     states = [finalist.state for finalist in finalists.candidates]
     winner = states.index("winner") if "winner" in states else None
     return table(head, rows, words=(1, len(head) - 1), marked=winner) + _reasons(finalists.candidates)
@@ -93,7 +120,7 @@ def _reasons(candidates: tuple[FinalistRecord, ...]) -> str:
 
 
 def _picture(finalists: FinalistsRecord) -> str:
-    figure = go.Figure()
+    figure, (one_score, axis) = go.Figure(), score_titles(finalists)
     names = [f"trial {finalist.trial}" for finalist in finalists.candidates]
     single = [
         (100 * score, name)
@@ -103,7 +130,7 @@ def _picture(finalists: FinalistsRecord) -> str:
     ]
     marker = {"color": GREY, "size": 8}
     x, y = [score for score, _ in single], [name for _, name in single]
-    figure.add_scatter(x=x, y=y, mode="markers", name="a fresh seed", marker=marker)
+    figure.add_scatter(x=x, y=y, mode="markers", name=one_score, marker=marker)
     means = [
         (name, finalist, finalist.mean)
         for name, finalist in zip(names, finalists.candidates, strict=True)
@@ -125,6 +152,10 @@ def _picture(finalists: FinalistsRecord) -> str:
     search_scores = in_percent([finalist.search_score for finalist in finalists.candidates])
     cross = {"color": ORANGE, "size": 11, "symbol": "x-thin", "line": {"width": 2.5, "color": ORANGE}}
     figure.add_scatter(x=search_scores, y=names, mode="markers", name="search score", marker=cross)
-    figure.update_xaxes(title_text="validation weighted F1 (%)")
+    figure.update_xaxes(title_text=axis)
     figure.update_yaxes(autorange="reversed", showgrid=True, type="category")
-    return chart(figure, "search score and fresh seeds of every finalist", height=130 + 42 * len(names))
+    return chart(
+        figure,
+        f"search score and {one_score.removeprefix('a ')}s of every finalist",
+        height=130 + 42 * len(names),
+    )

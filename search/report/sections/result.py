@@ -1,4 +1,4 @@
-"""Winner against baseline: scores, significance tests, all trainings, configurations."""
+"""Winner against baseline: answers, scores, significance tests, all trainings, configurations."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rigsl.wording import DASH, counted, listed, p_value, percent, points
+from search.confirm.answers import Answer, fixed_before_test, several_answers
 from search.confirm.bootstrap import Interval
 from search.confirm.final_record import TestRecord
 from search.confirm.summary import summary
 from search.record import record
+from search.report.answers import HEAD, NOTE, answer_cells, side_title
 from search.report.charts import chart, error_bar, in_percent
 from search.report.data import StudyData
 from search.report.format import MeanAndStd, span, spread, value_text
@@ -29,12 +31,17 @@ def content(data: StudyData) -> str:
     if test is None:
         parts = [_single_training(data), _paper(data)]
     else:
-        parts = [
-            _scores(data, test),
-            drawn(lambda: _picture(data, test)),
-            _tests(test),
-            _trainings(data, test),
-        ]
+        picture = drawn(lambda: _picture(data, test))
+        if answers := several_answers(test):
+            parts = [
+                _answers(data, answers),
+                picture,
+                heading("The configuration alone"),
+                _scores(data, test),
+            ]
+        else:
+            parts = [_scores(data, test), picture]
+        parts += [_tests(test), _trainings(data, test)]
     return "".join([*parts, _configurations(data)])
 
 
@@ -42,6 +49,16 @@ def titles(data: StudyData) -> tuple[str, str]:
     """The titles of two columns with test scores, of winner and baseline."""
     reopened = f" ({data.reopened})" if data.reopened else ""
     return f"winner{reopened}", f"baseline{reopened}"
+
+
+def _answers(data: StudyData, answers: Sequence[Answer]) -> str:
+    """The answers side by side: a column for each, which fits the page; rows as long would not."""
+    titles = ("what it is", *HEAD)
+    columns = [(answer.meaning, *answer_cells(answer)) for answer in answers]
+    rows = list(zip(titles, *columns, strict=True))
+    reopened = f" ({data.reopened})" if data.reopened else ""
+    head = ("", *(f"{answer.name}{reopened}" for answer in answers))
+    return note(fixed_before_test(answers)) + table(head, rows, words=range(len(head))) + note(NOTE)
 
 
 def _scores(data: StudyData, test: TestRecord) -> str:
@@ -96,13 +113,29 @@ def _picture(data: StudyData, test: TestRecord) -> str:
         _add_trainings(figure, f"{name}, test", f1, scores.interval, colour, symbol)
         if validation := test.validation.get(name):
             _add_trainings(figure, f"{name}, validation", validation, None, colour, f"{symbol}-open")
+    rows = _add_other_answers(figure, test)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title_text="weighted F1 (%)")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     caption = "Points: trainings. Bars: their mean; lines: its 95 % interval on test."
     if data.reopened:
         caption += f" ({data.reopened}.)"
-    return chart(figure, "weighted F1 of every training of winner and baseline", height=260, caption=caption)
+    height = 260 + 42 * rows
+    return chart(
+        figure, "weighted F1 of every training of winner and baseline", height=height, caption=caption
+    )
+
+
+def _add_other_answers(figure: go.Figure, test: TestRecord) -> int:
+    """Rows of the picture for taught and average, each beside the baseline in the same form; their number."""
+    rows = 0
+    for answer in several_answers(test)[1:]:
+        for side, colour, symbol in (("winner", BLUE, "circle"), ("baseline", ORANGE, "square")):
+            if (scores := answer.side(side)) is not None:
+                f1, title = scores.weighted_f1.values, f"{side_title(answer, side)}, test"
+                _add_trainings(figure, title, f1, scores.interval, colour, symbol)
+                rows += 1
+    return rows
 
 
 def _add_trainings(
@@ -165,7 +198,8 @@ def _trainings(data: StudyData, test: TestRecord) -> str:
         [str(seed), *(cell for by_seed in cells.values() for cell in by_seed.get(seed, empty))]
         for seed in seeds
     ]
-    return heading("All trainings") + table(head, rows, words=())
+    of_what = " of the configuration" if several_answers(test) else ""
+    return heading(f"All trainings{of_what}") + table(head, rows, words=())
 
 
 def _cells_by_seed(test: TestRecord, side: str) -> dict[int, tuple[str, str, str]]:

@@ -12,9 +12,11 @@ from search.report.html import code, heading, note, pairs, table
 from search.run_folder import BEST, OFFICIAL, STUDY
 from search.space.budget import read_budget
 
+ON_DEV = "epochs, pruning, configurations and finalists chosen on dev"
+ON_FOLDS = "epochs, pruning and configurations chosen on dev, finalists on held-out folds of train"
 PROTOCOL = (
-    "validation: trained on train; epochs, pruning, configurations and finalists chosen on dev; test opened "
-    "afterwards. The search and its workers get a corpus whose test labels are hidden."
+    "validation: trained on train; {chosen}; test opened afterwards. The search and its workers get a corpus "
+    "whose test labels are hidden."
 )
 #: Characters of a content hash that are shown.
 HASH_LENGTH = 12
@@ -49,10 +51,12 @@ def _data(data: StudyData) -> str:
     for i, name in enumerate(corpus["classes"]):
         counts = [str(splits[split]["labels"][i]) for split in ("train", "dev")]
         rows.append((name, *counts, str(support[name]) if name in support else ""))
+    finalists = data.final.finalists
+    chosen = ON_FOLDS if finalists is not None and finalists.folds else ON_DEV
     description = [
         ("corpus", f"{corpus['name']}, content hash {corpus['hash'][:HASH_LENGTH]}"),
         ("features", corpus["features"]),
-        ("protocol", PROTOCOL),
+        ("protocol", PROTOCOL.format(chosen=chosen)),
     ]
     return pairs(description) + table(("", *splits), rows)
 
