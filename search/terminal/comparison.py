@@ -5,11 +5,21 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from search.report.comparison import HEAD, NOTE, PAIRS_HEAD, StudyComparison, pair_rows, study_rows
+from search.confirm.answers import several_answers
+from search.report.comparison import (
+    ANSWERS_NOTE,
+    HEAD,
+    PAIRS_HEAD,
+    StudyComparison,
+    note_of,
+    pair_rows,
+    study_rows,
+)
+from search.terminal.answers import score_lines
 
 
 def print_comparison(comparison: StudyComparison, console: Console) -> None:
-    """Print the table of the studies, that of their pairs, and a note."""
+    """Print the tables of the studies and of their pairs, the answers of each study, and notes."""
     for head, rows, text_columns in (
         (HEAD, study_rows(comparison), 3),
         (PAIRS_HEAD, pair_rows(comparison), 1),
@@ -22,4 +32,17 @@ def print_comparison(comparison: StudyComparison, console: Console) -> None:
             table.add_row(*row)
         console.print(table)
         console.print()
-    console.print(NOTE)
+    console.print(note_of(comparison))
+    _print_answers(comparison, console)
+
+
+def _print_answers(comparison: StudyComparison, console: Console) -> None:
+    """Print configuration, taught and average of every study that has them, and what they are."""
+    answers = {study.label: several_answers(study.data.final.test) for study in comparison.studies}
+    for label, of_study in answers.items():
+        if of_study:
+            console.print(f"\n{label}, on test:")
+            for line in score_lines(of_study):
+                console.print(f"  {line}")
+    if any(answers.values()):
+        console.print(f"\n{ANSWERS_NOTE}")

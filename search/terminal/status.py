@@ -15,9 +15,12 @@ from rigsl.redaction import redacted
 from rigsl.shell import option, short_path
 from search import run_folder
 from search.command_lines import runs_dir_option, search_command
+from search.confirm.answers import several_answers
+from search.confirm.final_record import read_final_record
 from search.record import lock, record
 from search.record.study_options import read_study_options
 from search.space.budget import minutes_in_words, read_budget
+from search.terminal.answers import score_lines
 from search.terminal.progress import key_parameters, trial_summary
 
 #: Ended trials that are printed: the last ones.
@@ -26,6 +29,8 @@ LAST_TRIALS = 5
 
 def print_status(folder: Path, console: Console, storage: str | None = None) -> None:
     """Print the state of the study in `folder`: its process, budget, best trial, running and last trials.
+
+    Of a study with several answers (configuration, taught, average), what each has on test.
 
     Raises:
         UserError: its record cannot be read.
@@ -47,6 +52,7 @@ def print_status(folder: Path, console: Console, storage: str | None = None) -> 
         ("used", used),
         ("trials", ", ".join(f"{count} {state}" for state, count in record.counts(study).items())),
         ("best", best_text),
+        *_test_lines(folder),
     ):
         console.print(f"{title:8s}{text}")
     if state.startswith("interrupted"):
@@ -65,6 +71,19 @@ def print_status(folder: Path, console: Console, storage: str | None = None) -> 
         console.print(table)
     for trial in record.finished(study)[-LAST_TRIALS:]:
         console.print(trial_summary(trial))
+
+
+def _test_lines(folder: Path) -> list[tuple[str, str]]:
+    """A line for each answer of a study that has several, in the order in which they are printed."""
+    try:
+        final = read_final_record(folder)
+    except UserError as error:  # the record of the search still tells the rest
+        return [("test", str(error))]
+    lines = score_lines(several_answers(final.test))
+    openings = sum(opening.protocol == "validation" for opening in final.openings)
+    if lines and openings > 1:
+        lines.append(f"test was opened {openings} times, so these scores are no longer unbiased")
+    return [("" if i else "test", line) for i, line in enumerate(lines)]
 
 
 def print_studies(runs: Path, console: Console) -> None:

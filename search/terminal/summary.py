@@ -19,13 +19,15 @@ from rigsl.redaction import redacted
 from rigsl.shell import option, pasteable, program, short_path
 from rigsl.wording import counted, p_value, percent, points
 from search.command_lines import runs_dir_option, search_command
-from search.confirm.final_record import read_final_record
+from search.confirm.answers import CONFIGURATION, answers_of, fixed_before_test
+from search.confirm.final_record import TestRecord, read_final_record
 from search.plan.plan import Plan
 from search.record import record
 from search.record.snapshot import take_snapshot
 from search.report.format import span, spread
 from search.run_folder import BEST, FINAL, OFFICIAL, REPORT
 from search.space.extension import extended, extending_options
+from search.terminal.answers import difference_lines
 
 if TYPE_CHECKING:
     from search.results import Outcome
@@ -140,20 +142,12 @@ def _print_scores(outcome: Outcome, console: Console) -> None:
     table = Table("weighted F1", title=f"{name} won", title_justify="left")
     for column in ("validation", "test", "95 % interval"):
         table.add_column(column, justify="right")
-    for side, label in (("winner", name), ("baseline", "baseline")):
-        if (scores := test.side(side)) is not None and len(test.seeds) > 1:
-            validation = percent(statistics.mean(test.validation[side]))
-            seeds = counted(len(scores.weighted_f1.values), "seed")
-            table.add_row(f"{label}, {seeds}", validation, spread(scores.weighted_f1), span(scores.interval))
+    for row in _test_rows(test, name):
+        table.add_row(*row)
     checkpoint = [percent(scores["weighted_f1"]) for scores in (exported.validation, exported.test)]
     table.add_row(f"the checkpoint in best/ (seed {exported.metrics['seed']})", *checkpoint, "")
     console.print(table)
-    if test.difference is not None and (bootstrap := test.difference.bootstrap) is not None:
-        interval = bootstrap.interval
-        console.print(
-            f"winner minus baseline on test: {points(interval.value)} points (95 % interval "
-            f"{span(interval, signed=True)}; paired bootstrap, {p_value(bootstrap.p)})"
-        )
+    _print_differences(test, console)
     if final.paper is not None and final.paper.winner is not None:
         console.print(f"best test epoch (selected on test, optimistic): {percent(final.paper.winner.mean)}")
     if len(final.openings) > 1:
@@ -162,3 +156,38 @@ def _print_scores(outcome: Outcome, console: Console) -> None:
         )
     counts = ", ".join(f"{count} {state}" for state, count in exported.metrics["trials"].items())
     console.print(f"trials: {counts}; {exported.metrics['ending']}")
+
+
+def _test_rows(test: TestRecord, name: str) -> list[tuple[str, str, str, str]]:
+    """Label, validation, test and interval of winner and baseline, in the form of each answer."""
+    rows = []
+    for answer in answers_of(test):
+        configuration = answer.name == CONFIGURATION
+        if configuration and len(test.seeds) < 2:
+            continue  # the checkpoint's own row has it
+        for side, label in (("winner", name), ("baseline", "baseline")):
+            if (scores := answer.side(side)) is None:
+                continue
+            seeds = counted(len(scores.weighted_f1.values), "seed")
+            form = seeds if configuration else answer.name
+            validation = answer.validation.get(side, ())
+            mean = percent(statistics.mean(validation) if validation else None)
+            rows.append((f"{label}, {form}", mean, spread(scores.weighted_f1), span(scores.interval)))
+    return rows
+
+
+def _print_differences(test: TestRecord, console: Console) -> None:
+    """Print winner minus baseline on test: one line, or one for each of several answers."""
+    answers = answers_of(test)
+    if len(answers) > 1:
+        if lines := difference_lines(answers):
+            console.print("winner minus baseline on test, in points (paired bootstrap):")
+        for line in lines:
+            console.print(f"  {line}")
+        console.print(fixed_before_test(answers))
+    elif (bootstrap := answers[0].bootstrap) is not None:
+        interval = bootstrap.interval
+        console.print(
+            f"winner minus baseline on test: {points(interval.value)} points (95 % interval "
+            f"{span(interval, signed=True)}; paired bootstrap, {p_value(bootstrap.p)})"
+        )
