@@ -11,9 +11,12 @@ Run a search, and read its results::
         print(results.trials_frame().sort_values("score", ascending=False))
         print(results.curves_frame().groupby("epoch")["score"].max())
         print(results.best, results.final.test)
+        print({name: answer.winner.weighted_f1.mean for name, answer in results.answers.items()})
 
 `run` prints its progress and leaves a run folder, ``runs/STUDY``: `results.best` is its checkpoint folder,
-which `rigsl.load_checkpoint` reads, and ``report.html`` its report. An interrupted study continues with
+which `rigsl.load_checkpoint` reads, and ``report.html`` its report. `results.answers` has what was opened on
+test: the configuration (mean over fresh seeds), and where the study has them the taught model and the
+average of trainings, each with the baseline in the same form. An interrupted study continues with
 ``SearchOptions(resume="STUDY")``. `python run_search.py` does the same from the shell; ``--help`` explains
 the options. The packages, along the way of a trial:
 
@@ -40,6 +43,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from search.confirm.answers import Answer
     from search.plan.new_study import prepare
     from search.plan.options import SearchOptions
     from search.plan.plan import Plan
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from search.study import run
 
 __all__ = [
+    "Answer",
     "Outcome",
     "Plan",
     "SearchOptions",
@@ -67,6 +72,7 @@ _MODULES = {
     "load_study": "search.results",
     "StudyResults": "search.results",
     "TrialResult": "search.results",
+    "Answer": "search.confirm.answers",
 }
 
 

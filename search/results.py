@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial
 
 from rigsl.errors import UserError
+from search.confirm.answers import Answer, answers_of
 from search.confirm.final_record import FinalRecord, read_final_record
 from search.record import record
 from search.record.states import state_name
@@ -62,6 +63,15 @@ class StudyResults:
     trials: Sequence[TrialResult]  #: by number
     final: FinalRecord  #: finalists and test scores; empty until the final stage of the study
     best: Path | None  #: folder of the exported checkpoint; None: there is none yet
+
+    @property
+    def answers(self) -> Mapping[str, Answer]:
+        """Name -> answer on test: configuration, and taught and average where the study has them.
+
+        All were fixed before test was opened, and opened together; empty: test was not opened.
+        """
+        test = self.final.test
+        return {} if test is None else {answer.name: answer for answer in answers_of(test)}
 
     def trials_frame(self) -> pd.DataFrame:
         """One row per trial: number, state, score, epochs, seconds, ``params.NAME`` for each parameter."""

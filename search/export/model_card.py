@@ -11,6 +11,7 @@ from rigsl.config import MODALITIES
 from rigsl.files import write_text
 from rigsl.wording import counted, percent, plus_minus
 from search.command_lines import in_project, page_command, page_path
+from search.confirm.answers import CONFIGURATION, answers_of, fixed_before_test, several_answers
 from search.confirm.final_record import FinalRecord, TestRecord
 from search.run_folder import CARD, ROOT
 
@@ -30,7 +31,7 @@ RIGSL (Xiong et al., ICME 2025), backbone {backbone}, {parameters}; weights of s
 ## How the numbers came about
 
 - Trained on the training split; epochs, configurations and this checkpoint were chosen on validation.
-  The test split was opened {openings}.
+  The test split was opened {openings}.{which}
 - Configuration: trial {trial} of study `{study}`, search score {search}; `config.toml` holds every value.
 {labels}- Corpus content hash `{corpus_hash}`, commit `{commit}`.
 
@@ -85,6 +86,7 @@ def write_model_card(
         openings="once" if openings == 1 else f"{openings} times",
         trial=metrics["trial"],
         search=percent(metrics["search_weighted_f1"]),
+        which=_which(final.test),
         labels=_labels(metrics.get("labels_in_features", {})),
         corpus_hash=metrics["corpus_hash"][:12],
         commit=metrics["commit"][:12],
@@ -105,15 +107,25 @@ def _labels(seen: Mapping[str, str]) -> str:
     )
 
 
+def _which(test: TestRecord) -> str:
+    """List items: which number is which, of a study with several answers."""
+    if not (answers := several_answers(test)):
+        return ""
+    items = [f"\n- *{answer.name}*: {answer.meaning}." for answer in answers]
+    return f"\n- {fixed_before_test(answers)}{''.join(items)}"
+
+
 def _rows(test: TestRecord) -> str:
-    """Table rows: mean and standard deviation over the seeds, of winner and baseline."""
-    rows = []
-    for side in ("winner", "baseline"):
-        scores, validation = test.side(side), test.validation.get(side, ())
-        if scores is None or scores.weighted_f1.std is None:
-            continue
-        f1 = scores.weighted_f1
-        mean = percent(sum(validation) / len(validation)) if validation else ""
-        seeds = counted(len(f1.values), "seed")
-        rows.append(f"| {side}, mean of {seeds} | {mean} | {plus_minus(f1.mean, f1.std)} |\n")
+    """Table rows: winner and baseline, over their seeds; of each answer, where there are several."""
+    rows, several = [], bool(several_answers(test))
+    for answer in answers_of(test):
+        prefix = f"*{answer.name}*: " if several else ""
+        for side in ("winner", "baseline"):
+            scores, validation = answer.side(side), answer.validation.get(side, ())
+            if scores is None or (scores.weighted_f1.std is None and answer.name == CONFIGURATION):
+                continue  # a single training is this checkpoint
+            f1 = scores.weighted_f1
+            mean = percent(sum(validation) / len(validation)) if validation else ""
+            seeds = "" if f1.std is None else f", mean of {counted(len(f1.values), 'seed')}"
+            rows.append(f"| {prefix}{side}{seeds} | {mean} | {plus_minus(f1.mean, f1.std)} |\n")
     return "".join(rows)

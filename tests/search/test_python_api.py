@@ -92,13 +92,26 @@ def test_results_are_objects_and_frames(tmp_path: Path) -> None:
         assert dict(zip(curve["epoch"], curve["score"], strict=True)) == values
 
 
+def test_the_answers_on_test_are_found_by_name(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, "study")
+    make_final(plan, make_study(plan, "cc"), answers=("taught", "average"))
+    answers = search.load_study(plan.folder).answers
+    assert list(answers) == ["configuration", "taught", "average"]
+    assert all(isinstance(answer, search.Answer) for answer in answers.values())
+    test = search.load_study(plan.folder).final.test
+    assert answers["configuration"].winner == test.winner
+    assert (answers["taught"].winner, answers["average"].members) == (test.taught.winner, 12)
+    make_final(plan, make_study(make_plan(tmp_path, "plain"), "cc"))
+    assert list(search.load_study(plan.folder).answers) == ["configuration"]
+
+
 def test_a_study_without_a_trial_has_empty_frames(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, "empty")
     make_study(plan, "")
     results = search.load_study(str(plan.folder))
     assert isinstance(results.trials_frame(), pd.DataFrame)
     assert (len(results.trials_frame()), len(results.curves_frame())) == (0, 0)
-    assert (results.final.test, results.best) == (None, None)
+    assert (results.final.test, results.best, results.answers) == (None, None, {})
 
 
 def test_a_folder_without_a_study_is_one_sentence(tmp_path: Path) -> None:

@@ -105,6 +105,28 @@ def test_the_model_card_gives_the_scores_and_the_claim(searched) -> None:
         "The test split was opened 2 times.",
     ):
         assert part in text, part
+    assert "*configuration*" not in text, "there is no other answer"
+
+
+def test_the_model_card_says_which_number_is_which(searched) -> None:
+    plan, study = searched
+    config = json.loads((plan.folder / FINAL).read_text(encoding="utf-8"))["winner"]["config"]
+    final = make_final(plan, study, answers=("taught", "average"))
+    final["winner"]["config"] = config
+    write_text(plan.folder / FINAL, json.dumps(final))
+    exported, final = export(plan, study), read_final_record(plan.folder)
+    path = write_model_card(exported.folder, exported.metrics, final, plan.corpus.classes, "It is good.")
+    text, average = path.read_text(encoding="utf-8"), final.test.average
+    for part in (
+        "| *configuration*: winner, mean of 3 seeds | 52.00 % |",
+        "| *taught*: winner, mean of 3 seeds | 54.00 % |",
+        f"| *average*: winner | 56.00 % | {100 * average.winner.weighted_f1.mean:.2f} % |",
+        f"| *average*: baseline | 54.00 % | {100 * average.baseline.weighted_f1.mean:.2f} % |",
+        "- All 3 answers were fixed before test was opened, and were opened together;",
+        "\n- *configuration*: mean over 3 fresh seeds: comparable with the literature.\n- *taught*: the same",
+        "\n- *average*: mean probabilities of 12 trainings.\n- Configuration: trial",
+    ):
+        assert part in text, part
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o022])
