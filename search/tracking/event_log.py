@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from search.confirm.answers import answers_in_numbers, several_answers
 from search.confirm.final_record import FinalRecord, read_final_record
 from search.export.best import ExportedModel
 from search.record import record, times
@@ -105,7 +106,8 @@ class EventLog:
                     run.artifacts.append((self.context.folder / FINAL, ""))
                 run.tags["best_trial"] = str(exported.metrics["trial"])
                 ended = sum(exported.metrics["trials"].values())
-                scores = _checkpoint_scores(exported) | _test_means(read_final_record(self.context.folder))
+                final = read_final_record(self.context.folder)
+                scores = _checkpoint_scores(exported) | _test_means(final) | _answers(final)
                 run.add(metrics_entry(ended, run.end, scores))
 
     def drop_buffers(self) -> None:
@@ -143,3 +145,20 @@ def _test_means(final: FinalRecord) -> dict[str, float]:
             f1 = scores.weighted_f1
             values |= {f"{side}_test_mean": f1.mean, f"{side}_test_std": f1.std}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _answers(final: FinalRecord) -> dict[str, float]:
+    """``taught_test_weighted_f1``, ``average_parameters`` and so on, of a study with several answers.
+
+    Scores on test have ``test`` in their name: ``weighted_f1``, ``low``, ``high``, ``baseline``,
+    ``difference``, ``p``.
+    """
+    if final.test is None or not several_answers(final.test):
+        return {}
+    sizes = ("members", "parameters", "milliseconds")
+    return {
+        f"{answer}_{name}" if name in sizes else f"{answer}_test_{name}": float(value)
+        for answer, numbers in answers_in_numbers(final.test).items()
+        for name, value in numbers.items()
+        if value is not None
+    }

@@ -24,6 +24,7 @@ from search.tracking.tracker import Tracker
 from search.tracking.writer import Writer
 from tests.helpers.mlflow_contents import assert_held, runs_at
 from tests.helpers.played_study import PlayedStudy
+from tests.helpers.run_folders import make_final
 
 
 @pytest.fixture
@@ -88,6 +89,36 @@ def test_every_part_of_a_study_is_in_mlflow_through_interruptions_and_a_crash(ho
     assert tracker.problem is None
     assert_held(uri, played.folder)
     assert runs_at(uri)["study"][0].data.metrics["test_weighted_f1"] == pytest.approx(0.31)
+
+
+def test_the_answers_on_test_are_metrics_of_the_study(home: Path) -> None:
+    uri = f"sqlite:///{home}/mlflow.db"
+    played = PlayedStudy(home, uri)
+    with track(played) as tracker:
+        played.play([tracker], 2)
+        final = make_final(played.plan, played.study, answers=("taught", "average"))
+        tracker.done("all done", played.finish())
+    assert tracker.problem is None
+    metrics = runs_at(uri)["study"][0].data.metrics
+    average = final["test"]["average"]
+    assert metrics["average_test_weighted_f1"] == average["winner"]["weighted_f1"]["mean"]
+    assert metrics["average_test_low"] == average["winner"]["interval"]["low"]
+    assert metrics["average_test_p"] == average["difference"]["bootstrap"]["p"]
+    assert (metrics["average_members"], metrics["average_parameters"]) == (12, 1_481_472)
+    assert metrics["taught_test_baseline"] == final["test"]["taught"]["baseline"]["weighted_f1"]["mean"]
+    assert metrics["configuration_test_weighted_f1"] == metrics["winner_test_mean"]
+    assert "configuration_members" not in metrics, "what is not known is no metric"
+
+
+def test_a_study_with_the_configuration_alone_has_its_metrics_alone(home: Path) -> None:
+    played = PlayedStudy(home, f"sqlite:///{home}/mlflow.db")
+    with track(played) as tracker:
+        played.play([tracker], 2)
+        make_final(played.plan, played.study)
+        tracker.done("all done", played.finish())
+    metrics = runs_at(f"sqlite:///{home}/mlflow.db")["study"][0].data.metrics
+    assert "winner_test_mean" in metrics
+    assert not any(name.startswith(("configuration_", "taught_", "average_")) for name in metrics)
 
 
 def test_what_a_killed_study_could_not_send_is_sent_later_and_only_once(home: Path, machine) -> None:
