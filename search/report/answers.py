@@ -12,10 +12,10 @@ HEAD = (
     "paired bootstrap", "parameters", "ms an utterance",
 )  # fmt: skip
 NOTE = (
-    "Weighted F1: mean ± standard deviation over the trainings; an average is a single prediction. Baseline: "
-    "in the same form, its configuration taught or averaged likewise. Differences in percentage points, with "
-    "the paired bootstrap over dialogues and trainings. Milliseconds: on the machine and with the threads of "
-    "a trial."
+    "Weighted F1: mean ± standard deviation over the trainings; an average is a single prediction. Baseline "
+    "in the same form: its configuration taught by the same teacher, or the average of its own trainings. "
+    "Differences in percentage points, with the paired bootstrap over dialogues and trainings. Milliseconds: "
+    "on the machine and with the threads of a trial."
 )
 
 
