@@ -22,6 +22,7 @@ from rigsl.inference.average import mean_log_prob
 from rigsl.training.checkpoint import WEIGHTS, load_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
 from rigsl.wording import counted, listed
+from search.confirm.answers import AVERAGE, TAUGHT
 from search.confirm.final_record import read_final_record, write_final_record
 from search.confirm.predictions import SeedRuns, scores_of, seed_runs
 from search.resources.workers import Workers, driver_device
@@ -29,8 +30,7 @@ from search.run_folder import BEST, METRICS, PREDICTIONS, check_present
 
 #: What can be tested: trainings of winner and baseline, the same taught, and averages of trainings.
 WINNER, BASELINE = "winner", "baseline"
-TAUGHT, TAUGHT_BASELINE = "taught", "taught baseline"
-AVERAGE, AVERAGE_BASELINE = "average", "average of the baseline"
+TAUGHT_BASELINE, AVERAGE_BASELINE = "taught baseline", "average of the baseline"
 SIDES = (WINNER, BASELINE, TAUGHT, TAUGHT_BASELINE, AVERAGE, AVERAGE_BASELINE)
 
 

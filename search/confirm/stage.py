@@ -23,11 +23,10 @@ from rigsl.inference.average import member_weights
 from rigsl.wording import counted
 from search import run_folder
 from search.confirm import summary
+from search.confirm.answers import AVERAGE, TAUGHT
 from search.confirm.evaluation import (
-    AVERAGE,
     AVERAGE_BASELINE,
     BASELINE,
-    TAUGHT,
     TAUGHT_BASELINE,
     WINNER,
     Checkpoints,
@@ -124,8 +123,11 @@ class FinalStage:
         queue = JobChain(race, lambda: self._test_queue(race))
         self.trainings.train(queue, self.plan.corpus.without_test_labels())
         winner = self._winner(race)
-        if not self.interrupted() and self._lost_trainings(race):
-            # What was trained again came out with other weights than those tested: everything is tested anew.
+        if not self.interrupted() and (
+            self._lost_trainings(race) or self.trainings.missing(self._test_jobs(race))
+        ):
+            # What was trained again came out with other weights than those tested, or makes another teacher:
+            # everything is tested anew.
             self.trainings.train(self._test_queue(race), self.plan.corpus.without_test_labels())
         if self.interrupted():
             return None
@@ -180,15 +182,15 @@ class FinalStage:
 
     def _test_queue(self, race: Race) -> Queue:
         """The trainings that are tested or exported: winner and baseline, one seed after another."""
-        lost = self._lost_trainings(race)
-        self.trainings.forget(lost)
-        distinct = {job.name: job for job in [*self._test_jobs(race), *lost]}
+        lost, jobs = self._lost_trainings(race), self._test_jobs(race)
+        self.trainings.forget(lost)  # only now: the teacher is what they have predicted
+        distinct = {job.name: job for job in [*jobs, *lost]}
         missing = self.trainings.missing(distinct.values())
         if missing:
             winner = self._winner(race)
             sides = ["the winner"] if self._baseline() is None else [f"trial {winner.trial}", "the baseline"]
             seeds = counted(len(self.test_seeds), "new seed") + (" each" if len(sides) > 1 else "")
-            taught = ", untaught and taught" if self._teacher(race) is not None else ""
+            taught = ", untaught and taught" if any(job.teacher is not None for job in jobs) else ""
             self.on_phase(f"training for the test: {' and '.join(sides)} with {seeds}{taught}")
         return JobList(missing)
 

@@ -11,11 +11,10 @@ from rigsl.training.held_out import HeldOut
 from rigsl.training.teacher import Teacher
 from rigsl.wording import counted
 from search.confirm import summary
+from search.confirm.answers import AVERAGE, TAUGHT
 from search.confirm.evaluation import (
-    AVERAGE,
     AVERAGE_BASELINE,
     BASELINE,
-    TAUGHT,
     TAUGHT_BASELINE,
     WINNER,
     Checkpoints,

@@ -203,9 +203,8 @@ def test_a_finished_study_goes_on_with_another_winner_and_more_seeds(
     assert final.test.winner.weighted_f1.values[:2] == first.test.winner.weighted_f1.values
     assert len(final.test.winner.runs) == len(final.test.baseline.runs) == 3
     assert [opening.what for opening in final.openings[1:]] == [
-        f"3 trainings of trial {first.winner.trial}, 3 trainings of the baseline, 3 trainings of trial "
-        f"{first.winner.trial}, taught, 3 trainings of the baseline, taught, the average of 4 trainings of the "
-        "finalists and the average of 3 trainings of the baseline"
+        "{0}, {1}, {0}, taught, {1}, taught, the average of 4 trainings of the finalists and the average of "
+        "{1}".format(f"3 trainings of trial {first.winner.trial}", "3 trainings of the baseline")
     ]
 
     # Another winner: its scores are its own, in every file.
