@@ -235,7 +235,12 @@ def _add_other_commands(result: Parser) -> None:
         "--rerun",
         type=Path,
         metavar="FOLDER",
-        help="train an exported configuration (best/) again and compare the scores",
+        help="train an exported result (best/) again and compare the scores",
+    )
+    group.add_argument(
+        "--what",
+        choices=("configuration", "taught", "average"),
+        help="with --rerun: which answer is trained again (default: configuration)",
     )
     group.add_argument(
         "--sync",

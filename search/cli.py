@@ -16,23 +16,26 @@ from rigsl.files import cannot_write
 from rigsl.shell import short_path
 from rigsl.wording import counted
 from search.command_lines import runs_dir_option, search_command
+from search.confirm.answers import CONFIGURATION
 from search.plan.new_study import prepare
 from search.plan.options import SearchOptions, read_share
 from search.plan.plan import Plan
 from search.plan.resume import study_folder
-from search.run_folder import REPORT
+from search.run_folder import AVERAGE, REPORT, TAUGHT
 from search.space.budget import minutes_in_words, read_minutes
 from search.terminal.status import print_status, print_studies
 from search.terminal.summary import model_lines, print_outcome, print_plan
 
 #: Options that do something other than a search -> the options that can be combined with them.
 MODES = {
-    "rerun": {"data_dir"},
+    "rerun": {"data_dir", "what"},
     "status": {"storage"},
     "report": {"storage"},
     "compare": set[str](),
     "sync": {"storage", "tracking_uri", "data_dir"},
 }
+#: What --rerun can train again -> its folder in ``best/``.
+FOLDERS = {None: "", CONFIGURATION: "", TAUGHT: TAUGHT, AVERAGE: AVERAGE}
 #: Options with a default value: they may stand beside every mode.
 ALWAYS_GIVEN = {"dataset", "features", "runs_dir"}
 
@@ -46,13 +49,15 @@ def run_command(arguments: dict[str, Any]) -> int:
     console = make_console()
     given = {name for name, value in arguments.items() if value is not None}
     mode = next((name for name in MODES if name in given), None)
+    if "what" in given and mode != "rerun":
+        raise UserError("--what: says what --rerun trains again; give --rerun FOLDER, too")
     options = _search_options(arguments)
     if mode is None:
         return _search(prepare(options), options.data_dir, console)
     if extra := given - {mode} - MODES[mode] - ALWAYS_GIVEN:
         raise UserError(f"--{mode}: cannot be combined with --{min(extra).replace('_', '-')}")
     if mode == "rerun":
-        return _rerun(arguments["rerun"], options.data_dir, console)
+        return _rerun(arguments["rerun"] / FOLDERS[arguments["what"]], options.data_dir, console)
     if mode == "compare":
         return _compare(options.runs_dir, arguments["compare"], console)
     if mode == "status" and not arguments["status"]:
@@ -70,7 +75,7 @@ def run_command(arguments: dict[str, Any]) -> int:
 def _search_options(arguments: Mapping[str, Any]) -> SearchOptions:
     """The options of a search, with times and shares as numbers."""
     time_budget, share = arguments["time_budget"], arguments["gpus_per_trial"]
-    other = {*MODES, "time_budget", "gpus_per_trial"}
+    other = {*MODES, "time_budget", "gpus_per_trial", "what"}
     rest = {name: value for name, value in arguments.items() if name not in other}
     minutes = None if time_budget is None else read_minutes(time_budget)
     gpus = None if share is None else read_share(share)

@@ -32,7 +32,8 @@ SCRATCH = ".ray"  #: Ray Tune's own files, while a search runs
 
 # runs/STUDY/best
 BEST = "best"
-AVERAGE = "average"  #: folder of the finalists' trainings, as one model
+TAUGHT, AVERAGE = "taught", "average"  #: folders of the other answers: a taught model, several as one
+TEACHER_FILE = "teacher.safetensors"  #: in the folder of a taught model
 METRICS = "metrics.json"
 RERUN = "rerun.sh"
 OFFICIAL = "official_command.txt"

@@ -13,8 +13,9 @@ from rigsl.wording import counted
 from search.confirm.bootstrap import Difference
 from search.confirm.final_record import AnswerRecord, TestRecord
 from search.confirm.summary import PairedTests, TestScores
+from search.run_folder import AVERAGE, TAUGHT
 
-CONFIGURATION, TAUGHT, AVERAGE = "configuration", "taught", "average"
+CONFIGURATION = "configuration"
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,10 @@ from rigsl.inference.average import mean_log_prob
 from rigsl.training.checkpoint import WEIGHTS, load_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
 from rigsl.wording import counted, listed
-from search.confirm.answers import AVERAGE, TAUGHT
 from search.confirm.final_record import read_final_record, write_final_record
 from search.confirm.predictions import SeedRuns, scores_of, seed_runs
 from search.resources.workers import Workers, driver_device
-from search.run_folder import BEST, METRICS, PREDICTIONS, check_present
+from search.run_folder import AVERAGE, BEST, METRICS, PREDICTIONS, TAUGHT, check_present
 
 #: What can be tested: trainings of winner and baseline, the same taught, and averages of trainings.
 WINNER, BASELINE = "winner", "baseline"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +123,8 @@ class TrainingRunner:
         }
         return max(scored.items(), key=lambda item: item[1].score or 0.0, default=None)
 
-    def clean(self, keep: Path | None) -> None:
-        """Remove the checkpoints of all trainings but the folder `keep`."""
+    def clean(self, keep: Collection[Path]) -> None:
+        """Remove the checkpoints of all trainings but the folders `keep`."""
         for path in self.folder.glob(f"*/{MODEL}"):
-            if path != keep:
+            if path not in keep:
                 shutil.rmtree(path, ignore_errors=True)

@@ -7,7 +7,7 @@ interrupted training continues where it was.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,11 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from rigsl.config import RIGSLConfig
-from rigsl.data.corpus import Corpus
 from rigsl.data.folds import train_folds
 from rigsl.inference.average import member_weights
 from rigsl.wording import counted
 from search import run_folder
-from search.confirm import summary
-from search.confirm.answers import AVERAGE, TAUGHT
 from search.confirm.evaluation import (
-    AVERAGE_BASELINE,
-    BASELINE,
-    TAUGHT_BASELINE,
     WINNER,
     Checkpoints,
     open_test,
@@ -37,14 +31,14 @@ from search.confirm.final_record import (
     ConfigurationRecord,
     FinalistsRecord,
     PaperRecord,
-    PaperScores,
     TestRecord,
     read_final_record,
     write_final_record,
 )
+from search.confirm.paper import paper_scores
 from search.confirm.race import Finalist, Race, top
 from search.confirm.runner import TrainingRunner
-from search.confirm.tested import average_of, record_of, write_teacher
+from search.confirm.tested import TestedTrainings, record_of
 from search.confirm.trainings import (
     Block,
     Job,
@@ -54,13 +48,19 @@ from search.confirm.trainings import (
     Queue,
     identity,
     make_job,
-    make_taught_job,
 )
 from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.lineage import Stage
-from search.run_folder import AVERAGE as AVERAGE_FOLDER
-from search.run_folder import BEST, MODEL, TRIALS
+from search.run_folder import AVERAGE, BEST, MODEL, TAUGHT, TRIALS
+
+
+@dataclass(frozen=True)
+class Member:
+    """A training of the average."""
+
+    model: Path  #: its checkpoint folder
+    fold: int | None  #: of train, that it left out
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class ChosenCheckpoint:
     best_epoch: int
     whole: bool  #: trained to its last epoch
     search_score: float  #: of the trial, in the search
-    members: Sequence[Path] = ()  #: checkpoint folders of the average, which is exported beside it
+    members: Sequence[Member] = ()  #: of the average, which is exported beside it
+    taught: ChosenCheckpoint | None = None  #: the taught model that is exported beside it
+    teacher: Path | None = None  #: of a taught model: the file of its teacher
     lineage: Sequence[Stage] = ()  #: of a trial with parents (population based training), itself the last
 
 
@@ -124,7 +126,7 @@ class FinalStage:
         self.trainings.train(queue, self.plan.corpus.without_test_labels())
         winner = self._winner(race)
         if not self.interrupted() and (
-            self._lost_trainings(race) or self.trainings.missing(self._test_jobs(race))
+            self._lost_trainings(race) or self.trainings.missing(self._tested(race).jobs())
         ):
             # What was trained again came out with other weights than those tested, or makes another teacher:
             # everything is tested anew.
@@ -133,8 +135,7 @@ class FinalStage:
             return None
         self._record_finalists(race, winner)
         chosen, checkpoints = self._trained(race)
-        averages = [tested.folders for tested in checkpoints if tested.side == AVERAGE]
-        chosen = dataclasses.replace(chosen, members=[*averages[0].values()] if averages else [])
+        chosen = self._with_other_answers(chosen, race, {tested.side for tested in checkpoints})
         test = self._test(checkpoints)
         paper = self._paper(winner) if self.options.protocol == "paper" else None
         self._update_record(test=test, paper=paper)
@@ -142,7 +143,8 @@ class FinalStage:
 
     def clean(self, chosen: ChosenCheckpoint | None) -> None:
         """Remove the weights of all trainings but the chosen one; their results are in ``final.json``."""
-        self.trainings.clean(None if chosen is None else chosen.model)
+        kept = [] if chosen is None else [one.model for one in (chosen, chosen.taught) if one is not None]
+        self.trainings.clean(kept)
 
     # Finalists
 
@@ -182,7 +184,7 @@ class FinalStage:
 
     def _test_queue(self, race: Race) -> Queue:
         """The trainings that are tested or exported: winner and baseline, one seed after another."""
-        lost, jobs = self._lost_trainings(race), self._test_jobs(race)
+        lost, jobs = self._lost_trainings(race), self._tested(race).jobs()
         self.trainings.forget(lost)  # only now: the teacher is what they have predicted
         distinct = {job.name: job for job in [*jobs, *lost]}
         missing = self.trainings.missing(distinct.values())
@@ -194,54 +196,20 @@ class FinalStage:
             self.on_phase(f"training for the test: {' and '.join(sides)} with {seeds}{taught}")
         return JobList(missing)
 
-    def _sides(self, winner: Finalist) -> dict[str, RIGSLConfig]:
-        """What is tested, in words, and its configuration; the winner can be the baseline."""
-        baseline = self._baseline()
-        others = {} if baseline is None else {"the baseline": baseline}
-        return {f"trial {winner.trial}": winner.config} | others
-
-    def _test_jobs(self, race: Race) -> list[Job]:
-        """The trainings of winner and baseline for the test, and the same taught."""
-        sides, teacher = self._sides(self._winner(race)), self._teacher(race)
-        jobs = [make_job(label, config, seed) for seed in self.test_seeds for label, config in sides.items()]
-        if teacher is None:
-            return jobs
-        return jobs + [
-            make_taught_job(label, config, seed, *teacher)
-            for seed in self.test_seeds
-            for label, config in sides.items()
-        ]
-
-    def _teacher(self, race: Race) -> tuple[Path, str] | None:
-        """File and digest of the teacher: what the finalists predict out of fold; None: nothing is taught.
-
-        The race is over, so that it is always the same one.
-        """
-        jobs = [job for job in race.trained() if job.fold is not None]
-        if not jobs or not self.test_seeds or not self.options.teacher_weight:
-            return None
-        return write_teacher(
-            self.trainings.folder,
-            self.trainings.held_out(jobs),
-            self.plan.corpus,
-            self.options.teacher_weight,
-            self.options.teacher_temperature,
-        )
-
     def _lost_trainings(self, race: Race) -> list[Job]:
         """Ended trainings whose weights are needed, but were removed by an earlier end of the study.
 
         Needed are the weights of all that will be tested; of what was tested already, those to be exported.
         """
-        winner = self._winner(race)
-        jobs = self._test_jobs(race)
+        winner, tested = self._winner(race), self._tested(race)
+        jobs, members = tested.jobs(), tested.members()
         ended = not self.trainings.missing(jobs)
-        best = self._best_block(winner)
+        best, taught = self._best_block(winner), tested.best_taught()
         exported = [] if best is None else [make_job(f"trial {winner.trial}", winner.config, best)]
-        members = self._members(race)
+        exported += [] if taught is None else [taught]
         if ended and was_tested(self.plan.folder, checkpoints := self._trained(race)[1]):
             averaged = any(tested.side == AVERAGE for tested in checkpoints)
-            kept = member_weights(self.plan.folder / BEST / AVERAGE_FOLDER)
+            kept = member_weights(self.plan.folder / BEST / AVERAGE)
             lost = averaged and kept != self.trainings.weights(members)
             return self.trainings.without_weights([*exported, *(members if lost else [])])
         return self.trainings.without_weights([*jobs, *members, *(exported if ended else [])])
@@ -262,40 +230,27 @@ class FinalStage:
         chosen, folders = self._exported(winner), self.trainings.checkpoints(winner.config, self.test_seeds)
         if not folders:  # no test seeds were asked for, or all of their trainings failed
             return chosen, [Checkpoints(WINNER, label, winner.key, {chosen.seed: chosen.model})]
-        checkpoints = [Checkpoints(WINNER, label, winner.key, folders)]
-        averages = [average_of(AVERAGE, "the finalists", self.trainings, self._members(race))]
-        baseline = self._baseline()
-        if baseline is not None and (folders := self.trainings.checkpoints(baseline, self.test_seeds)):
-            checkpoints.append(Checkpoints(BASELINE, "the baseline", identity(baseline), folders))
-            jobs = [make_job("", baseline, seed) for seed in folders]
-            averages.append(average_of(AVERAGE_BASELINE, "the baseline", self.trainings, jobs))
-        if averages[0] is None or was_tested(self.plan.folder, checkpoints):
+        first = Checkpoints(WINNER, label, winner.key, folders)
+        checkpoints, others = self._tested(race).checkpoints(first)
+        if was_tested(self.plan.folder, checkpoints):
             return chosen, checkpoints  # by an earlier version: test is not opened again for more answers
-        return chosen, [*checkpoints, *self._taught(race), *filter(None, averages)]
+        return chosen, [*checkpoints, *others]
 
-    def _taught(self, race: Race) -> list[Checkpoints]:
-        """The taught models of winner and baseline."""
-        if (teacher := self._teacher(race)) is None:
-            return []
-        found = []
-        sides = self._sides(self._winner(race))
-        for side, (label, config) in zip((TAUGHT, TAUGHT_BASELINE), sides.items(), strict=False):
-            jobs = [make_taught_job(label, config, seed, *teacher) for seed in self.test_seeds]
-            ended = [job for job in jobs if self.trainings.scores([job])]
-            folders = {job.config.seed: self.trainings.model(job) for job in ended}
-            if not folders:
-                break
-            found.append(Checkpoints(side, f"{label}, taught", f"{identity(config)} {teacher[1]}", folders))
-        return found
-
-    def _members(self, race: Race) -> list[Job]:
-        """The trainings whose average is tested; none where nothing else is trained for the test."""
-        return race.trained() if self.test_seeds else []
+    def _tested(self, race: Race) -> TestedTrainings:
+        """What is trained and tested after a race, which is over."""
+        winner = self._winner(race)
+        baseline = self._baseline()
+        others = {} if baseline is None else {"the baseline": baseline}
+        return TestedTrainings(
+            self.plan, self.trainings, race.trained(), {f"trial {winner.trial}": winner.config} | others
+        )
 
     def _exported(self, winner: Finalist) -> ChosenCheckpoint:
         """The winner's best checkpoint on dev; that of its trial if no other learned from all of train."""
         best = self._best_block(winner)
-        return self._search_checkpoint(winner) if best is None else self._checkpoint(winner, best)
+        if best is None:
+            return self._search_checkpoint(winner)
+        return self._checkpoint(winner, make_job("", winner.config, best))
 
     def _test(self, checkpoints: Sequence[Checkpoints]) -> TestRecord:
         """Open the test split, once; scores of all answers, and their differences to the baseline."""
@@ -309,46 +264,43 @@ class FinalStage:
         members[TAUGHT] = members.get(AVERAGE, 0)  # its teacher consists of the same trainings
         return record_of(tested, validation, members, self.plan.seed)
 
-    # The field's protocol
-
     def _paper(self, winner: Finalist) -> PaperRecord:
         """The field's protocol: train on train + dev, report the best test epoch. Optimistic."""
-        seeds = self.test_seeds or [self.plan.seed]
         sides = {"winner": winner.config, "baseline": self._baseline()}
-        jobs = {
-            side: [make_job(f"best test epoch, {side}", config, seed, "paper-") for seed in seeds]
-            for side, config in sides.items()
-            if config is not None
-        }
-        distinct = {job.name: job for side_jobs in jobs.values() for job in side_jobs}
-        if self.trainings.missing(distinct.values()):
-            trainings = counted(len(seeds), "training")
-            what = f"{trainings} each of {' and '.join(jobs)}, tested after every epoch"
-            opened = read_final_record(self.plan.folder).opened(what, "paper")
-            write_final_record(self.plan.folder, opened)
-        self.on_phase("best test epochs on train + dev (the field's protocol; optimistic)")
-        self.trainings.train(JobList(distinct.values()), best_test_epoch(self.plan.corpus))
-        scores = {side: self.trainings.scores(side_jobs) for side, side_jobs in jobs.items()}
-        records = {side: _paper_scores(values) for side, values in scores.items() if values}
-        return PaperRecord(tuple(seeds), records.get("winner"), records.get("baseline"))
+        known = {side: config for side, config in sides.items() if config is not None}
+        seeds = self.test_seeds or [self.plan.seed]
+        return paper_scores(self.plan, self.trainings, known, seeds, self.on_phase)
 
     # Checkpoints
 
-    def _checkpoint(self, finalist: Finalist, block: Block) -> ChosenCheckpoint:
+    def _with_other_answers(
+        self, chosen: ChosenCheckpoint, race: Race, sides: Collection[str]
+    ) -> ChosenCheckpoint:
+        """`chosen` with what is exported beside it, of those `sides` that were tested."""
+        tested = self._tested(race)
+        members = tested.members() if AVERAGE in sides else []
+        taught = tested.best_taught() if TAUGHT in sides else None
+        return dataclasses.replace(
+            chosen,
+            members=[Member(self.trainings.model(job), job.fold) for job in members],
+            taught=None if taught is None else self._checkpoint(self._winner(race), taught),
+        )
+
+    def _checkpoint(self, finalist: Finalist, job: Job) -> ChosenCheckpoint:
         """The checkpoint of a finalist's training, which has ended well."""
-        job = make_job("", finalist.config, block)
         result = self.trainings.results.get(job)
         assert result is not None
         assert result.score is not None
         return ChosenCheckpoint(
             model=self.trainings.model(job),
             trial=finalist.trial,
-            seed=block.seed,
+            seed=job.config.seed,
             score=result.score,
             epochs=result.epochs,
             best_epoch=result.best_epoch,
             whole=True,
             search_score=finalist.search_score,
+            teacher=job.teacher,
         )
 
     def _search_checkpoint(self, finalist: Finalist) -> ChosenCheckpoint:
@@ -402,15 +354,3 @@ def _finalists_in_words(finalists: int, blocks: Sequence[Block]) -> str:
     if finalists == 1:
         return f"finalists: the best configuration {with_seeds}{folds}"
     return f"finalists: the best {finalists} configurations {with_seeds} each{folds}"
-
-
-def _paper_scores(values: Sequence[float]) -> PaperScores:
-    scores = summary.summary(values)
-    return PaperScores(scores.values, scores.mean, scores.std)
-
-
-def best_test_epoch(corpus: Corpus) -> Corpus:
-    """The corpus of the field's protocol: train and dev are trained on, the best epoch is chosen on test."""
-    splits = np.where(corpus.splits == 2, 1, 0).astype(corpus.splits.dtype)  # 0: train, 1: dev, 2: test
-    splits.flags.writeable = False
-    return dataclasses.replace(corpus, name=f"{corpus.name} (best test epoch)", splits=splits)

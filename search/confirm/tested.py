@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
-from rigsl.data.corpus import Corpus
-from rigsl.training.held_out import HeldOut
+from rigsl.config import RIGSLConfig
 from rigsl.training.teacher import Teacher
 from rigsl.wording import counted
 from search.confirm import summary
-from search.confirm.answers import AVERAGE, TAUGHT
 from search.confirm.evaluation import (
     AVERAGE_BASELINE,
     BASELINE,
@@ -22,52 +21,126 @@ from search.confirm.evaluation import (
 from search.confirm.final_record import AnswerRecord, TestRecord
 from search.confirm.predictions import SeedRuns
 from search.confirm.runner import TrainingRunner
-from search.confirm.trainings import Job
-from search.run_folder import TEACHER
+from search.confirm.trainings import Job, identity, make_job, make_taught_job
+from search.plan.plan import Plan
+from search.run_folder import AVERAGE, TAUGHT, TEACHER
 
 #: An average needs so many members.
 MIN_MEMBERS = 2
 
 
-def average_of(side: str, label: str, trainings: TrainingRunner, jobs: Sequence[Job]) -> Checkpoints | None:
-    """The average of those `jobs` that ended well; None if there are fewer than MIN_MEMBERS.
+class TestedTrainings:
+    """The trainings that a study tests besides each other: of winner and baseline, the same taught, averages.
 
     Args:
-        side: AVERAGE or AVERAGE_BASELINE.
-        label: whose trainings they are, in words.
-        trainings: of the study.
-        jobs: the members.
+        plan: of the study.
+        trainings: of its final stage.
+        finalists: the finalists' trainings that ended well; the race is over, so that they stay the same.
+        sides: in words -> configuration: of the winner and, if there is one, of the baseline.
     """
-    ended = [job for job in jobs if trainings.scores([job])]
-    if len(ended) < MIN_MEMBERS:
-        return None
-    digest = hashlib.sha256("\n".join(job.name for job in ended).encode()).hexdigest()
-    return Checkpoints(side, label, digest, dict(enumerate(map(trainings.model, ended))), averaged=True)
+
+    __test__ = False  # no test class, whatever pytest makes of its name
+
+    def __init__(
+        self,
+        plan: Plan,
+        trainings: TrainingRunner,
+        finalists: Sequence[Job],
+        sides: Mapping[str, RIGSLConfig],
+    ) -> None:
+        self.plan, self.options, self.trainings = plan, plan.final, trainings
+        self.seeds = plan.final_seeds.tests
+        self._finalists, self._sides = list(finalists), sides
+
+    def jobs(self) -> list[Job]:
+        """All that are trained for the test, one seed of all sides after another; then the same taught."""
+        jobs = [make_job(label, config, seed) for seed in self.seeds for label, config in self._sides.items()]
+        return jobs + [job for seed_jobs in zip(*self._taught.values(), strict=True) for job in seed_jobs]
+
+    def members(self) -> list[Job]:
+        """The members of the average; none where nothing else is trained for the test."""
+        return self._finalists if self.seeds else []
+
+    def best_taught(self) -> Job | None:
+        """The winner's best taught training on dev; None: there is none."""
+        ended = self._ended(self._taught.get(TAUGHT, []))
+        return max(ended, key=lambda job: self.trainings.scores([job])[0], default=None)
+
+    def checkpoints(self, winner: Checkpoints) -> tuple[list[Checkpoints], list[Checkpoints]]:
+        """What is tested: the trainings of winner and baseline, and the other answers.
+
+        Args:
+            winner: its trainings that ended well.
+        """
+        first, averages = [winner], [self._average(AVERAGE, "the finalists", self.members())]
+        for label, config in list(self._sides.items())[1:]:
+            ended = self._ended([make_job(label, config, seed) for seed in self.seeds])
+            if ended:
+                first.append(Checkpoints(BASELINE, label, identity(config), self._folders(ended)))
+                averages.append(self._average(AVERAGE_BASELINE, label, ended))
+        taught = [self._taught_side(side, jobs) for side, jobs in self._taught.items()]
+        return first, [*_until_none(taught), *_until_none(averages)]
+
+    def _taught_side(self, side: str, jobs: Sequence[Job]) -> Checkpoints | None:
+        """The taught trainings of one side that ended well; None: there are none."""
+        ended = self._ended(jobs)
+        if not ended or self._teacher is None:
+            return None
+        label = f"{list(self._sides)[side != TAUGHT]}, taught"
+        key = f"{identity(ended[0].config)} {self._teacher[1]}"
+        return Checkpoints(side, label, key, self._folders(ended))
+
+    def _average(self, side: str, label: str, jobs: Sequence[Job]) -> Checkpoints | None:
+        """The average of those `jobs` that ended well; None if there are fewer than MIN_MEMBERS."""
+        ended = self._ended(jobs)
+        if len(ended) < MIN_MEMBERS:
+            return None
+        digest = hashlib.sha256("\n".join(job.name for job in ended).encode()).hexdigest()
+        folders = dict(enumerate(map(self.trainings.model, ended)))
+        return Checkpoints(side, label, digest, folders, averaged=True)
+
+    def _ended(self, jobs: Sequence[Job]) -> list[Job]:
+        return [job for job in jobs if self.trainings.scores([job])]
+
+    def _folders(self, jobs: Sequence[Job]) -> dict[int, Path]:
+        return {job.config.seed: self.trainings.model(job) for job in jobs}
+
+    @cached_property
+    def _taught(self) -> dict[str, list[Job]]:
+        """The taught trainings: side -> jobs; empty: nothing is taught."""
+        if self._teacher is None:
+            return {}
+        path, digest = self._teacher
+        return {
+            side: [make_taught_job(label, config, seed, path, digest) for seed in self.seeds]
+            for side, (label, config) in zip((TAUGHT, TAUGHT_BASELINE), self._sides.items(), strict=False)
+        }
+
+    @cached_property
+    def _teacher(self) -> tuple[Path, str] | None:
+        """File and digest of the teacher: the finalists' mean out of fold; None: nothing is taught."""
+        predicted = self.trainings.held_out([job for job in self._finalists if job.fold is not None])
+        if not predicted or not self.seeds or not self.options.teacher_weight:
+            return None
+        teacher = Teacher.out_of_fold(
+            [(part.rows, part.log_prob) for part in predicted],
+            self.plan.corpus,
+            weight=self.options.teacher_weight,
+            temperature=self.options.teacher_temperature,
+            origin=f"the mean of {counted(len(predicted), 'training')} of the finalists, out of fold",
+        )
+        path = self.trainings.folder / f"{TEACHER}-{teacher.digest[:8]}.safetensors"
+        if not path.is_file():
+            teacher.save(path)
+        return path, teacher.digest
 
 
-def write_teacher(
-    folder: Path, predictions: Sequence[HeldOut], corpus: Corpus, weight: float, temperature: float
-) -> tuple[Path, str]:
-    """Write the teacher of out-of-fold predictions, unless it is there; returns its file and its digest.
-
-    Args:
-        folder: of the final stage's trainings.
-        predictions: of the finalists.
-        corpus: of the study.
-        weight, temperature: see `Teacher`.
-    """
-    trainings = counted(len(predictions), "training")
-    teacher = Teacher.out_of_fold(
-        [(part.rows, part.log_prob) for part in predictions],
-        corpus,
-        weight=weight,
-        temperature=temperature,
-        origin=f"the mean of {trainings} of the finalists, out of fold",
-    )
-    path = folder / f"{TEACHER}-{teacher.digest[:8]}.safetensors"
-    if not path.is_file():
-        teacher.save(path)
-    return path, teacher.digest
+def _until_none(found: Sequence[Checkpoints | None]) -> Iterator[Checkpoints]:
+    """Those before the first None: without the winner's side, that of the baseline has no use."""
+    for checkpoints in found:
+        if checkpoints is None:
+            return
+        yield checkpoints
 
 
 def record_of(

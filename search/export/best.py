@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +16,23 @@ from rigsl.config import from_toml
 from rigsl.data.corpus import Corpus
 from rigsl.data.open.emotions import labels_seen
 from rigsl.device import threads
-from rigsl.errors import UserError
 from rigsl.files import permissions, read_json, sha256, write_text
-from rigsl.inference.average import save_average
 from rigsl.official.flags import official_command
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
 from search.command_lines import in_project
+from search.confirm.answers import answers_in_numbers
 from search.confirm.evaluation import read_predictions
 from search.confirm.final_record import read_final_record
 from search.confirm.predictions import scores_of, seed_runs
 from search.confirm.stage import ChosenCheckpoint
 from search.export import environment
+from search.export.others import check_tested, export_others
 from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.states import RUNNING
 from search.resources.workers import Workers, driver_device
-from search.run_folder import AVERAGE, BEST, METRICS, OFFICIAL, PREDICTIONS, RERUN, ROOT, STUDY, check_present
+from search.run_folder import BEST, METRICS, OFFICIAL, RERUN, ROOT, STUDY, check_present
 
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
 _SCRIPT = """#!/bin/sh
@@ -86,23 +85,22 @@ def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, endin
     folder = plan.folder / BEST
     predictions = read_predictions(plan.folder)["winner"]
     tested = predictions.one(predictions.seeds.index(chosen.seed))
-    weights = sha256(chosen.model / WEIGHTS)
-    if tested.weights and tested.weights != (weights,):
-        raise UserError(
-            f"{plan.folder / PREDICTIONS}: is of other weights than {chosen.model}; go on with --resume "
-            f"{plan.name}, which tests again"
-        )
+    check_tested(plan, chosen.model, tested)
     test = scores_of(tested)[0]
     validation = validation_scores(chosen.model, plan.corpus, plan.workers)
     _copy_model(chosen, folder)
-    _export_average(chosen.members, folder / AVERAGE)
-    metrics = _metrics(plan, study, chosen, ending) | {
+    final = read_final_record(plan.folder)
+    assert final.test is not None
+    metrics = _metrics(plan, study, chosen, ending)
+    export_others(plan, chosen, folder, metrics)
+    metrics |= {
         "weights_sha256": sha256(folder / WEIGHTS),
         "lineage": [_stage_record(stage) for stage in chosen.lineage[:-1]],
         "validation": {name: validation[name] for name in ("weighted_f1", "macro_f1", "accuracy")},
         "test": dataclasses.asdict(test),
         "test_seeds": len(predictions.seeds),
-        "openings": [vars(opening) for opening in read_final_record(plan.folder).openings],
+        "answers": answers_in_numbers(final.test),
+        "openings": [vars(opening) for opening in final.openings],
     }
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
     write_text(folder / RERUN, _SCRIPT % _root(plan.folder.parent))
@@ -172,14 +170,6 @@ def _copy_model(chosen: ChosenCheckpoint, folder: Path) -> None:
     model = load_checkpoint(chosen.model)
     model.config = model.config.replace(epochs=chosen.epochs)
     save_checkpoint(folder, model)
-
-
-def _export_average(members: Sequence[Path], folder: Path) -> None:
-    """Save the members as one average, unless an earlier end of the study did, and removed them since."""
-    if not members:
-        shutil.rmtree(folder, ignore_errors=True)  # of another winner, or of finalists that failed since
-    elif all((member / WEIGHTS).is_file() for member in members):
-        save_average(folder, [load_checkpoint(member) for member in members])
 
 
 def _official_text(folder: Path, dataset: str, stages: Sequence[lineage.Stage]) -> str:

@@ -1,4 +1,7 @@
-"""Rerun an exported configuration and compare the scores: is the result reproducible?"""
+"""Rerun an exported answer and compare the scores: is the result reproducible?
+
+A configuration is trained again, a taught model by the same teacher, an average member by member.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rigsl.config import RIGSLConfig, from_mapping, from_toml
+from rigsl.data.corpus import Corpus
 from rigsl.data.source import find_corpus
 from rigsl.device import threads
 from rigsl.errors import UserError
 from rigsl.files import sha256
+from rigsl.inference.average import Average, evaluate_model, is_average, model_digest
+from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import CONFIG, WEIGHTS
 from search.export import environment
 from search.export.best import read_metrics, split_scores
 from search.resources.workers import gpu_count
-from search.run_folder import METRICS
+from search.run_folder import METRICS, TEACHER_FILE
 
 #: The scores that are compared: (split, name).
 SCORES = [
@@ -50,30 +59,28 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
     """Train the configuration in `folder` again with its seed, threads and device type, and score it.
 
     Args:
-        folder: ``best/`` of a study, or a copy.
+        folder: ``best/``, ``best/taught`` or ``best/average`` of a study, or a copy.
         data_dir: where the corpora are; None: ``data/`` of the project.
         on_epoch: called with the report of every epoch.
 
     Raises:
         UserError: the folder is not an exported result, the corpus differs, or the device is missing.
     """
-    from rigsl.training.evaluation import evaluate
-    from rigsl.training.fit import fit
-
     recorded = read_metrics(folder)
-    if not recorded or not (folder / CONFIG).is_file():
+    average = is_average(folder)
+    if not recorded or not (average or (folder / CONFIG).is_file()):
         raise UserError(
             f"--rerun {folder}: is not an exported result ({METRICS} or {CONFIG} is missing); "
-            "name the best/ folder of a study"
+            "name the best/ folder of a study, or best/taught or best/average"
         )
     _check_metrics(recorded, folder)
     digest = recorded.get("weights_sha256")
-    if digest and (folder / WEIGHTS).is_file() and sha256(folder / WEIGHTS) != digest:
+    if digest and (average or (folder / WEIGHTS).is_file()) and model_digest(folder) != digest:
         raise UserError(
             f"--rerun {folder}: {METRICS} is of other weights, because its study was stopped while it wrote "
             f"them; --resume {recorded['study']} writes both again"
         )
-    config = from_toml(folder / CONFIG)
+    configs = _configs(folder, recorded)
     content = recorded["corpus_hash"]
     corpus, _ = find_corpus(recorded["dataset"], recorded["features"], data_dir, content=content)
     if corpus.content_hash() != content:
@@ -87,20 +94,72 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
             f"--rerun {folder}: was trained on CUDA, and torch finds no GPU here; rerun it on a GPU machine"
         )
     with threads(thread_count):
-        result = fit(
-            config,
-            corpus.without_test_labels(),
-            device=device,
-            on_epoch=on_epoch,
-            lineage=_lineage(recorded, folder),
-        )
+        models = [
+            _train_again(folder, recorded, config, fold, corpus.without_test_labels(), device, on_epoch)
+            for config, fold in configs
+        ]
+        model = Average(tuple(models)) if average else models[0]
         new = {
-            name: split_scores(evaluate(result.model, corpus, split, device=device), corpus, split)
+            name: split_scores(evaluate_model(model, corpus, split, device=device), corpus, split)
             for name, split in (("validation", "dev"), ("test", "test"))
         }
     rows = [(split, name, recorded[split][name], new[split][name]) for split, name in SCORES]
     differences = _differences(recorded, device, thread_count)
-    return RerunResult(folder, rows, differences, device, config.deterministic)
+    deterministic = all(config.deterministic for config, _ in configs)
+    return RerunResult(folder, rows, differences, device, deterministic)
+
+
+def _configs(folder: Path, recorded: dict[str, Any]) -> list[tuple[RIGSLConfig, int | None]]:
+    """What is trained: configurations, each with the fold that it leaves out.
+
+    Raises:
+        UserError: the members of an average are missing or damaged.
+    """
+    if not is_average(folder):
+        return [(from_toml(folder / CONFIG), None)]
+    source, members = str(folder / METRICS), recorded.get("members")
+    if not isinstance(members, list) or not members or not all(isinstance(one, dict) for one in members):
+        raise UserError(f"{source}: members is missing or damaged; restore the file from a copy")
+    return [(from_mapping(one.get("config", {}), source), one.get("fold")) for one in members]
+
+
+def _train_again(
+    folder: Path,
+    recorded: dict[str, Any],
+    config: RIGSLConfig,
+    fold: int | None,
+    corpus: Corpus,
+    device: str,
+    on_epoch: Any,
+) -> RIGSL:
+    """The model of a training like that of the study."""
+    from rigsl.training.fit import fit
+    from rigsl.training.teacher import Teacher
+
+    path = folder / TEACHER_FILE
+    if recorded.get("teacher_sha256") not in (None, sha256(path) if path.is_file() else ""):
+        raise UserError(f"{path}: is missing or is not the recorded teacher; restore it from a copy")
+    return fit(
+        config,
+        corpus,
+        device=device,
+        on_epoch=on_epoch,
+        lineage=_lineage(recorded, folder),
+        held_out=None if fold is None else _held_out(folder, recorded, fold, corpus),
+        teacher=Teacher.load(path) if "teacher_sha256" in recorded else None,
+    ).model
+
+
+def _held_out(folder: Path, recorded: dict[str, Any], fold: int, corpus: Corpus) -> NDArray[np.int64]:
+    """The dialogues of a recorded fold.
+
+    Raises:
+        UserError: the folds are missing or damaged.
+    """
+    folds = np.array(recorded.get("folds", []))
+    if folds.shape != corpus.splits.shape or not (folds == fold).any():
+        raise UserError(f"{folder / METRICS}: folds is missing or damaged; restore the file from a copy")
+    return np.flatnonzero(folds == fold)
 
 
 def _check_metrics(recorded: dict[str, Any], folder: Path) -> None:

@@ -14,9 +14,10 @@ from sklearn.metrics import f1_score
 
 from rigsl.data.folds import train_folds
 from rigsl.inference.average import evaluate_model, load_model, members_of
-from rigsl.training.checkpoint import load_checkpoint
+from rigsl.training.checkpoint import load_checkpoint, read_teacher
 from rigsl.training.evaluation import evaluate
 from rigsl.training.held_out import read_held_out
+from rigsl.training.teacher import Teacher
 from search import study as study_module
 from search.confirm import runner, stage
 from search.confirm.evaluation import read_predictions
@@ -121,8 +122,38 @@ def test_the_winner_has_the_best_mean_and_test_is_opened_once(twins: Twins) -> N
     index = final.test.seeds.index(metrics["seed"])
     assert final.test.validation["winner"][index] == max(final.test.validation["winner"])
     assert metrics["test"]["weighted_f1"] == final.test.winner.weighted_f1.values[index]
-    assert len(list((folder / "final").glob("*/model"))) == 1
-    assert rerun(folder / "best", data_dir=twins.home / "data").equal
+    assert len(list((folder / "final").glob("*/model"))) == 2, "of the exported ones, untaught and taught"
+
+
+@pytest.mark.parametrize("answer", ["", "taught", "average"])
+def test_every_answer_is_rerun_to_the_last_digit(twins: Twins, answer: str) -> None:
+    folder = twins.first.plan.folder / "best" / answer
+    result = rerun(folder, data_dir=twins.home / "data")
+    assert result.equal
+    tested = read_final_record(twins.first.plan.folder).test
+    runs = {
+        "": tested.winner,
+        "taught": tested.taught and tested.taught.winner,
+        "average": tested.average.winner,
+    }
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["test"]["weighted_f1"] in runs[answer].weighted_f1.values
+
+
+def test_a_taught_model_learns_what_the_finalists_predict_out_of_fold(twins: Twins) -> None:
+    folder, corpus = twins.first.plan.folder, twins.first.plan.corpus
+    teacher = Teacher.load(folder / "best" / "taught" / "teacher.safetensors")
+    assert read_teacher(folder / "best" / "taught") == teacher.record
+    folds = train_folds(corpus, 3, seed=twins.first.plan.seed)
+    paths = (folder / "final").glob("*-fold?of3/held_out.safetensors")
+    parts = [read_held_out(path) for path in sorted(paths)]
+    taught = teacher.taught_rows(corpus)
+    assert np.array_equal(taught, corpus.rows(np.flatnonzero((folds == 0) | (folds == 1))))
+    for row in taught[::5]:
+        mean = np.mean(
+            [np.exp(part.log_prob[part.rows == row][0]) for part in parts if row in part.rows], axis=0
+        )
+        assert np.exp(teacher.log_prob[row]) == pytest.approx(mean, abs=1e-6)
 
 
 def test_finalists_are_scored_on_folds_that_they_have_not_seen(twins: Twins) -> None:
