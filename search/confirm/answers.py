@@ -82,7 +82,7 @@ def fixed_before_test(answers: Sequence[Answer]) -> str:
 
 
 def _configuration(test: TestRecord) -> Answer:
-    seeds, taught = len(test.winner.seeds), test.taught
+    seeds = len(test.winner.seeds)
     trainings = f"mean over {counted(seeds, 'fresh seed')}" if seeds > 1 else "a single training"
     return Answer(
         name=CONFIGURATION,
@@ -91,14 +91,15 @@ def _configuration(test: TestRecord) -> Answer:
         baseline=test.baseline,
         tests=test.difference,
         validation=test.validation,
-        parameters=None if taught is None else taught.parameters,  # a taught model has the same size
-        milliseconds=None if taught is None else taught.milliseconds,
+        parameters=test.parameters,
+        milliseconds=test.milliseconds,
     )
 
 
 def _other(name: str, record: AnswerRecord) -> Answer:
     trainings = counted(record.members, "training")
-    meaning = f"mean probabilities of {trainings}"
+    ours = "" if record.baseline_members is None else f", {record.baseline_members} for the baseline"
+    meaning = f"mean probabilities of {trainings}{ours}"
     if name == TAUGHT:
         meaning = (
             f"the same configuration, taught by the out-of-fold average of {trainings}: one model, same size "

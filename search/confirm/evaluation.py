@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -173,6 +174,7 @@ def _load_predictions(path: Path) -> dict[str, SeedRuns]:
                 tuple(map(str, arrays[f"{side}_weights"])) if f"{side}_weights" in arrays else (),
                 tuple(map(float, arrays[f"{side}_validation"])) if f"{side}_validation" in arrays else (),
                 int(arrays[f"{side}_parameters"]) if f"{side}_parameters" in arrays else 0,
+                float(arrays[f"{side}_milliseconds"]) if f"{side}_milliseconds" in arrays else 0.0,
             )
             for side in SIDES
             if side in arrays
@@ -192,6 +194,7 @@ def _write_predictions(folder: Path, predictions: Mapping[str, SeedRuns]) -> Non
             f"{side}_weights": np.array(runs.weights),
             f"{side}_validation": np.array(runs.validation),
             f"{side}_parameters": np.array(runs.parameters),
+            f"{side}_milliseconds": np.array(runs.milliseconds),
         }
     check_present(folder)
     with replacing(folder / PREDICTIONS) as path, path.open("wb") as file:
@@ -200,31 +203,34 @@ def _write_predictions(folder: Path, predictions: Mapping[str, SeedRuns]) -> Non
 
 def _predictions(checkpoints: Checkpoints, corpus: Corpus, workers: Workers) -> SeedRuns:
     """The predictions of `checkpoints` on test, with what they are of."""
-    splits = ("test", "dev") if checkpoints.averaged else ("test",)
-    evaluations: dict[str, list[Evaluation]] = {split: [] for split in splits}
-    parameters, device = [], driver_device(workers.device)
+    evaluations: dict[str, list[Evaluation]] = {"test": [], "dev": []}
+    parameters, seconds, device = 0, 0.0, driver_device(workers.device)
     with threads(workers.cpus):
         for path in checkpoints.folders.values():
             model = load_checkpoint(path, device=device)
-            parameters.append(sum(weight.numel() for weight in model.parameters()))
-            for split in splits:
-                evaluations[split].append(evaluate(model, corpus, split, device=device))
+            parameters += sum(weight.numel() for weight in model.parameters())
+            start = time.perf_counter()
+            evaluations["test"].append(evaluate(model, corpus, "test", device=device))
+            seconds += time.perf_counter() - start
+            if checkpoints.averaged:
+                evaluations["dev"].append(evaluate(model, corpus, "dev", device=device))
     weights = checkpoints.digests()
     assert weights is not None
     if checkpoints.averaged:
-        tested, validated = (_mean(evaluations[split]) for split in splits)
+        tested, validated = map(_mean, evaluations.values())
         runs = seed_runs(corpus, "test", {0: tested})
         scores = scores_of(seed_runs(corpus, "dev", {0: validated}))
-        total = sum(parameters)
     else:
         runs = seed_runs(corpus, "test", dict(zip(checkpoints.folders, evaluations["test"], strict=True)))
-        scores, total = [], parameters[0]
+        scores = []
+    models = 1 if checkpoints.averaged else len(checkpoints.folders)
     return dataclasses.replace(
         runs,
         config_hash=checkpoints.config_hash,
         weights=weights,
         validation=tuple(score.weighted_f1 for score in scores),
-        parameters=total,
+        parameters=parameters // models,
+        milliseconds=1000 * seconds / models / len(runs.labels),
     )
 
 

@@ -78,6 +78,7 @@ class AnswerRecord:
     validation: dict[str, tuple[float, ...]]  #: side -> weighted F1 on dev, in the order of the seeds
     parameters: int  #: of the winner's model, all members together
     milliseconds: float | None = None  #: an utterance, on the machine and with the threads of a trial
+    baseline_members: int | None = None  #: of the baseline's average
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class TestRecord:
     validation: dict[str, tuple[float, ...]] = field(
         default_factory=dict
     )  #: side -> validation scores of the same trainings
+    parameters: int | None = None  #: of one training of the winner
+    milliseconds: float | None = None  #: an utterance, of one training of the winner
     taught: AnswerRecord | None = None  #: the winner's configuration, taught by the finalists out of fold
     average: AnswerRecord | None = None  #: the mean of the probabilities of the finalists' trainings
 

@@ -37,6 +37,7 @@ class SeedRuns:
     weights: tuple[str, ...] = ()  #: SHA-256 of each training's weights; empty: not recorded
     validation: tuple[float, ...] = ()  #: weighted F1 on dev of each; empty: its training has reported it
     parameters: int = 0  #: of one model, or of all models that are averaged; 0: not recorded
+    milliseconds: float = 0.0  #: an utterance, of one model or of all that are averaged; 0: not recorded
 
     def __post_init__(self) -> None:
         shapes_fit = self.predicted.shape == (len(self.seeds), len(self.labels)) and len(self.seeds) > 0

@@ -166,6 +166,8 @@ def record_of(
         baseline=summary.describe(tested[BASELINE], seed) if BASELINE in tested else None,
         difference=difference,
         validation={side: validation[side] for side in (WINNER, BASELINE) if side in tested},
+        parameters=tested[WINNER].parameters or None,
+        milliseconds=tested[WINNER].milliseconds or None,
         taught=_answer(TAUGHT, TAUGHT_BASELINE, tested, validation, members, seed),
         average=_answer(AVERAGE, AVERAGE_BASELINE, tested, validation, members, seed),
     )
@@ -191,4 +193,6 @@ def _answer(
             name: validation[key] for name, key in ((WINNER, side), (BASELINE, other)) if key in tested
         },
         parameters=runs.parameters,
+        milliseconds=runs.milliseconds or None,
+        baseline_members=members.get(other),
     )

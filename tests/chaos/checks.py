@@ -27,7 +27,7 @@ from search.record import record, times
 
 #: Attributes of a trial, metrics and tags that differ from run to run of the same study.
 _TIMES = {"seconds", "host", "gpu", times.STARTED_AT, times.ENDED_AT}
-_MEASURED = ("epoch_seconds", "system/")
+_MEASURED = ("epoch_seconds", "milliseconds")
 #: Metrics of a study whose steps are the ends of its trials.
 _BY_END = ("trial_weighted_f1", "best_weighted_f1")
 _TAGS = ("state", "config_hash", "reason", "epochs", "best_epoch", "ending", "best_trial")
@@ -174,6 +174,7 @@ def digest(folder: Path, database: Path, *, order: bool = True) -> dict[str, Any
     }
     metrics = _json(folder / run_folder.BEST / run_folder.METRICS)
     metrics = {name: value for name, value in metrics.items() if name not in ("study", "openings", "commit")}
+    metrics, final = _without_times(metrics), _without_times(final)
     names = {path.name for path in folder.iterdir()} - {run_folder.TERMINAL_LOG, run_folder.SYSTEM}
     kept = sorted(f"{path.parent.parent.name}/{path.name}" for path in folder.glob("*/*/*") if path.is_dir())
     result = {
@@ -230,12 +231,20 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
 
 
+def _without_times(value: Any) -> Any:
+    """Nested dicts without what was measured."""
+    if isinstance(value, dict):
+        return {name: _without_times(part) for name, part in value.items() if not name.endswith(_MEASURED)}
+    return value
+
+
 def _arrays(path: Path) -> dict[str, str]:
     """A digest of every array in a file, whose bytes hold the time at which it was written."""
     if not path.is_file():
         return {}
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: hashlib.sha256(arrays[name].tobytes()).hexdigest() for name in arrays}
+        kept = [name for name in arrays if not name.endswith(_MEASURED)]
+        return {name: hashlib.sha256(arrays[name].tobytes()).hexdigest() for name in kept}
 
 
 def _mlflow_digest(study: str, database: Path, order: bool) -> dict[str, Any]:
@@ -245,10 +254,7 @@ def _mlflow_digest(study: str, database: Path, order: bool) -> dict[str, Any]:
         for parent in parents:
             runs |= {f"trial {number}": run for number, run in _children(rows, parent)}
         by_end = () if order else _BY_END
-        return {
-            name: _run_digest(rows, run, _MEASURED + (by_end if run in parents else ()))
-            for name, run in runs.items()
-        }
+        return {name: _run_digest(rows, run, by_end if run in parents else ()) for name, run in runs.items()}
 
 
 def _model_versions(weights: str, database: Path) -> int:
@@ -262,7 +268,7 @@ def _run_digest(rows: Any, run: str, left_out: tuple[str, ...]) -> Mapping[str, 
     metrics = [
         row
         for row in rows(f"select key, step, value from metrics {_OF} order by key, step", run)
-        if not row[0].startswith(left_out)
+        if not row[0].startswith(("system/", *left_out)) and not row[0].endswith(_MEASURED)
     ]
     tags = dict(rows(f"select key, value from tags {_OF}", run))
     return {

@@ -32,7 +32,7 @@ def test_the_answers_say_what_they_are_and_that_none_was_picked(tmp_path: Path) 
             "the same configuration, taught by the out-of-fold average of 12 trainings: one model, same size "
             "and speed"
         ),
-        "average": "mean probabilities of 12 trainings",
+        "average": "mean probabilities of 12 trainings, 5 for the baseline",
     }
     assert fixed_before_test(answers).startswith("All 3 answers were fixed before test was opened")
     assert fixed_before_test(answers[:2]).startswith("Both answers were fixed")
@@ -67,7 +67,8 @@ def test_the_numbers_are_those_of_each_answer_and_fit_into_a_json_file(tmp_path:
 def test_what_is_not_known_is_none(tmp_path: Path) -> None:
     test = record_of(tmp_path, answers=("average",))
     single = dataclasses.replace(test.winner, interval=None)
-    bare = dataclasses.replace(test, winner=single, baseline=None, difference=None)
+    unmeasured = {"parameters": None, "milliseconds": None}
+    bare = dataclasses.replace(test, winner=single, baseline=None, difference=None, **unmeasured)
     own = answers_in_numbers(bare)["configuration"]
     assert {name for name, value in own.items() if value is not None} == {"weighted_f1"}
     untested = dataclasses.replace(test, difference=None)

@@ -175,7 +175,10 @@ EARLIER = {
 def test_a_file_of_the_search_before_its_packages_loads_without_a_loss(tmp_path: Path) -> None:
     (tmp_path / FINAL).write_text(json.dumps(EARLIER), encoding="utf-8")
     record = read_final_record(tmp_path)
-    parts = {"finalists": {"folds": []}, "test": {"taught": None, "average": None}}  # of later versions
+    parts = {
+        "finalists": {"folds": []},
+        "test": dict.fromkeys(("taught", "average", "parameters", "milliseconds")),
+    }  # of later versions
     later = {name: EARLIER[name] | values for name, values in parts.items()}
     assert json.loads(json.dumps(asdict(record))) == EARLIER | later
     assert record.finalists.candidates[0].scores == (0.0273, 0.0876)

@@ -193,7 +193,9 @@ def test_the_average_is_the_mean_of_the_finalists_probabilities(tracked_home: Pa
         classes = np.mean(kept[side], axis=0).argmax(axis=1)
         assert scores.weighted_f1.mean == pytest.approx(f1_score(labels, classes, average="weighted"))
     assert tested.average.difference is not None
-    assert tested.average.parameters > 0
+    assert tested.average.parameters > tested.parameters > 0
+    assert (tested.average.milliseconds, tested.milliseconds) > (0, 0)
+    assert tested.average.baseline_members == 2
     exported = load_model(outcome.plan.folder / "best" / "average")
     assert len(members_of(exported)) == 4
     scores = evaluate_model(exported, outcome.plan.corpus, "test").scores

@@ -10,6 +10,7 @@ from rigsl.errors import UserError
 from rigsl.training.checkpoint import WEIGHTS
 from search.confirm.runner import TrainingRunner
 from search.confirm.trainings import (
+    Block,
     Job,
     JobChain,
     JobList,
@@ -125,12 +126,13 @@ def test_the_best_training_is_the_first_with_the_best_score(tmp_path: Path) -> N
     (tmp_path / TRAININGS).mkdir()
     config, seeds = RIGSLConfig(), (11, 12, 13, 14)
     jobs: list[Job] = [make_job("", config, seed) for seed in seeds]
-    assert runner.best(config, seeds) is None
+    blocks = list(map(Block, seeds))
+    assert runner.best(config, blocks) is None
     for job, score in zip(jobs[:3], (0.2, 0.5, 0.5), strict=True):
         runner.results.add(job, JobResult(score, 3, 2))
     runner.results.add(jobs[3], JobResult(None, 0, 0, "diverged"))
     assert (tmp_path / TRAININGS / RESULTS).is_file()
-    assert runner.best(config, seeds) == (12, JobResult(0.5, 3, 2))
+    assert runner.best(config, blocks) == (Block(12), JobResult(0.5, 3, 2))
     checkpoints = runner.checkpoints(config, seeds)
     assert checkpoints == {
         seed: tmp_path / TRAININGS / job.name / MODEL for seed, job in zip(seeds[:3], jobs, strict=False)
@@ -143,7 +145,7 @@ def test_the_best_training_is_the_first_with_the_best_score(tmp_path: Path) -> N
     assert runner.missing(jobs) == jobs[:1]
     for path in checkpoints.values():
         path.mkdir(parents=True)
-    runner.clean(keep=checkpoints[12])
+    runner.clean(keep=[checkpoints[12]])
     assert [seed for seed, path in checkpoints.items() if path.is_dir()] == [12]
 
 

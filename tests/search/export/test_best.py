@@ -124,7 +124,7 @@ def test_the_model_card_says_which_number_is_which(searched) -> None:
         f"| *average*: baseline | 54.00 % | {100 * average.baseline.weighted_f1.mean:.2f} % |",
         "- All 3 answers were fixed before test was opened, and were opened together;",
         "\n- *configuration*: mean over 3 fresh seeds: comparable with the literature.\n- *taught*: the same",
-        "\n- *average*: mean probabilities of 12 trainings.\n- Configuration: trial",
+        "\n- *average*: mean probabilities of 12 trainings, 5 for the baseline.\n- Configuration: trial",
     ):
         assert part in text, part
 
