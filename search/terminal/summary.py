@@ -109,8 +109,9 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
 
 def model_lines(registered: Registration) -> list[tuple[str, str]]:
     """Where the model is in MLflow's registry, and which one is its best; none if it is not there."""
-    remark = [("", registered.remark)] if registered.remark else []
-    return [("model", registered.uri), *remark] if registered.version else []
+    known = [one for one in (registered, *registered.others) if one.version]
+    texts = [text for one in known for text in (one.uri, one.remark) if text]
+    return [("" if number else "model", text) for number, text in enumerate(texts)]
 
 
 def _resume_lines(plan: Plan, command: str) -> list[tuple[str, str]]:

@@ -1,12 +1,14 @@
 """Registers a study's best checkpoint in MLflow's model registry, ready for `mlflow models predict`.
 
 There is one registered model for each corpus: its name has dataset and features. Every study adds a version
-with an alias of its own; the alias `best` moves only to a version that is better on validation.
+with an alias of its own for each of its answers; the aliases `best`, `taught` and `average` move only to a
+version that is better on validation.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +19,16 @@ from rigsl.data.corpus import Corpus
 from rigsl.errors import first_line
 from rigsl.inference.average import model_digest
 from rigsl.wording import percent
-from search.export.best import ExportedModel
+from search.export.best import ExportedModel, read_metrics
+from search.run_folder import AVERAGE, METRICS, TAUGHT
 from search.tracking.logged_model import log_model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-BEST = "best"  #: the alias of the version with the highest validation score
+BEST = "best"  #: the alias of the configuration's version with the highest validation score
+#: The other answers: their folders in ``best/`` are the aliases of their best versions, too.
+OTHERS = (TAUGHT, AVERAGE)
 #: Tag of a version: `model_digest`; so the same model is not registered twice.
 _DIGEST = "weights_sha256"
 #: Tags of a version: what its score was measured on. Scores are compared only where these are equal.
@@ -40,6 +45,7 @@ class Registration:
     alias: str = BEST  #: of the version: `best`, or that of its study
     remark: str = ""  #: one sentence: which version stays `best` and why; empty: this one is it
     problem: str = ""  #: one sentence; empty: it succeeded
+    others: tuple[Registration, ...] = ()  #: of the other answers
 
     @property
     def uri(self) -> str:
@@ -50,7 +56,8 @@ class Registration:
 def register_best(client: MlflowClient, run_id: str, exported: ExportedModel, corpus: Corpus) -> Registration:
     """Register the exported checkpoint; it becomes `best` if no better version of this corpus is.
 
-    A checkpoint that has a version already does not get a second one. Nothing is raised: an MLflow that has
+    The other answers beside it become `taught` and `average` likewise: each alias has scores of its own. A
+    model that has a version already does not get a second one. Nothing is raised: an MLflow that has
     no registry or does not answer must not end a search.
 
     Args:
@@ -59,15 +66,29 @@ def register_best(client: MlflowClient, run_id: str, exported: ExportedModel, co
         exported: the checkpoint and its scores.
         corpus: what the model was trained on; one dialogue of it becomes the input example.
     """
-    metrics = exported.metrics
+    first = _register(client, run_id, exported.folder, exported.metrics, corpus, BEST)
+    folders = [(answer, exported.folder / answer) for answer in OTHERS]
+    others = [
+        _register(client, run_id, folder, read_metrics(folder), corpus, answer)
+        for answer, folder in folders
+        if (folder / METRICS).is_file()
+    ]
+    problem = next((one.problem for one in (first, *others) if one.problem), "")
+    return dataclasses.replace(first, problem=problem, others=tuple(others))
+
+
+def _register(
+    client: MlflowClient, run_id: str, folder: Path, metrics: Mapping[str, Any], corpus: Corpus, answer: str
+) -> Registration:
+    """Register the model in `folder`; `answer`: the alias that it competes for."""
     name = f"rigsl-{metrics['dataset']}-{metrics['features']}".lower()
     try:
         tags = version_tags(metrics)
-        version = _version(client, run_id, exported.folder, corpus, name, tags)
-        alias = study_alias(metrics["study"])
+        version = _version(client, run_id, folder, corpus, name, tags)
+        alias = study_alias(metrics["study"]) + ("" if answer == BEST else f"-{answer}")
         client.set_registered_model_alias(name, alias, version)
-        remark = _move_best(client, name, version, tags)
-        return Registration(name, version, alias if remark else BEST, remark)
+        remark = _move_alias(client, name, version, tags, answer)
+        return Registration(name, version, alias if remark else answer, remark)
     except Exception as error:  # of MLflow, of its database, of the network, of the disk
         reason = first_line(error, length=200)
         return Registration(name, problem=f"the model {name} could not be registered in MLflow ({reason})")
@@ -77,7 +98,7 @@ def version_tags(metrics: Mapping[str, Any]) -> dict[str, str]:
     """The tags of a version, from the content of ``metrics.json``."""
     names = ("study", "trial", "seed", "test_seeds", "corpus", *_MEASURED_ON)
     scores = {_SCORE: metrics["validation"], "test_weighted_f1": metrics["test"]}
-    return {name: str(metrics[name]) for name in names} | {
+    return {name: str(metrics[name]) for name in names if name in metrics} | {
         name: repr(float(split["weighted_f1"])) for name, split in scores.items()
     }
 
@@ -85,7 +106,7 @@ def version_tags(metrics: Mapping[str, Any]) -> dict[str, str]:
 def study_alias(study: str) -> str:
     """The alias of a study's version: its name, as far as MLflow takes it as an alias."""
     alias = study.replace(".", "-")
-    reserved = alias.lower() in (BEST, "latest") or re.fullmatch(r"[vV]\d+", alias)
+    reserved = alias.lower() in (BEST, *OTHERS, "latest") or re.fullmatch(r"[vV]\d+", alias)
     return f"study-{alias}" if reserved else alias
 
 
@@ -108,18 +129,18 @@ def _version(
     return str(created.version)
 
 
-def _move_best(client: MlflowClient, name: str, version: str, tags: Mapping[str, str]) -> str:
-    """Move `best` to `version` unless it must stay; returns the sentence why it stays, empty if it does not.
+def _move_alias(client: MlflowClient, name: str, version: str, tags: Mapping[str, str], alias: str) -> str:
+    """Move `alias` to `version` unless it must stay; returns the sentence why it stays, empty if it does not.
 
     The test score plays no part: choosing by it would make it optimistic.
     """
-    number = client.get_registered_model(name).aliases.get(BEST)
+    number = client.get_registered_model(name).aliases.get(alias)
     if number is not None and str(number) != version:
         best = client.get_model_version(name, str(number)).tags
         if reason := _reason_to_stay(best, tags):
             of_study = f" (study {best['study']})" if "study" in best else ""
-            return f"version {number}{of_study} stays {BEST}: {reason}"
-    client.set_registered_model_alias(name, BEST, version)
+            return f"version {number}{of_study} stays {alias}: {reason}"
+    client.set_registered_model_alias(name, alias, version)
     return ""
 
 

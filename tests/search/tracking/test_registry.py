@@ -341,3 +341,30 @@ def test_no_rows_are_no_predictions(corpus):
     nothing = ServedModel(RIGSL(CONFIG, corpus.schema)).predict(table_of(corpus, np.arange(1), "ld")[:0])
     assert list(nothing.columns) == list(CLASSES)
     assert nothing.empty
+
+
+def test_every_answer_has_an_alias_that_moves_by_its_own_scores(best, corpus, store) -> None:
+    client, run_id, _ = store
+
+    def three(study: str, seed: int, *scores: float) -> ExportedModel:
+        models = [RIGSL(CONFIG.replace(seed=seed + number), corpus.schema) for number in range(3)]
+        save_checkpoint(best, models[0])
+        save_checkpoint(best / "taught", models[1])
+        save_average(best / "average", models[1:])
+        found = [
+            exported(best / answer, score, study=study, dataset="three")
+            for answer, score in zip(("", "taught", "average"), scores, strict=True)
+        ]
+        for other in found[1:]:
+            (other.folder / "metrics.json").write_text(json.dumps(other.metrics), encoding="utf-8")
+        return found[0]
+
+    first = register_best(client, run_id, three("first", 10, 0.5, 0.6, 0.7), corpus)
+    assert [one.alias for one in (first, *first.others)] == ["best", "taught", "average"]
+    second = register_best(client, run_id, three("second", 20, 0.55, 0.65, 0.69), corpus)
+    assert [one.alias for one in (second, *second.others)] == ["best", "taught", "second-average"]
+    assert "stays average: its validation weighted F1 is 70.00 %" in second.others[1].remark
+    expected = {"first": first, "first-taught": first.others[0], "first-average": first.others[1]}
+    expected |= {"second": second, "second-taught": second.others[0], "second-average": second.others[1]}
+    expected |= {"best": second, "taught": second.others[0], "average": first.others[1]}
+    assert aliases(client, first.name) == {name: int(one.version) for name, one in expected.items()}
