@@ -26,7 +26,7 @@ from benchmarks.efficiency.curve_table import SEALED, VALIDATION, small_space
 from benchmarks.efficiency.simulator import Epoch, Limits, SimulationResult, simulate
 from benchmarks.efficiency.surrogate import CurveTable, Surrogate, read_table
 from search.confirm.race import Finalist, Race
-from search.confirm.trainings import JobResult
+from search.confirm.trainings import Block, JobResult
 from search.space.final_seeds import CONSECUTIVE, final_seeds
 from search.space.space import Space
 
@@ -160,7 +160,8 @@ def _run_finals(
         config = benchmark.space.config(params, seed)
         search_score = max(score for end, score in search.scores[trial] if end <= until)
         finalists.append(Finalist(rank, config, params, search_score, complete=True))
-    race = Race(finalists, final_seeds(seed, final, CONSECUTIVE).finalists, **options)
+    blocks = [Block(one) for one in final_seeds(seed, final, CONSECUTIVE).finalists]
+    race = Race(finalists, blocks, **options)
     while job := race.next():
         curve = benchmark.validation.curve(job.config.to_dict(), job.config.seed)
         score = max(epoch.score for epoch in curve)
