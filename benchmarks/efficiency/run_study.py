@@ -13,7 +13,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -120,7 +120,7 @@ def run_study(
     reserved = final.finalists * final.finalist_seeds * training_seconds / workers
     race = _run_finals(benchmark, search, seed, budget - reserved)
     winner = race.ranked()[0]
-    full_finals = _run_finals(benchmark, search, seed, budget - reserved, level=1.0)
+    full_finals = _run_finals(benchmark, search, seed, budget - reserved, level=1.0, halving=False)
     full_winner = full_finals.ranked()[0]
     best = search.configs[search.incumbents[-1].trial]
     return StudyResult(
@@ -150,7 +150,7 @@ def _trainings(race: Race) -> int:
 
 
 def _run_finals(
-    benchmark: SurrogateBenchmark, search: SimulationResult, seed: int, until: float, **options: float
+    benchmark: SurrogateBenchmark, search: SimulationResult, seed: int, until: float, **options: Any
 ) -> Race:
     """The race of the best trials at time `until`, the best one first; `options` are those of `Race`."""
     final = benchmark.space.final

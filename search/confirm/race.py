@@ -125,13 +125,20 @@ class Race:
         finalists: in the order of the search.
         blocks: under which each of them is trained; their seeds differ.
         level: one-sided confidence level at which a finalist is dropped; 1: never.
+        halving: whether only the better half of many finalists goes on after HALVING blocks.
     """
 
-    def __init__(self, finalists: Sequence[Finalist], blocks: Sequence[Block], level: float = LEVEL) -> None:
+    def __init__(
+        self,
+        finalists: Sequence[Finalist],
+        blocks: Sequence[Block],
+        level: float = LEVEL,
+        halving: bool = True,
+    ) -> None:
         self.finalists, self.blocks, self.level = list(finalists), list(blocks), level
         self._started = {finalist.key: 0 for finalist in self.finalists}  #: number of blocks
         self._jobs: dict[str, tuple[Finalist, Block]] = {}  #: name of a job -> finalist, block
-        self._halved = len(self.finalists) <= MIN_CONTENDERS
+        self._halved = not halving or len(self.finalists) <= MIN_CONTENDERS
 
     @property
     def seeds(self) -> list[int]:

@@ -127,7 +127,7 @@ def _assert_study(uri: str, run: Any, study: Any, folder: Path) -> None:
     assert run.data.tags["state"] == ("finished" if finished else "interrupted")
     if finished:
         assert run.data.tags["ending"] == ending
-        files = {path.name: path.stat().st_size for path in (folder / "best").glob("*")}
+        files = {path.name: path.stat().st_size for path in (folder / "best").glob("*") if path.is_file()}
         client = MlflowClient(uri)
         listed = client.list_artifacts(run.info.run_id, "best")
         assert {Path(file.path).name: file.file_size for file in listed} == files

@@ -266,14 +266,14 @@ def test_after_a_kill_the_model_on_the_disk_becomes_that_of_the_state(
 ) -> None:
     """They are two files: a kill can come between them, and an epoch's model is skipped for a later one."""
     monkeypatch.setattr(trainable, "SAVING_SHARE", 0)  # save after every epoch, however short
-    evaluate = Training._evaluate
+    evaluate = Training.evaluate
 
     def best_at_second(training: Training, dialogues: object) -> SimpleNamespace:
         score = {1: 0.1, 2: 0.5, 3: 0.2}[training.epoch + 1]
         scores = evaluate(training, dialogues).scores
         return SimpleNamespace(scores=dataclasses.replace(scores, weighted_f1=score))
 
-    monkeypatch.setattr(Training, "_evaluate", best_at_second)
+    monkeypatch.setattr(Training, "evaluate", best_at_second)
     folder, kept, models = tmp_path / "trials" / "0000", tmp_path / "kept", {}
     for epoch in (1, 2):
         worker.step()
