@@ -87,11 +87,13 @@ def throughput(trials: int, config: RIGSLConfig, device: str, seconds: float) ->
     processes = [context.Process(target=train, args=(measurement, start, counts)) for _ in range(trials)]
     for process in processes:
         process.start()
-    while alive := [process for process in processes if process.is_alive()]:
-        wait([process.sentinel for process in alive])
-        if any(process.exitcode for process in processes):
-            for process in processes:  # the others wait for it for ever
+    running = list(processes)
+    while running:
+        if any(process.exitcode for process in processes):  # before waiting: it may have failed long ago
+            for process in running:  # they wait for it for ever
                 process.kill()
+        wait([process.sentinel for process in running])
+        running = [process for process in running if process.exitcode is None]
     if any(process.exitcode for process in processes):
         raise RuntimeError(f"{counted(trials, 'concurrent trial')}: a process failed")
     return sum(counts.get() for _ in processes) / seconds

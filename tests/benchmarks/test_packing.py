@@ -1,5 +1,6 @@
 """Concurrent trainings: the best number of them, and one that fails while the others wait for it."""
 
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,22 @@ def one_fails(measurement: packing.Measurement, start: Any, counts: Any) -> None
 
 
 def test_a_training_that_fails_ends_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "train", one_fails)
+    with pytest.raises(RuntimeError, match="2 concurrent trials: a process failed"):
+        throughput(2, RIGSLConfig(), str(tmp_path / "marker"), 0.1)
+
+
+def test_a_training_that_has_failed_before_anybody_waits_ends_the_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_for_the_failure(self: Any) -> None:
+        start(self)
+        if not (tmp_path / "marker").exists():  # of the first process
+            self.join()
+
+    context = multiprocessing.get_context("spawn")
+    start = context.Process.start
+    monkeypatch.setattr(context.Process, "start", wait_for_the_failure)
     monkeypatch.setattr(packing, "train", one_fails)
     with pytest.raises(RuntimeError, match="2 concurrent trials: a process failed"):
         throughput(2, RIGSLConfig(), str(tmp_path / "marker"), 0.1)
