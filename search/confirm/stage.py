@@ -349,7 +349,7 @@ class FinalStage:
 
 
 def _finalists_in_words(finalists: int, blocks: Sequence[Block]) -> str:
-    folds = f", each scored on one of {blocks[0].folds} folds of train" if blocks[0].fold is not None else ""
+    folds = f", scored on {blocks[0].folds} folds of train" if blocks[0].fold is not None else ""
     with_seeds = f"with {counted(len(blocks), 'new seed')}"
     if finalists == 1:
         return f"finalists: the best configuration {with_seeds}{folds}"
