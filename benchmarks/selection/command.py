@@ -37,14 +37,11 @@ def measure(configurations: int, best: int, processes: int) -> None:
         run(jobs, processes, f"{len(known)} of {configurations} configurations")
     known = known_configurations()
     chosen = sorted(range(len(known)), key=lambda number: -dev_score(number))[:best]
-    for size, seeds in ((3, (0,)), (2, (0,)), (4, (1,)), (3, (1,))):
+    for size, seed in ((3, 0), (2, 0), (4, 1), (3, 1)):
         jobs = [
-            SelectionTraining(number, known[number], part, seed)
-            for number in chosen
-            for seed in seeds
-            for part in parts(size)
+            SelectionTraining(number, known[number], part, seed) for number in chosen for part in parts(size)
         ]
-        run(jobs, processes, f"{size} quarters of train, seed {seeds[0]}")
+        run(jobs, processes, f"{size} quarters of train, seed {seed}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from dataclasses import dataclass
 from functools import cache
@@ -10,11 +9,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from rigsl.data.corpus import SPLITS, Corpus
-from rigsl.data.folds import stratified_parts
+from rigsl.data.corpus import Corpus
+from rigsl.data.folds import train_folds
 from rigsl.data.source import load_corpus
 
-TRAIN, DEV, TEST = range(len(SPLITS))
 #: Number of the parts that train is cut into, and the seed of the cut.
 QUARTERS, CUT_SEED = 4, 17
 
@@ -28,17 +26,10 @@ def corpus() -> Corpus:
 @cache
 def quarter_of_dialogue() -> NDArray[np.int64]:
     """The quarter of every training dialogue; -1 for the dialogues of dev and test. [n]"""
-    whole = corpus()
-    train = whole.dialogues("train")
-    rows = whole.rows(train)
-    dialogue = np.repeat(train, whole.lengths[train])
-    result = np.full(len(whole.splits), -1)
-    for quarter, part in enumerate(stratified_parts(whole.labels[rows], dialogue, QUARTERS, CUT_SEED)):
-        result[dialogue[part]] = quarter
-    return result
+    return train_folds(corpus(), QUARTERS, CUT_SEED)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Part:
     """The quarters that a training learns from.
 
@@ -58,19 +49,9 @@ class Part:
         """Such as ``012``."""
         return "".join(map(str, self.learned))
 
-    def dialogues(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The dialogues that it learns from, and those that it predicts: of `held`, then of dev."""
-        quarters = quarter_of_dialogue()
-        held = [np.flatnonzero(quarters == quarter) for quarter in self.held]
-        learned = np.flatnonzero(np.isin(quarters, self.learned))
-        return learned, np.concatenate([*held, corpus().dialogues("dev")])
-
-    def corpus(self) -> Corpus:
-        """The bundled corpus, of which only the learned dialogues are in train."""
-        learned, _ = self.dialogues()
-        splits = np.where(corpus().splits == TRAIN, TEST, corpus().splits)
-        splits[learned] = TRAIN
-        return dataclasses.replace(corpus(), splits=splits.astype(np.uint8))
+    def held_out(self) -> NDArray[np.int64]:
+        """The dialogues of train that it does not learn from."""
+        return np.flatnonzero(np.isin(quarter_of_dialogue(), self.held))
 
 
 def parts(size: int) -> list[Part]:

@@ -64,8 +64,9 @@ def space() -> Space:
 def train(job: SelectionTraining, on_steps: Callable[[int], object]) -> None:
     """Train to the last epoch and write the predictions; a training that diverges has fewer epochs."""
     config = space().config(job.params, seed=job.seed)
-    training = Training(config, job.part.corpus())
-    _, predicted = job.part.dialogues()
+    held_out = job.part.held_out()
+    training = Training(config, corpus(), held_out=held_out)
+    predicted = np.concatenate([held_out, corpus().dialogues("dev")])
     tested = corpus().dialogues("test") if job.part == WHOLE else predicted[:0]
     kept: list[NDArray[np.float16]] = []
     sealed: list[NDArray[np.float16]] = []

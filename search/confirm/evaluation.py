@@ -24,7 +24,7 @@ from rigsl.training.checkpoint import WEIGHTS, load_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
 from rigsl.wording import counted, listed
 from search.confirm.final_record import read_final_record, write_final_record
-from search.confirm.predictions import SeedRuns, scores_of, seed_runs
+from search.confirm.predictions import SeedRuns, seed_runs, split_scores
 from search.resources.workers import Workers, driver_device
 from search.run_folder import AVERAGE, BEST, METRICS, PREDICTIONS, TAUGHT, check_present
 
@@ -204,6 +204,7 @@ def _write_predictions(folder: Path, predictions: Mapping[str, SeedRuns]) -> Non
 def _predictions(checkpoints: Checkpoints, corpus: Corpus, workers: Workers) -> SeedRuns:
     """The predictions of `checkpoints` on test, with what they are of."""
     evaluations: dict[str, list[Evaluation]] = {"test": [], "dev": []}
+    validation: tuple[float, ...] = ()
     parameters, seconds, device = 0, 0.0, driver_device(workers.device)
     with threads(workers.cpus):
         for path in checkpoints.folders.values():
@@ -219,16 +220,15 @@ def _predictions(checkpoints: Checkpoints, corpus: Corpus, workers: Workers) -> 
     if checkpoints.averaged:
         tested, validated = map(_mean, evaluations.values())
         runs = seed_runs(corpus, "test", {0: tested})
-        scores = scores_of(seed_runs(corpus, "dev", {0: validated}))
+        validation = (float(split_scores(validated, corpus, "dev")["weighted_f1"]),)
     else:
         runs = seed_runs(corpus, "test", dict(zip(checkpoints.folders, evaluations["test"], strict=True)))
-        scores = []
     models = 1 if checkpoints.averaged else len(checkpoints.folders)
     return dataclasses.replace(
         runs,
         config_hash=checkpoints.config_hash,
         weights=weights,
-        validation=tuple(score.weighted_f1 for score in scores),
+        validation=validation,
         parameters=parameters // models,
         milliseconds=1000 * seconds / models / len(runs.labels),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +101,11 @@ def scores_of(runs: SeedRuns) -> list[RunScores]:
             )
         )
     return run_scores
+
+
+def split_scores(evaluation: Evaluation, corpus: Corpus, split: str) -> dict[str, Any]:
+    """Weighted F1, macro F1, accuracy and the F1 of every class, from an evaluation of a whole split."""
+    return dataclasses.asdict(scores_of(seed_runs(corpus, split, {0: evaluation}))[0])
 
 
 def confusion(runs: SeedRuns) -> Integers:

@@ -19,15 +19,15 @@ from rigsl.device import threads
 from rigsl.files import permissions, read_json, sha256, write_text
 from rigsl.official.flags import official_command
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
-from rigsl.training.evaluation import Evaluation, evaluate
+from rigsl.training.evaluation import evaluate
 from search.command_lines import in_project
 from search.confirm.answers import answers_in_numbers
 from search.confirm.evaluation import read_predictions
 from search.confirm.final_record import read_final_record
-from search.confirm.predictions import scores_of, seed_runs
+from search.confirm.predictions import scores_of, split_scores
 from search.confirm.stage import ChosenCheckpoint
 from search.export import environment
-from search.export.others import check_tested, export_others
+from search.export.others import OVERALL, check_tested, export_others
 from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.states import RUNNING
@@ -96,7 +96,7 @@ def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, endin
     metrics |= {
         "weights_sha256": sha256(folder / WEIGHTS),
         "lineage": [_stage_record(stage) for stage in chosen.lineage[:-1]],
-        "validation": {name: validation[name] for name in ("weighted_f1", "macro_f1", "accuracy")},
+        "validation": {name: validation[name] for name in OVERALL},
         "test": dataclasses.asdict(test),
         "test_seeds": len(predictions.seeds),
         "answers": answers_in_numbers(final.test),
@@ -122,11 +122,6 @@ def validation_scores(checkpoint: Path, corpus: Corpus, workers: Workers) -> dic
         model = load_checkpoint(checkpoint, device=device)
         evaluation = evaluate(model, corpus, "dev", device=device)
     return split_scores(evaluation, corpus, "dev")
-
-
-def split_scores(evaluation: Evaluation, corpus: Corpus, split: str) -> dict[str, Any]:
-    """Weighted F1, macro F1, accuracy and the F1 of every class, from an evaluation of a whole split."""
-    return dataclasses.asdict(scores_of(seed_runs(corpus, split, {0: evaluation}))[0])
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

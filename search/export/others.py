@@ -27,12 +27,14 @@ from rigsl.inference.average import (
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import WEIGHTS, load_checkpoint, read_teacher, save_checkpoint
 from search.confirm.evaluation import read_predictions
-from search.confirm.predictions import SeedRuns, scores_of, seed_runs
+from search.confirm.predictions import SeedRuns, scores_of, split_scores
 from search.confirm.stage import ChosenCheckpoint, Member
 from search.plan.plan import Plan
 from search.resources.workers import driver_device
 from search.run_folder import AVERAGE, METRICS, PREDICTIONS, TAUGHT, TEACHER_FILE
 
+#: Scores over all classes.
+OVERALL = ("weighted_f1", "macro_f1", "accuracy")
 #: What the metrics of every answer say of the study.
 SHARED = (
     "study", "dataset", "features", "corpus", "corpus_hash", "labels_in_features", "protocol", "commit",
@@ -104,11 +106,11 @@ def _write_metrics(
 ) -> None:
     with threads(plan.workers.cpus):
         evaluation = evaluate_model(model, plan.corpus, "dev", device=driver_device(plan.workers.device))
-    validation = dataclasses.asdict(scores_of(seed_runs(plan.corpus, "dev", {0: evaluation}))[0])
+    validation = split_scores(evaluation, plan.corpus, "dev")
     metrics = {
         **content,
         "weights_sha256": model_digest(folder),
-        "validation": {name: validation[name] for name in ("weighted_f1", "macro_f1", "accuracy")},
+        "validation": {name: validation[name] for name in OVERALL},
         "test": dataclasses.asdict(scores_of(tested)[0]),
     }
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")

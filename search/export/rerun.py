@@ -21,15 +21,15 @@ from rigsl.files import sha256
 from rigsl.inference.average import Average, evaluate_model, is_average, model_digest
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import CONFIG, WEIGHTS
+from search.confirm.predictions import split_scores
 from search.export import environment
-from search.export.best import read_metrics, split_scores
+from search.export.best import read_metrics
+from search.export.others import OVERALL
 from search.resources.workers import gpu_count
 from search.run_folder import METRICS, TEACHER_FILE
 
 #: The scores that are compared: (split, name).
-SCORES = [
-    (split, name) for split in ("validation", "test") for name in ("weighted_f1", "macro_f1", "accuracy")
-]
+SCORES = [(split, name) for split in ("validation", "test") for name in OVERALL]
 
 
 @dataclass(frozen=True)
