@@ -20,7 +20,13 @@ QUARTERS, CUT_SEED = 4, 17
 @cache
 def corpus() -> Corpus:
     """The bundled corpus; the labels of test are hidden."""
-    return load_corpus("MELD", "open").without_test_labels()
+    return corpus_with_test().without_test_labels()
+
+
+@cache
+def corpus_with_test() -> Corpus:
+    """The bundled corpus with the labels of test, which are sealed."""
+    return load_corpus("MELD", "open")
 
 
 @cache

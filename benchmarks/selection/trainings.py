@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.selection.quarters import WHOLE, Part, corpus
 from rigsl.data.tensor_file import map_arrays, write_arrays
+from rigsl.training.teacher import Teacher
 from rigsl.training.trainer import Training, TrainingDiverged
 from search.run_folder import ROOT
 from search.space.space import Space, read_space
@@ -30,11 +31,15 @@ class SelectionTraining:
     params: dict[str, Any]
     part: Part
     seed: int
+    teacher: Teacher | None = None  #: of the utterances of `part`
 
     @property
     def name(self) -> str:
         """The name of its file."""
-        return f"{self.number:04d}_{self.part.name}_{self.seed}.safetensors"
+        taught = ""
+        if self.teacher is not None:
+            taught = f"_taught_{self.teacher.weight:g}_{self.teacher.temperature:g}"
+        return f"{self.number:04d}_{self.part.name}_{self.seed}{taught}.safetensors"
 
     @property
     def path(self) -> Path:
@@ -65,7 +70,7 @@ def train(job: SelectionTraining, on_steps: Callable[[int], object]) -> None:
     """Train to the last epoch and write the predictions; a training that diverges has fewer epochs."""
     config = space().config(job.params, seed=job.seed)
     held_out = job.part.held_out()
-    training = Training(config, corpus(), held_out=held_out)
+    training = Training(config, corpus(), held_out=held_out, teacher=job.teacher)
     predicted = np.concatenate([held_out, corpus().dialogues("dev")])
     tested = corpus().dialogues("test") if job.part == WHOLE else predicted[:0]
     kept: list[NDArray[np.float16]] = []
@@ -87,6 +92,8 @@ def train(job: SelectionTraining, on_steps: Callable[[int], object]) -> None:
             test_rows = evaluation.rows
             sealed.append(evaluation.log_prob.astype(np.float16))
     content = {"number": job.number, "seed": job.seed, "part": job.part.name, "params": job.params}
+    if job.teacher is not None:
+        content |= {"weight": job.teacher.weight, "temperature": job.teacher.temperature}
     if len(tested):
         _write(job.sealed_path, sealed, test_rows, content)
     _write(job.path, kept, rows, content | {"seconds": seconds})
