@@ -106,6 +106,12 @@ def _add_method(result: Parser) -> None:
         help="stops weak trials early: asha, hyperband, median, pbt or none (default: the space's)",
     )
     group.add_argument(
+        "--validation",
+        metavar="NAME",
+        help="what trials are scored on: dev, or folds: dev and a fold of train, which they leave out "
+        "(default: folds where scores on them are honest)",
+    )
+    group.add_argument(
         "--seed", type=int, metavar="N", help="random seed of the search and of every training (default: 0)"
     )
     group.add_argument(

@@ -207,6 +207,8 @@ def _search(
         scratch=plan.folder / SCRATCH,
         ray_address=plan.ray_address,
         scheduler=scheduler,
+        folds=plan.trials_folds,
+        validation_fold=0 if plan.validation_folds else None,
         target=plan.budget.target,
         snapshot_every=plan.schedule.interval if population is not None else 0,
     )

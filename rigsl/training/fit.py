@@ -38,6 +38,7 @@ def fit(
     on_epoch: Callable[[EpochReport], None] | None = None,
     lineage: Sequence[tuple[RIGSLConfig, int]] = (),
     held_out: NDArray[np.int64] | None = None,
+    validate_held_out: bool = False,
     teacher: Teacher | None = None,
 ) -> FitResult:
     """Train a configuration to its last epoch; the weights of the epoch with the best weighted F1 are kept.
@@ -48,6 +49,7 @@ def fit(
         lineage: configurations with which the training begins, each with the epoch after which the next one
             takes over; `config` comes after the last of them.
         held_out: dialogues, by their indices, of `train` that are not trained on, such as a fold.
+        validate_held_out: whether the epoch is chosen on them, too, together with `validation`.
         teacher: targets of training utterances that are learned beside the labels.
 
     Raises:
@@ -64,6 +66,7 @@ def fit(
         train=train,
         validation=validation,
         held_out=held_out,
+        validate_held_out=validate_held_out,
         teacher=teacher,
     )
     history: list[EpochReport] = []

@@ -28,7 +28,7 @@ from rigsl.training.arithmetic import arithmetic, autocast
 from rigsl.training.evaluation import Evaluation, evaluate_dialogues, evaluation_batch
 from rigsl.training.losses import class_weights, link_factor, task_loss, taught_loss
 from rigsl.training.optimiser import Adam
-from rigsl.training.scores import Scores
+from rigsl.training.scores import Scores, scores
 from rigsl.training.teacher import Teacher
 
 #: The numbers that an epoch reports as means over its batches.
@@ -60,7 +60,8 @@ class EpochReport:
     train_loss: the total, with what a teacher adds; task_loss: that of the labels alone;
     improved: this epoch's validation weighted F1 is the best so far; kept_...: share of the predefined edges
     between different speakers, of the same speaker, and across modalities whose gate is not zero in training;
-    done: no further epoch follows.
+    done: no further epoch follows; split_weighted_f1: weighted F1 on the validation split alone, where
+    held-out dialogues are validated on, too.
     """
 
     epoch: int
@@ -77,11 +78,14 @@ class EpochReport:
     improved: bool
     seconds: float
     done: bool
+    split_weighted_f1: float | None = None
 
     def metrics(self) -> dict[str, float]:
         """The numbers of this epoch under flat names, for experiment tracking."""
         flat = {name: float(getattr(self, name)) for name in (*MEANS, "best_weighted_f1")}
         flat |= {f"val_{name}": value for name, value in dataclasses.asdict(self.validation).items()}
+        if self.split_weighted_f1 is not None:
+            flat["val_split_weighted_f1"] = self.split_weighted_f1
         return flat | {"best_epoch": float(self.best_epoch), "epoch_seconds": self.seconds}
 
 
@@ -99,6 +103,7 @@ class Training:
         device: where.
         train, validation: the splits to train on and to choose the epoch on.
         held_out: dialogues, by their indices, of `train` that are not trained on, such as a fold.
+        validate_held_out: whether they are validated on, together with `validation`.
         teacher: targets that are learned beside the labels. Only those of utterances to train on are read.
 
     Raises:
@@ -115,6 +120,7 @@ class Training:
         train: Sequence[str] = ("train",),
         validation: str = "dev",
         held_out: NDArray[np.int64] | None = None,
+        validate_held_out: bool = False,
         teacher: Teacher | None = None,
     ) -> None:
         self.config, self.corpus, self.device, self.teacher = config, corpus, device, teacher
@@ -123,7 +129,9 @@ class Training:
         self._train = np.setdiff1d(
             np.concatenate([corpus.dialogues(split) for split in train]), self.held_out, assume_unique=True
         )
-        self._validation = corpus.dialogues(validation)
+        self.validates_held_out = validate_held_out and len(self.held_out) > 0
+        further = self.held_out if self.validates_held_out else self.held_out[:0]
+        self._validation = np.concatenate([corpus.dialogues(validation), further])
         self._source = BatchSource(corpus, config.modals, device)
         labels = self._labels(self._train, "training")
         self._labels(self._validation, "validation")
@@ -159,7 +167,8 @@ class Training:
         start = time.perf_counter()
         with _seeded(self.config.seed, self.epoch + 1, self.device):
             losses = self._train_epoch()
-        validation = self.evaluate(self._validation).scores
+        evaluation = self.evaluate(self._validation)
+        validation = evaluation.scores
         best = self.last_report.best_weighted_f1 if self.last_report else -math.inf
         improved = validation.weighted_f1 > best
         epoch = self.epoch + 1
@@ -176,6 +185,7 @@ class Training:
             improved=improved,
             seconds=time.perf_counter() - start,
             done=self._is_last(epoch, best_epoch),
+            split_weighted_f1=self._split_score(evaluation) if self.validates_held_out else None,
         )
         return self.last_report
 
@@ -256,6 +266,7 @@ class Training:
             "config": self.config.to_dict(),
             "splits": self.splits,
             "held_out": self.held_out.tolist(),
+            "validates_held_out": self.validates_held_out,
             "teacher": None if self.teacher is None else self.teacher.digest,
             "model": self.model.state_dict(),
             "mean": {} if self._average is None else self._average.state_dict(),
@@ -287,6 +298,7 @@ class Training:
             train=train,
             validation=validation,
             held_out=held_out,
+            validate_held_out=state.get("validates_held_out", False),
             teacher=teacher,
         )
         training.model.load_state_dict(state["model"])
@@ -305,6 +317,12 @@ class Training:
         """Whether `epoch` is the last one: of the configuration, or by early stopping."""
         patience = self.config.patience
         return epoch >= self.config.epochs or (patience > 0 and epoch - best_epoch >= patience)
+
+    def _split_score(self, evaluation: Evaluation) -> float:
+        """Weighted F1 on the validation split, of an evaluation with held-out dialogues beside it."""
+        of_split = np.isin(evaluation.rows, self.corpus.rows(self.corpus.dialogues(self.splits[1])))
+        log_prob, labels = evaluation.log_prob[of_split], evaluation.labels[of_split]
+        return scores(log_prob, labels, math.nan).weighted_f1
 
     def _evaluated_model(self) -> RIGSL:
         """The model that is validated and kept: the one of averaged weights if there is an average."""

@@ -75,6 +75,7 @@ class ChosenCheckpoint:
     best_epoch: int
     whole: bool  #: trained to its last epoch
     search_score: float  #: of the trial, in the search
+    fold: int | None = None  #: of a trial that left it out and was validated on it, beside dev
     members: Sequence[Member] = ()  #: of the average, which is exported beside it
     taught: ChosenCheckpoint | None = None  #: the taught model that is exported beside it
     teacher: Path | None = None  #: of a taught model: the file of its teacher
@@ -104,9 +105,10 @@ class FinalStage:
         self.on_phase, self.interrupted = on_phase, interrupted
         self.finalist_seeds, self.test_seeds = plan.final_seeds
         count = self.options.folds or 0
+        first = int(plan.validation_folds > 0)  # trials were scored on the fold before it
         self.blocks = [
             Block(seed, number % count, count) if count else Block(seed)
-            for number, seed in enumerate(self.finalist_seeds)
+            for number, seed in enumerate(self.finalist_seeds, start=first)
         ]
         folds = train_folds(plan.corpus, count, plan.seed) if count else None
         self.trainings = TrainingRunner(
@@ -316,6 +318,7 @@ class FinalStage:
             best_epoch=trial.user_attrs["best_epoch"],
             whole=finalist.complete,
             search_score=finalist.search_score,
+            fold=0 if self.plan.validation_folds else None,
             lineage=stages,
         )
 

@@ -62,6 +62,7 @@ class WorkerOptions:
     target: float | None = None  #: score at which a trial stops training, and the study ends
     #: the fold of every dialogue of the corpus, for trainings that leave one out [n]; None: there are none
     folds: NDArray[np.int64] | None = None
+    validation_fold: int | None = None  #: every trial leaves it out and is validated on it, beside dev
     snapshot_every: int = 0  #: epochs between two states from which other trials can start; 0: none is kept
 
 
@@ -128,7 +129,8 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             torch.cuda.empty_cache()
         self._config = from_mapping(config["config"], f"trial {config['number']}")
         self._folder = self.options.trials / config.get("folder", f"{config['number']:04d}")
-        self._fold: int | None = config.get("fold")  # of train, which is left out and predicted at the end
+        self._validated_fold = self.options.validation_fold
+        self._fold: int | None = config.get("fold", self._validated_fold)  # of train, which is left out
         self._taught_by: str | None = config.get("teacher")  # file of its teacher
         #: (parent, epoch) from which it starts; see search/record/lineage.py
         self._parent: tuple[int, int] | None = config.get("parent")
@@ -151,7 +153,11 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
                 self._folder / STATE, self.corpus, device=self.options.device, teacher=self._teacher()
             )
             lines = read_curve(self._folder)[: training.epoch]
-            same = training.config == self._config and np.array_equal(training.held_out, self._held_out())
+            same = (
+                training.config == self._config
+                and np.array_equal(training.held_out, self._held_out())
+                and training.validates_held_out == (self._validated_fold is not None)
+            )
             if same and len(lines) == training.epoch:
                 # The best model on the disk may be older than the state, or younger: written before a kill.
                 self._model_writer(training)()
@@ -169,6 +175,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             self.corpus,
             device=self.options.device,
             held_out=self._held_out(),
+            validate_held_out=self._validated_fold is not None,
             teacher=self._teacher(),
         )
 
@@ -183,9 +190,9 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         return np.flatnonzero(self.options.folds == self._fold)
 
     def _predict_held_out(self) -> None:
-        """Write what the best epoch predicts for the fold that was left out, if one was."""
+        """Write what the best epoch predicts for the fold that was left out, unless it was validated on."""
         assert self._training is not None
-        if self._fold is not None:
+        if self._fold is not None and self._validated_fold is None:
             predicted = self._training.evaluate(self._held_out(), self._training.best_model())
             write_held_out(self._folder / HELD_OUT, predicted)
 

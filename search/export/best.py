@@ -102,6 +102,9 @@ def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, endin
         "answers": answers_in_numbers(final.test),
         "openings": [vars(opening) for opening in final.openings],
     }
+    if chosen.fold is not None:
+        assert plan.trials_folds is not None
+        metrics |= {"validated_fold": chosen.fold, "folds": plan.trials_folds.tolist()}
     write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
     write_text(folder / RERUN, _SCRIPT % _root(plan.folder.parent))
     mode = permissions(folder / RERUN)

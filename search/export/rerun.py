@@ -116,7 +116,7 @@ def _configs(folder: Path, recorded: dict[str, Any]) -> list[tuple[RIGSLConfig, 
         UserError: the members of an average are missing or damaged.
     """
     if not is_average(folder):
-        return [(from_toml(folder / CONFIG), None)]
+        return [(from_toml(folder / CONFIG), recorded.get("validated_fold"))]
     source, members = str(folder / METRICS), recorded.get("members")
     if not isinstance(members, list) or not members or not all(isinstance(one, dict) for one in members):
         raise UserError(f"{source}: members is missing or damaged; restore the file from a copy")
@@ -146,6 +146,7 @@ def _train_again(
         on_epoch=on_epoch,
         lineage=_lineage(recorded, folder),
         held_out=None if fold is None else _held_out(folder, recorded, fold, corpus),
+        validate_held_out="validated_fold" in recorded,
         teacher=Teacher.load(path) if "teacher_sha256" in recorded else None,
     ).model
 

@@ -20,7 +20,7 @@ from search.run_folder import ROOT
 from search.samplers.registry import make_sampler
 from search.schedulers.pbt import check_pbt
 from search.space.budget import Budget
-from search.space.confirmation import FOLDS, NAMES, FinalOptions
+from search.space.confirmation import FOLDS, NAMES, VALIDATIONS, FinalOptions
 from search.space.schedule import SCHEDULERS, Schedule
 from search.space.space import Space
 
@@ -54,6 +54,34 @@ def final(defaults: FinalOptions, options: SearchOptions, corpus: Corpus) -> Fin
     if refused and chosen.folds is not None:
         raise UserError(f"--folds {folds}: corpus {corpus.name}: {refused}; give 0 for scores on dev")
     return dataclasses.replace(chosen, folds=0 if refused else folds)
+
+
+def validation_folds(asked: str | None, default: str | None, final: FinalOptions, corpus: Corpus) -> int:
+    """The folds of train of which trials leave the first one out; 0: they are scored on dev alone.
+
+    Without a wish of the user or the space, trials leave a fold out where the corpus and the finals allow it,
+    and where no trial's own checkpoint is the result.
+
+    Args:
+        asked: what the user gives.
+        default: what the space says.
+        final: the final stage.
+        corpus: of the study.
+
+    Raises:
+        UserError: folds are asked for on which no score of this corpus is honest, or an unknown word.
+    """
+    if asked is not None and asked not in VALIDATIONS:
+        raise UserError(f"--validation {asked}: is not one of {', '.join(VALIDATIONS)}")
+    wish = asked or default
+    folds = final.folds or FOLDS
+    refused = folds_refused(corpus, folds)
+    if wish == "folds" and refused:
+        where = "--validation folds" if asked else "[study] validation = folds"
+        raise UserError(f"{where}: corpus {corpus.name}: {refused}; give --validation dev")
+    if wish is None:
+        wish = "folds" if not refused and final.folds and final.test_seeds else "dev"
+    return folds if wish == "folds" else 0
 
 
 def check_budget(budget: Budget, workers: Workers) -> None:

@@ -51,6 +51,7 @@ def prepare(options: SearchOptions) -> Plan:
         raise UserError(f"{space.path}: has no [budget.{kind}]; give --trials or --time-budget")
     checks.check_budget(budget, workers)
     seed = 0 if options.seed is None else options.seed
+    final = checks.final(space.final, options, corpus)
     folder = (
         free_folder(options.runs_dir, options.dataset, features)
         if options.study is None
@@ -74,7 +75,8 @@ def prepare(options: SearchOptions) -> Plan:
         ray_address=options.ray_address,
         storage=None if options.storage is None else absolute(options.storage),
         start_from=start_from,
-        final=checks.final(space.final, options, corpus),
+        validation_folds=checks.validation_folds(options.validation, space.validation, final, corpus),
+        final=final,
     )
     checks.check_fit(plan)
     if plan.storage is not None:

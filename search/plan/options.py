@@ -45,6 +45,7 @@ class SearchOptions:
     cpus_per_trial: int | None = None
     gpus_per_trial: float | Literal["auto"] | None = None
     device: str | None = None
+    validation: str | None = None
     sampler: str | None = None
     scheduler: str | None = None
     epochs: int | None = None

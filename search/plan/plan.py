@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
+from numpy.typing import NDArray
 
 from rigsl.data.corpus import Corpus
+from rigsl.data.folds import train_folds
 from rigsl.redaction import redacted
 from search.resources.workers import Workers
 from search.space.budget import Budget
@@ -41,6 +44,8 @@ class Plan:
     storage: str | None = None  #: address of the record's database; None: a journal in the folder
     record: str = ""  #: the study's name in the storage, if it differs from `name`
     widened_from: str | None = None  #: its name there until this resume widens its space
+    #: Folds of train, of which trials leave the first one out and are scored on it and on dev; 0: on dev.
+    validation_folds: int = 0
     final: FinalOptions = field(default_factory=lambda: FinalOptions(folds=0))
     seed_derivation: str = HASHED  #: of the seeds of the final stage; see `final_seeds`
     start_from: Path | None = None  #: folder of the study for a warm start
@@ -54,6 +59,11 @@ class Plan:
     def opens(self) -> str:
         """The study's name in the storage when it is opened, before its space is widened."""
         return self.widened_from or self.record or self.name
+
+    @property
+    def trials_folds(self) -> NDArray[np.int64] | None:
+        """The fold of every dialogue, where trials leave one out. [n]"""
+        return train_folds(self.corpus, self.validation_folds, self.seed) if self.validation_folds else None
 
     def options(self) -> dict[str, Any]:
         """The content of ``study.toml``: what a resume needs to continue with the same settings."""
@@ -70,6 +80,7 @@ class Plan:
             "scheduler": self.schedule.name,
             "seed": self.seed,
             "epochs": self.epochs,
+            "validation_folds": self.validation_folds,
             "tracking_uri": redacted(self.tracking_uri),
             "corpus": self.corpus.content_hash(),
             "record": self.record or self.name,

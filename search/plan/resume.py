@@ -46,7 +46,7 @@ def prepare_resume(options: SearchOptions) -> Plan:
         UserError: there is no such study, or a change would make its trials incomparable.
     """
     folder = study_folder(options.runs_dir, str(options.resume), "resume")
-    for option in ("sampler", "scheduler", "epochs", "seed", "study", "start_from"):
+    for option in ("sampler", "scheduler", "validation", "epochs", "seed", "study", "start_from"):
         if getattr(options, option) is not None:
             name = option.replace("_", "-")
             raise UserError(f"--{name}: cannot be changed by a resume; start a new study for that")
@@ -84,6 +84,7 @@ def prepare_resume(options: SearchOptions) -> Plan:
         tracking_remark=tracking_remark,
         ray_address=options.ray_address,
         storage=storage,
+        validation_folds=stored.get("validation_folds", 0),  # earlier versions score trials on dev
         final=checks.final(
             # Studies of earlier versions score their finalists on dev.
             read_final({"folds": 0} | stored.get("final", {}), f"{folder / STUDY}: [final]"),

@@ -1,9 +1,10 @@
 """Warm start: a study that begins with the results of another study (``--start-from``).
 
-Trials of the same corpus, epochs and ranges are observations of the same objective: they enter the record,
-for the sampler only, and the best of them is trained again, so that the new study has its weights. Scores on
-another corpus say nothing about this one, but good configurations transfer: the best become start points. So
-do those of children of population based training, which owe their scores to their parents' weights, too.
+Trials of the same corpus, validation, epochs and ranges are observations of the same objective: they enter
+the record, for the sampler only, and the best of them is trained again, so that the new study has its
+weights. Scores on another corpus say nothing about this one, but good configurations transfer: the
+best become start points. So do those of children of population based training, which owe their scores to
+their parents' weights, too.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class EarlierStudy:
     """What a warm start reads of the study that it starts from."""
 
     corpus: str  #: content hash
+    validation: tuple[int, int]  #: folds of train, and the seed of their cut; zeros: dev alone
     epochs: int
     space: Space
     trials: Sequence[FrozenTrial]  #: with a score and distinct configurations, best first
@@ -54,7 +56,9 @@ def read_earlier(folder: Path) -> EarlierStudy:
         options = read_study_options(folder)
         space, trials = read_space(folder / SPACE), _distinct_trials(folder)
         children = {trial.number for trial in trials if lineage.origin(trial) is not None}
-        return EarlierStudy(options["corpus"], options["epochs"], space, trials, children)
+        folds = options.get("validation_folds", 0)
+        validation = folds, options["seed"] if folds else 0
+        return EarlierStudy(options["corpus"], validation, options["epochs"], space, trials, children)
     except UserError as error:
         raise UserError(f"--start-from {folder.name}: {error}") from None
 
@@ -67,7 +71,9 @@ def warm_start(plan: Plan, study: optuna.Study) -> None:
     trials = earlier.trials
     plan.space.enqueue_starts(study)
     configs = {trial.number: {**earlier.space.fixed, **trial.params} for trial in trials}
-    comparable = (earlier.corpus, earlier.epochs) == (plan.corpus.content_hash(), plan.epochs)
+    validation = plan.validation_folds, plan.seed if plan.validation_folds else 0
+    objective = plan.corpus.content_hash(), validation, plan.epochs
+    comparable = (earlier.corpus, earlier.validation, earlier.epochs) == objective
     exact = {number: params for number, config in configs.items() if (params := _exact(plan.space, config))}
     observed = [trial for trial in trials if comparable and trial.number in exact.keys() - earlier.children]
     max_starts = 1 if observed else MAX_STARTS

@@ -28,6 +28,7 @@ _OPTIONAL: dict[str, tuple[type, str]] = {
     "storage": (str, "a text"),
     "start_from": (str, "a text"),
     "seed_derivation": (str, "a text"),
+    "validation_folds": (int, "a whole number"),
     "final": (dict, "a table"),
 }
 

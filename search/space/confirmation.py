@@ -15,6 +15,8 @@ from rigsl.wording import counted
 #: Folds of train, unless a space or the user says otherwise.
 FOLDS = 3
 PROTOCOLS = ("validation", "paper")
+#: What the trials of a search are scored on: dev alone, or dev and a fold of train that they leave out.
+VALIDATIONS = ("dev", "folds")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rigsl.config import RIGSLConfig, from_mapping, read_toml
 from rigsl.data.source import dataset_name
 from rigsl.errors import UserError
 from search.space.budget import Budget, read_budget
-from search.space.confirmation import FinalOptions, read_final
+from search.space.confirmation import VALIDATIONS, FinalOptions, read_final
 from search.space.parameter import FORBIDDEN, Parameter, read_parameter
 from search.space.schedule import Schedule, read_schedule
 
@@ -33,6 +33,7 @@ class Space:
     path: Path
     dataset: str  #: one of DATASETS, spelled as there
     features: str  #: "open" or "official"
+    validation: str | None  #: one of VALIDATIONS; None: what the corpus allows
     fixed: Mapping[str, Any]
     parameters: Mapping[str, Parameter]  #: in the order of the file: a condition refers to earlier ones
     starts: tuple[dict[str, Any], ...]  #: start points, tried first in this order; the first is the baseline
@@ -69,13 +70,14 @@ def read_space(path: Path) -> Space:
     if unknown := set(content) - SECTIONS:
         known = ", ".join(sorted(SECTIONS))
         raise UserError(f"{path}: unknown section [{min(unknown)}]; the sections are {known}")
-    study = _table(content, "study", {"dataset", "features"}, path)
+    study = _table(content, "study", {"dataset", "features", "validation"}, path)
     fixed = _read_fixed(_table(content, "fixed", None, path), path)
     parameters = _read_parameters(_table(content, "space", None, path), fixed, path)
     space = Space(
         path=path,
         dataset=_dataset(study, path),
         features=_text(study, "features", path),
+        validation=_validation(study, path),
         fixed=fixed,
         parameters=parameters,
         starts=_read_starts(content.get("start", []), parameters, path),
@@ -106,6 +108,13 @@ def _text(study: dict[str, Any], key: str, path: Path) -> str:
     if not isinstance(study.get(key), str) or not study[key]:
         raise UserError(f"{path}: [study] {key}: is missing or not a text")
     return str(study[key])
+
+
+def _validation(study: dict[str, Any], path: Path) -> str | None:
+    value = study.get("validation")
+    if value is not None and value not in VALIDATIONS:
+        raise UserError(f"{path}: [study] validation: {value!r} is not one of {', '.join(VALIDATIONS)}")
+    return value
 
 
 def _dataset(study: dict[str, Any], path: Path) -> str:

@@ -52,7 +52,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         "corpus": f"{corpus.name} (dialogues / utterances: {sizes})",
         "data": features_in_words(corpus, plan.features),
         "space": f"{short_path(plan.space.path)}: {parameters}, {epochs}",
-        "search": f"{plan.sampler}, {plan.schedule.name}, seed {plan.seed}",
+        "search": f"{plan.sampler}, {plan.schedule.name}, seed {plan.seed}; {validation_in_words(plan)}",
         "workers": plan.workers.describe(),
         "budget": plan.budget.describe() + end,
         "final": plan.final.describe(),
@@ -61,6 +61,13 @@ def print_plan(plan: Plan, console: Console) -> None:
     }
     for title, text in rows.items():
         console.print(f"{title:8s}{text}")
+
+
+def validation_in_words(plan: Plan) -> str:
+    """What the trials are scored on."""
+    if not plan.validation_folds:
+        return "trials scored on dev"
+    return f"trials scored on dev and on one of {plan.validation_folds} folds of train, which they leave out"
 
 
 def _used_seconds(plan: Plan) -> float:

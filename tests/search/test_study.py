@@ -219,6 +219,17 @@ def test_the_time_budget_ends_a_study_and_says_so(
 
 
 @pytest.mark.usefixtures("workers_here")
+def test_a_trial_that_left_a_fold_out_is_exported_and_rerun_without_it(tracked_home: Path) -> None:
+    plan = toy_plan(tracked_home, trials=2, validation="folds", epochs=2)
+    outcome = run(plan)
+    metrics = outcome.exported.metrics
+    assert metrics["validated_fold"] == 0
+    assert metrics["folds"] == plan.trials_folds.tolist()
+    assert rerun(outcome.exported.folder, data_dir=tracked_home / "data").equal
+    assert "dev and a fold of train that trials leave out" in (plan.folder / REPORT).read_text()
+
+
+@pytest.mark.usefixtures("workers_here")
 def test_a_target_ends_a_study(tracked_home: Path) -> None:
     outcome = run(toy_plan(tracked_home, workers=1, trials=50, target=1e-6))
     assert "target" in outcome.ending

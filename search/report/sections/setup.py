@@ -12,11 +12,12 @@ from search.report.html import code, heading, note, pairs, table
 from search.run_folder import BEST, OFFICIAL, STUDY
 from search.space.budget import read_budget
 
-ON_DEV = "epochs, pruning, configurations and finalists chosen on dev"
-ON_FOLDS = "epochs, pruning and configurations chosen on dev, finalists on held-out folds of train"
+DEV, HELD_OUT = "dev", "dev and a fold of train that trials leave out"
+FOLDS = "held-out folds of train"
 PROTOCOL = (
-    "validation: trained on train; {chosen}; test opened afterwards. The search and its workers get a corpus "
-    "whose test labels are hidden."
+    "validation: trained on train; configurations, their epochs and pruning chosen on {searched}, finalists "
+    "on {finals}; test opened afterwards. The search and its workers get a corpus whose test labels are "
+    "hidden."
 )
 #: Characters of a content hash that are shown.
 HASH_LENGTH = 12
@@ -52,11 +53,12 @@ def _data(data: StudyData) -> str:
         counts = [str(splits[split]["labels"][i]) for split in ("train", "dev")]
         rows.append((name, *counts, str(support[name]) if name in support else ""))
     finalists = data.final.finalists
-    chosen = ON_FOLDS if finalists is not None and finalists.folds else ON_DEV
+    searched = HELD_OUT if data.options.get("validation_folds") else DEV
+    finals = FOLDS if finalists is not None and finalists.folds else DEV
     description = [
         ("corpus", f"{corpus['name']}, content hash {corpus['hash'][:HASH_LENGTH]}"),
         ("features", corpus["features"]),
-        ("protocol", PROTOCOL.format(chosen=chosen)),
+        ("protocol", PROTOCOL.format(searched=searched, finals=finals)),
     ]
     return pairs(description) + table(("", *splits), rows)
 

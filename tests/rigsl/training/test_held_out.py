@@ -83,3 +83,26 @@ def test_damaged_predictions_are_refused_with_the_name_of_the_file(tmp_path: Pat
     with pytest.raises(UserError, match=rf"held_out\.safetensors: .*{says}") as error:
         read_held_out(path)
     assert "corpus" not in str(error.value)
+
+
+def test_the_fold_can_be_validated_on_beside_dev(tmp_path: Path) -> None:
+    training = Training(CONFIG, CORPUS, held_out=HELD, validate_held_out=True)
+    report = training.step()
+    both = training.evaluate(np.concatenate([CORPUS.dialogues("dev"), HELD]))
+    assert report.validation == both.scores
+    assert report.split_weighted_f1 == training.evaluate(CORPUS.dialogues("dev")).scores.weighted_f1
+    assert report.metrics()["val_split_weighted_f1"] == report.split_weighted_f1
+    training.save(tmp_path / "state.pt")
+    loaded = Training.load(tmp_path / "state.pt", CORPUS)
+    assert loaded.validates_held_out
+    assert loaded.step().validation == training.step().validation
+
+
+def test_validating_on_the_fold_changes_the_choice_of_the_epoch_alone() -> None:
+    one, other = (Training(CONFIG, CORPUS, held_out=HELD, validate_held_out=also) for also in (False, True))
+    for training in (one, other):
+        while not training.done:
+            training.step()
+    pairs = zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
+    assert all(torch.equal(first, second) for first, second in pairs)
+    assert "val_split_weighted_f1" not in one.last_report.metrics()

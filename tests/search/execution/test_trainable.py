@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
 
+from rigsl.config import from_mapping
+from rigsl.data.folds import train_folds
 from rigsl.training.checkpoint import WEIGHTS
 from rigsl.training.trainer import Training
 from search.execution import trainable
 from search.execution.trainable import TrialWorker, WorkerOptions
 from search.record.learning_curve import METRIC, read_curve
-from search.run_folder import CURVE, ERROR, MODEL, STATE
+from search.run_folder import CURVE, ERROR, HELD_OUT, MODEL, STATE
 from search.samplers.imputed_scores import CONFIGURATION_FAULTS
 from search.space.space import Space
 from tests.helpers.toy_study import make_corpus
@@ -307,3 +310,36 @@ def test_a_state_without_its_learning_curve_is_not_continued(worker: TrialWorker
     path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
     worker.reset_config({"number": 0, "config": config})
     assert [report["epoch"] for report in run(worker)] == [1, 2, 3]
+
+
+def test_a_trial_that_leaves_a_fold_out_is_scored_on_it_and_on_dev(
+    worker: TrialWorker, config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = worker.corpus
+    folds = train_folds(corpus, 3)
+    options = dataclasses.replace(worker.options, folds=folds, validation_fold=0)
+    monkeypatch.setattr(worker, "options", options)
+    worker.reset_config({"number": 1, "config": config})
+    reports = run(worker)
+    expected = Training(
+        from_mapping(config, ""), corpus, held_out=np.flatnonzero(folds == 0), validate_held_out=True
+    )
+    while not expected.done:
+        expected.step()
+    assert reports[-1][METRIC] == expected.last_report.best_weighted_f1
+    folder = options.trials / "0001"
+    assert read_curve(folder)[-1]["val_split_weighted_f1"] == expected.last_report.split_weighted_f1
+    assert not (folder / HELD_OUT).exists()
+
+
+def test_the_state_of_a_trial_that_was_scored_on_dev_alone_is_not_gone_on_with(
+    worker: TrialWorker, config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.step()
+    worker.cleanup()
+    folds = train_folds(worker.corpus, 3)
+    options = dataclasses.replace(worker.options, folds=folds, validation_fold=0)
+    monkeypatch.setattr(worker, "options", options)
+    worker.reset_config({"number": 0, "config": config})
+    assert worker.step()["epoch"] == 1
+    assert "val_split_weighted_f1" in read_curve(options.trials / "0000")[0]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rigsl.errors import UserError
+from search.plan import checks
 from search.plan.new_study import prepare
 from search.plan.options import SearchOptions
 from search.space.budget import Budget
@@ -86,3 +87,47 @@ def test_a_mistake_is_named_by_its_option_and_nothing_is_written(
     with pytest.raises(UserError, match=sentence):
         prepare(options(home, **more))
     assert not (home / "runs").exists()
+
+
+def test_trials_leave_a_fold_out_where_finals_have_folds(home: Path) -> None:
+    plan = prepare(options(home, test_seeds=1))
+    assert plan.validation_folds == plan.final.folds == 3
+    folds = plan.trials_folds
+    assert set(folds[plan.corpus.dialogues("train")]) == {0, 1, 2}
+    for more in ({"folds": 0}, {"test_seeds": 0}, {"validation": "dev"}):
+        assert prepare(options(home, **({"test_seeds": 1} | more))).validation_folds == 0, more
+    assert prepare(options(home, folds=2, validation="folds")).validation_folds == 2
+    assert prepare(options(home, folds=0, validation="folds")).validation_folds == 3
+
+
+def test_the_space_can_say_what_trials_are_scored_on(home: Path) -> None:
+    path = home / "space.toml"
+    text = path.read_text(encoding="utf-8")
+    for value in ("dev", "folds"):
+        path.write_text(text.replace("[study]", f'[study]\nvalidation = "{value}"'), encoding="utf-8")
+        assert bool(prepare(options(home)).validation_folds) == (value == "folds")
+    assert prepare(options(home, validation="dev")).validation_folds == 0
+    path.write_text(text.replace("[study]", '[study]\nvalidation = "test"'), encoding="utf-8")
+    with pytest.raises(UserError, match=r"validation: 'test' is not one of dev, folds"):
+        prepare(options(home))
+
+
+@pytest.mark.parametrize("says", ["option", "space"])
+def test_folds_that_the_features_know_are_refused_for_trials(
+    home: Path, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    monkeypatch.setattr(checks, "folds_refused", lambda corpus, folds: "its features know the labels")
+    assert prepare(options(home)).validation_folds == 0
+    more = {"validation": "folds"}
+    if says == "space":
+        path = home / "space.toml"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("[study]", '[study]\nvalidation = "folds"'), encoding="utf-8")
+        more = {}
+    with pytest.raises(UserError, match="its features know the labels; give --validation dev"):
+        prepare(options(home, **more))
+
+
+def test_an_unknown_validation_is_refused(home: Path) -> None:
+    with pytest.raises(UserError, match="--validation test: is not one of dev, folds"):
+        prepare(options(home, validation="test"))
