@@ -253,6 +253,13 @@ def _add_other_commands(result: Parser) -> None:
         metavar="NAME",
         help="send to MLflow what could not be sent during the study, and register its model",
     )
+    group.add_argument(
+        "--promote",
+        action="store_const",
+        const=True,
+        help="with --sync: move the registry's aliases best, taught and average to this study's models, "
+        "whatever their scores",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

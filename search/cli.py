@@ -32,7 +32,7 @@ MODES = {
     "status": {"storage"},
     "report": {"storage"},
     "compare": set[str](),
-    "sync": {"storage", "tracking_uri", "data_dir"},
+    "sync": {"storage", "tracking_uri", "data_dir", "promote"},
 }
 #: What --rerun can train again -> its folder in ``best/``.
 FOLDERS = {None: "", CONFIGURATION: "", TAUGHT: TAUGHT, AVERAGE: AVERAGE}
@@ -51,6 +51,8 @@ def run_command(arguments: dict[str, Any]) -> int:
     mode = next((name for name in MODES if name in given), None)
     if "what" in given and mode != "rerun":
         raise UserError("--what: says what --rerun trains again; give --rerun FOLDER, too")
+    if "promote" in given and mode != "sync":
+        raise UserError("--promote: moves MLflow's aliases to a study's models; give --sync STUDY, too")
     options = _search_options(arguments)
     if mode is None:
         return _search(prepare(options), options.data_dir, console)
@@ -67,7 +69,7 @@ def run_command(arguments: dict[str, Any]) -> int:
     if mode == "report":
         return _report(folder, options.storage, console)
     if mode == "sync":
-        return _sync(folder, options, console)
+        return _sync(folder, options, bool(arguments["promote"]), console)
     print_status(folder, console, options.storage)
     return 0
 
@@ -75,7 +77,7 @@ def run_command(arguments: dict[str, Any]) -> int:
 def _search_options(arguments: Mapping[str, Any]) -> SearchOptions:
     """The options of a search, with times and shares as numbers."""
     time_budget, share = arguments["time_budget"], arguments["gpus_per_trial"]
-    other = {*MODES, "time_budget", "gpus_per_trial", "what"}
+    other = {*MODES, "time_budget", "gpus_per_trial", "what", "promote"}
     rest = {name: value for name, value in arguments.items() if name not in other}
     minutes = None if time_budget is None else read_minutes(time_budget)
     gpus = None if share is None else read_share(share)
@@ -127,10 +129,17 @@ def _compare(runs: Path, names: Sequence[str], console: Console) -> int:
     return 0
 
 
-def _sync(folder: Path, options: SearchOptions, console: Console) -> int:
+def _sync(folder: Path, options: SearchOptions, promote: bool, console: Console) -> int:
     from search.tracking.sync import sync
 
-    result = sync(folder, options.tracking_uri, options.storage, console.print, data_dir=options.data_dir)
+    result = sync(
+        folder,
+        options.tracking_uri,
+        options.storage,
+        console.print,
+        data_dir=options.data_dir,
+        promote=promote,
+    )
     if result.problem is not None:
         console.print(f"not everything was sent: {result.problem}; try again later")
         return 1

@@ -2,7 +2,7 @@
 
 There is one registered model for each corpus: its name has dataset and features. Every study adds a version
 with an alias of its own for each of its answers; the aliases `best`, `taught` and `average` move only to a
-version that is better on validation.
+version that is better on validation, or where the user says so.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Registration:
         return f"models:/{self.name}@{self.alias}"
 
 
-def register_best(client: MlflowClient, run_id: str, exported: ExportedModel, corpus: Corpus) -> Registration:
+def register_best(
+    client: MlflowClient, run_id: str, exported: ExportedModel, corpus: Corpus, *, promote: bool = False
+) -> Registration:
     """Register the exported checkpoint; it becomes `best` if no better version of this corpus is.
 
     The other answers beside it become `taught` and `average` likewise: each alias has scores of its own. A
@@ -65,11 +67,12 @@ def register_best(client: MlflowClient, run_id: str, exported: ExportedModel, co
         run_id: the run that the model belongs to.
         exported: the checkpoint and its scores.
         corpus: what the model was trained on; one dialogue of it becomes the input example.
+        promote: whether the aliases move to this study's versions whatever their scores.
     """
-    first = _register(client, run_id, exported.folder, exported.metrics, corpus, BEST)
+    first = _register(client, run_id, exported.folder, exported.metrics, corpus, BEST, promote)
     folders = [(answer, exported.folder / answer) for answer in OTHERS]
     others = [
-        _register(client, run_id, folder, read_metrics(folder), corpus, answer)
+        _register(client, run_id, folder, read_metrics(folder), corpus, answer, promote)
         for answer, folder in folders
         if (folder / METRICS).is_file()
     ]
@@ -78,7 +81,13 @@ def register_best(client: MlflowClient, run_id: str, exported: ExportedModel, co
 
 
 def _register(
-    client: MlflowClient, run_id: str, folder: Path, metrics: Mapping[str, Any], corpus: Corpus, answer: str
+    client: MlflowClient,
+    run_id: str,
+    folder: Path,
+    metrics: Mapping[str, Any],
+    corpus: Corpus,
+    answer: str,
+    promote: bool,
 ) -> Registration:
     """Register the model in `folder`; `answer`: the alias that it competes for."""
     name = f"rigsl-{metrics['dataset']}-{metrics['features']}".lower()
@@ -87,7 +96,9 @@ def _register(
         version = _version(client, run_id, folder, corpus, name, tags)
         alias = study_alias(metrics["study"]) + ("" if answer == BEST else f"-{answer}")
         client.set_registered_model_alias(name, alias, version)
-        remark = _move_alias(client, name, version, tags, answer)
+        if promote:
+            client.set_registered_model_alias(name, answer, version)
+        remark = "" if promote else _move_alias(client, name, version, tags, answer)
         return Registration(name, version, alias if remark else answer, remark)
     except Exception as error:  # of MLflow, of its database, of the network, of the disk
         reason = first_line(error, length=200)

@@ -58,6 +58,7 @@ def sync(
     notify: Callable[[str], object] = lambda text: None,
     *,
     data_dir: Path | None = None,
+    promote: bool = False,
 ) -> SyncResult:
     """Bring MLflow up to date with the study in the run folder `folder`, and register its model at its end.
 
@@ -67,6 +68,7 @@ def sync(
         storage: address of the record's database; by default the one in the study's options.
         notify: called with messages of progress.
         data_dir: folder of the feature files; the registered model has a dialogue of them as an example.
+        promote: whether the registry's aliases move to this study's models whatever their scores.
 
     Raises:
         UserError: there is no such study, another process runs it, or an address is invalid.
@@ -92,14 +94,18 @@ def sync(
                 break
         sent, registered = tracker.sent, None
         if exported is not None and tracker.problem is None:
-            registered = _register(tracker, exported, options, data_dir)
+            registered = _register(tracker, exported, options, data_dir, promote)
     return SyncResult(
         redacted(uri), sent["runs"], sent["metrics"], sent["files"], tracker.problem, tracker.page, registered
     )
 
 
 def _register(
-    tracker: Tracker, exported: ExportedModel, options: Mapping[str, Any], data_dir: Path | None
+    tracker: Tracker,
+    exported: ExportedModel,
+    options: Mapping[str, Any],
+    data_dir: Path | None,
+    promote: bool,
 ) -> Registration | None:
     """Put the model into MLflow's registry, unless it is there."""
     try:
@@ -109,7 +115,7 @@ def _register(
             raise UserError(f"{corpus.name} has another content than the study's corpus; see --data-dir")
     except UserError as error:
         return Registration("", problem=f"the model is not registered: {error}")
-    return tracker.register(exported, corpus)
+    return tracker.register(exported, corpus, promote)
 
 
 def _log_standing(tracker: Tracker, study: optuna.Study, folder: Path) -> ExportedModel | None:

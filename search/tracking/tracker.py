@@ -140,14 +140,14 @@ class Tracker(EventLog):
             self.drop_buffers()
         return not self._trouble
 
-    def register(self, exported: ExportedModel, corpus: Corpus) -> Registration | None:
+    def register(self, exported: ExportedModel, corpus: Corpus, promote: bool = False) -> Registration | None:
         """Put the exported model into MLflow's registry; None: MLflow is not up to date.
 
-        Call it after everything else was sent.
+        Call it after everything else was sent. For `promote` see `register_best`.
         """
         if self._trouble or not self._writer.has(PARENT):
             return None
-        return self._writer.register(exported, corpus)
+        return self._writer.register(exported, corpus, promote)
 
     def _work(self) -> None:
         """The thread: update MLflow until the study has ended and everything is sent."""

@@ -120,10 +120,10 @@ class Writer:
         if run.artifacts:
             self._send_files(run.artifacts, remote)
 
-    def register(self, exported: ExportedModel, corpus: Corpus) -> Registration:
-        """Register the exported checkpoint as the model of the study's run."""
+    def register(self, exported: ExportedModel, corpus: Corpus, promote: bool = False) -> Registration:
+        """Register the exported checkpoint as the model of the study's run; see `register_best`."""
         self.deadline = math.inf
-        return register_best(self._mlflow, self._remote[PARENT].run_id, exported, corpus)
+        return register_best(self._mlflow, self._remote[PARENT].run_id, exported, corpus, promote=promote)
 
     def forget(self, number: int) -> None:
         """Keep only the id of an ended run, to which nothing will be written any more."""

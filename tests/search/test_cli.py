@@ -183,6 +183,7 @@ def test_two_searches_at_once_do_not_disturb_each_other(home: Path) -> None:
         (["--resume", "nothing"], "--resume nothing"),
         (["--status", "nothing"], "--status nothing"),
         (["--sync", "nothing"], "--sync nothing"),
+        (["--promote"], "--promote"),
         (["--report", "nothing"], "--report nothing"),
         (["--compare", "nothing", "else"], "--compare nothing"),
         (["--test-seeds", "-1"], "--test-seeds"),
