@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
+from benchmarks.selection.handed_over import AVERAGE, BEST_TRIAL, CONFIGURATION, handed_over
 from benchmarks.selection.quarters import parts
 from benchmarks.selection.rules import (
     FINAL_RULES,
@@ -36,6 +37,7 @@ def page(measured: Measured) -> str:
     ):
         sections.append(rules_table(title, results(*judge(measured, rules, numbers))))
     sections += [epochs_table(epochs(measured, numbers)), averages_table(averages(measured, numbers))]
+    sections.append(handed_over_table(handed_over(measured, numbers)))
     taught = taught_scores(measured)
     if len(taught):
         sections.append(taught_table(taught))
@@ -75,6 +77,15 @@ def averages_table(scores: pd.DataFrame) -> str:
     head = ("Configurations in the average", "a member", "average", "the configuration",
             "average above it, by pseudo-test")  # fmt: skip
     return _markdown(head, rows)
+
+
+def handed_over_table(scores: pd.DataFrame) -> str:
+    """A row for each thing that is handed over; its gain is above the best trial of the same study."""
+    rows = []
+    for name in (BEST_TRIAL, CONFIGURATION, AVERAGE):
+        gains = (100 * (scores[name] - scores[BEST_TRIAL])).groupby(scores["quarter"]).mean().to_numpy()
+        rows.append((name, f"{100 * scores[name].mean():.2f}", _difference(gains)))
+    return _markdown(("Handed over", "weighted F1", "above the best trial on dev, by pseudo-test"), rows)
 
 
 def taught_table(scores: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from benchmarks.selection import page, rules, tables, teaching
+from benchmarks.selection import handed_over, page, rules, tables, teaching
 from benchmarks.selection.quarters import QUARTERS, Part, corpus, parts
 from benchmarks.selection.rules import FINAL_RULES, NEEDED, PSEUDO_TESTS, TRIAL_RULES
 from benchmarks.selection.tables import Measured, rows_of_quarter
@@ -118,6 +118,24 @@ def test_averages_and_epochs_are_judged_on_the_pseudo_test(measured: Measured) -
     chosen = rules.epochs(measured, numbers)
     assert (chosen["best on the pseudo-test (not a rule)"] >= chosen["best on dev"]).all()
     assert chosen.loc[0, "best on dev"] == rules.truth(measured, 0, PSEUDO_TESTS[0])
+
+
+def test_what_is_handed_over_is_chosen_without_the_pseudo_test(measured: Measured) -> None:
+    numbers = list(range(CONFIGURATIONS))
+    found = handed_over.handed_over(measured, numbers, studies=2)
+    assert len(found) == 2 * QUARTERS
+    for row in found.to_dict("records"):  # a study has all five configurations
+        test = PSEUDO_TESTS[row["quarter"]]
+        on_dev = [measured.scores(number, test.train)["dev"].max() for number in numbers]
+        assert row["best trial on dev"] == rules.truth(measured, int(np.argmax(on_dev)), test)
+        ranked = rules.ranked(measured, test, numbers)
+        assert row["configuration"] == rules.truth(measured, ranked[0], test)
+        members = {number % 7 for number in ranked[:2]}
+        shares = [(corpus().labels[rows_of_quarter(test.quarter)] == one).mean() for one in members]
+        expected = {round(share * 2 * share / (1 + share), 9) for share in shares}
+        assert round(row["average"], 9) in expected, (
+            "the mean of two members predicts the class of one of them"
+        )
 
 
 def test_a_teacher_is_what_was_predicted_out_of_fold(measured: Measured) -> None:
