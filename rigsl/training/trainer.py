@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 
 from rigsl.config import RIGSLConfig, from_mapping
 from rigsl.data.batches import BatchSource, shuffled_batches
@@ -25,11 +24,13 @@ from rigsl.errors import UserError, first_line
 from rigsl.files import write_tensors
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.arithmetic import arithmetic, autocast
+from rigsl.training.compact import compact
 from rigsl.training.evaluation import Evaluation, evaluate_dialogues, evaluation_batch
 from rigsl.training.losses import class_weights, link_factor, task_loss, taught_loss
 from rigsl.training.optimiser import Adam
 from rigsl.training.scores import Scores, scores
 from rigsl.training.teacher import Teacher
+from rigsl.training.weight_average import WeightAverage
 
 #: The numbers that an epoch reports as means over its batches.
 MEANS = (
@@ -44,9 +45,6 @@ CONTINUABLE = frozenset({
     "use_gumbel", "gumbel_k", "class_weight", "focal_gamma", "penalty_weight_coff", "link_loss_coff",
     "link_loss_epoch", "lr", "l2", "batch_size", "epochs", "patience",
 })  # fmt: skip
-
-
-Copy = TypeVar("Copy", bound=nn.Module)
 
 
 class TrainingDiverged(RuntimeError):
@@ -142,7 +140,7 @@ class Training:
             self.model = RIGSL(config, corpus.schema).to(device)
         self._weights = class_weights(labels, len(corpus.classes), config.class_weight).to(device)
         self._optimiser = Adam(self.model.parameters(), lr=config.lr, weight_decay=config.l2)
-        self._average = _averaged_model(self.model, config.ema) if config.ema else None
+        self._average = WeightAverage(self.model, config.ema) if config.ema else None
         self.last_report: EpochReport | None = None
         self._best: dict[str, Tensor] = {}
         self._best_config = config  # of the best epoch
@@ -207,7 +205,7 @@ class Training:
         Its configuration is that of the best epoch.
         """
         if self._best_config == self.config:
-            model = _compact(copy.deepcopy(self._evaluated_model()))
+            model = compact(copy.deepcopy(self._evaluated_model()))
         else:
             with _seeded(self.config.seed, 0, self.device):
                 model = RIGSL(self._best_config, self.corpus.schema).to(self.device)
@@ -326,13 +324,7 @@ class Training:
 
     def _evaluated_model(self) -> RIGSL:
         """The model that is validated and kept: the one of averaged weights if there is an average."""
-        if self._average is None:
-            return self.model
-        averaged = self._average.module
-        assert isinstance(averaged, RIGSL)
-        for target, buffer in zip(averaged.buffers(), self.model.buffers(), strict=True):
-            target.copy_(buffer)  # statistics of batch normalisation are averages already
-        return averaged
+        return self.model if self._average is None else self._average.evaluated()
 
     def _evaluated_weights(self) -> dict[str, Tensor]:
         """A copy of the weights of `_evaluated_model`."""
@@ -387,7 +379,7 @@ class Training:
             loss.backward()
             self._optimiser.step()
         if self._average is not None:
-            self._average.update_parameters(self.model)
+            self._average.update()
         # They stay on the device: reading a number would wait for the device after every batch.
         return torch.stack([loss, task, out.penalty, out.link_loss, *out.kept]).detach()
 
@@ -436,21 +428,6 @@ def _check_same_teacher(digest: str | None, teacher: Teacher | None) -> None:
         raise UserError(
             f"the training has {before} and cannot go on with {now}; go on as it began, or start anew"
         )
-
-
-def _averaged_model(model: RIGSL, decay: float) -> AveragedModel:
-    """The exponential moving average of the weights."""
-    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return _compact(AveragedModel(model, multi_avg_fn=average))
-
-
-def _compact(model: Copy) -> Copy:
-    """A copied model, with the weights of each recurrent network in one piece again: cuDNN would warn, and
-    make one anew in every forward pass."""
-    for module in model.modules():
-        if isinstance(module, nn.RNNBase):
-            module.flatten_parameters()
-    return model
 
 
 def _seed(seed: int, epoch: int) -> int:

@@ -97,7 +97,7 @@ def test_copies_of_a_model_have_their_recurrent_weights_in_one_piece(monkeypatch
     joined: list[nn.Module] = []
     monkeypatch.setattr(nn.RNNBase, "flatten_parameters", lambda self: joined.append(self))
     training = Training(SMALL.replace(ema=0.9), toy_corpus())
-    copies = [training._average, training.best_model()]
+    copies = [training._average.model, training.best_model()]
     for copy in copies:
         networks = [module for module in copy.modules() if isinstance(module, nn.RNNBase)]
         assert networks
