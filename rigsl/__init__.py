@@ -24,7 +24,8 @@ with the mean of their probabilities::
 The packages:
 
 config      `RIGSLConfig`: every hyperparameter with its bounds
-data        corpora and batches; `rigsl.data.source` has the registry of datasets
+modalities  their letters and names
+data        corpora and batches; `rigsl.data.source` finds the corpus of a dataset
 model       the model
 training    training, evaluation, scores, checkpoints
 memory      how much memory a training takes, from shapes alone

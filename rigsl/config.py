@@ -21,9 +21,8 @@ from typing import Any
 import tomli_w
 
 from rigsl.errors import UserError, first_line
+from rigsl.modalities import modals_text, read_modals
 
-#: Letters of the modalities, in the order of a dialogue's nodes: all l, then all a, ...
-MODALITIES = {"l": "text", "a": "audio", "v": "visual", "d": "delivery"}
 #: Choices that stand here without torch. What implements them is registered under the same names in
 #: `rigsl.model`, `rigsl.memory` and `rigsl.official.names`, which check at import that no name is missing.
 BACKBONES = ("GCN", "GAT", "M3Net", "MMGCN")
@@ -44,7 +43,11 @@ class RIGSLConfig:
     """
 
     # encoder
-    modals: str = _hp("avl", "modalities to use: any non-empty subset of l(text) a(udio) v(isual) d(elivery)")
+    modals: str = _hp(
+        "avl",
+        "modalities to use: letters out of l (text), a (audio), v (visual) and d (delivery), or names of "
+        "modalities between commas",
+    )
     hidden_dim: int = _hp(512, "width d of every node", low=2, high=4096)
     norm: str = _hp("None", "normalisation of the text vectors", choices=("None", "mean", "LN", "BN", "LN2"))
     base_model: str = _hp("GRU", "recurrent network of the encoder", choices=("GRU", "LSTM"))
@@ -138,6 +141,11 @@ class RIGSLConfig:
         if not (self.use_cgs or self.use_igr or self.use_residue):
             raise UserError("use_cgs, use_igr and use_residue are all false; at least one must be true")
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The keys of the modalities in the order of the nodes: letters, and names of those without one."""
+        return read_modals(self.modals)
+
     def replace(self, **changes: Any) -> RIGSLConfig:
         """A copy with some values changed, checked again."""
         return from_mapping(self.to_dict() | changes, "the change")
@@ -171,14 +179,14 @@ def checked(name: str, value: Any) -> Any:
         )
     spec = FIELDS[name]
     kind: type = type(spec.default)
+    if name == "modals":
+        return _checked_modals(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
         raise UserError(f"{name} = {value!r} is not {_KINDS[kind]}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name} = {value!r} is not a finite number")
-    if name == "modals":
-        return _checked_modals(str(value))
     if "choices" in spec.metadata and value not in spec.metadata["choices"]:
         raise UserError(f"{name} = {value!r} is not one of {', '.join(map(repr, spec.metadata['choices']))}")
     if isinstance(value, int | float) and not _within(value, spec.metadata):
@@ -209,12 +217,15 @@ def allowed(name: str) -> str:
     return f"{low} to {bounds['high']:g}" if "high" in bounds else f"{low} or more"
 
 
-def _checked_modals(value: str) -> str:
-    """The modality letters, each once, in the order of the nodes."""
-    if not value or len(set(value)) != len(value) or not set(value) <= set(MODALITIES):
-        letters = ", ".join(f"{letter} ({name})" for letter, name in MODALITIES.items())
-        raise UserError(f"modals = {value!r} is not a non-empty subset of {letters}")
-    return "".join(letter for letter in MODALITIES if letter in value)
+def _checked_modals(value: Any) -> str:
+    """The modalities, each once, in the order of the nodes; `value`: a text or a list of names."""
+    names = list(value) if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"modals = {value!r} is neither a text nor a list of names")
+    try:
+        return modals_text(read_modals(",".join(names)))
+    except UserError as error:
+        raise UserError(f"modals: {error}") from None
 
 
 def from_mapping(values: Mapping[str, Any], where: str) -> RIGSLConfig:
@@ -247,9 +258,30 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing or is not TOML.
     """
+    return parse_toml(read_toml_text(path), path)
+
+
+def read_toml_text(path: Path) -> str:
+    """The text of a TOML file, without its byte-order mark.
+
+    Raises:
+        UserError: the file is missing or is not UTF-8.
+    """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, RecursionError) as error:  # of decoding, of TOML, or of a number with 5,000 digits
+    except ValueError as error:
+        raise UserError(f"{path}: is not valid TOML ({first_line(error, length=200)})") from None
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """The content of the text of the TOML file `path`.
+
+    Raises:
+        UserError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # of TOML, or of a number with 5,000 digits
         raise UserError(f"{path}: is not valid TOML ({first_line(error, length=200)})") from None

@@ -19,6 +19,11 @@ def option(name: str, value: str | Path | None) -> tuple[str | Path, ...]:
     return () if value is None else (f"--{name}", value)
 
 
+def dataset_option(dataset: str) -> tuple[str | Path, ...]:
+    """The option that names a dataset; none for the default."""
+    return option("dataset", None if dataset.upper() == "MELD" else dataset)
+
+
 def short_path(path: Path) -> Path:
     """The path relative to the working directory, if it is in it; else absolute."""
     try:

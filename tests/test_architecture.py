@@ -42,7 +42,7 @@ SEARCH = [
 RIGSL = [
     {"home", "redaction"},
     {"errors", "wording", "registry", "console", "shell"},
-    {"files"},
+    {"files", "modalities"},
     {"config"},
     {"device"},
     {"data"},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rigsl.errors import UserError
 from rigsl.redaction import redacted
-from rigsl.shell import option, pasteable, program
+from rigsl.shell import dataset_option, option, pasteable, program
 
 if TYPE_CHECKING:
     from rigsl.data.corpus import Corpus
@@ -29,7 +29,8 @@ def data_arguments(parser: argparse.ArgumentParser, *, dataset: bool = True, fea
         data.add_argument(
             "--dataset",
             default="MELD",
-            help="such as MELD or IEMOCAP (default: %(default)s)",
+            metavar="NAME",
+            help="MELD, IEMOCAP, or the name of a corpus file data/NAME.safetensors (default: %(default)s)",
         )
     data.add_argument(
         "--features", default=features, help="feature set: auto, open or official (default: %(default)s)"
@@ -44,7 +45,7 @@ def next_command(options: argparse.Namespace, checkpoint: Path, dataset: str) ->
     features, data_dir = getattr(options, "features", "auto"), getattr(options, "data_dir", None)
     return pasteable(
         *(program("python"), "-m", "rigsl", "test", "--checkpoint", checkpoint),
-        *option("dataset", None if dataset.upper() == "MELD" else dataset),
+        *dataset_option(dataset),
         *option("features", None if features == "auto" else features),
         *option("data-dir", data_dir),
     )

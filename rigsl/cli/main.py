@@ -21,6 +21,7 @@ from rigsl.config import FIELDS
 from rigsl.console import run_command_line
 from rigsl.errors import UserError, error_line
 from rigsl.files import check_writable
+from rigsl.modalities import modals_text
 from rigsl.official.flags import boolean, is_official
 from rigsl.official.presets import preset
 from rigsl.wording import counted
@@ -155,7 +156,7 @@ def run_train(options: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(options).items() if name in FIELDS}
     base = preset(options.preset).config.to_dict() if options.preset else {}
     base |= configuration.from_toml(options.config).to_dict() if options.config else {}
-    base.setdefault("modals", "".join(corpus.features))
+    base.setdefault("modals", modals_text(corpus.features))
     config = configuration.from_mapping(base | given, "command line")
     train_and_save(config, corpus, options.out, device, teacher_of(options, corpus))
     print(f"next: {next_command(options, options.out, options.dataset)}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rigsl.cli.arguments import corpus_and_device
-from rigsl.config import MODALITIES
 from rigsl.console import make_console
 from rigsl.errors import UserError
+from rigsl.modalities import FROM_TRANSCRIPT, TEXT, modality_name, modality_names, modals_text
+from rigsl.shell import dataset_option
 from rigsl.wording import counted
 
 if TYPE_CHECKING:  # torch, pandas and rich are imported when the command runs
@@ -21,8 +23,6 @@ if TYPE_CHECKING:  # torch, pandas and rich are imported when the command runs
     from rigsl.inference.average import Average
     from rigsl.inference.transcript import Conversation
     from rigsl.model.rigsl import RIGSL
-
-_FROM_TRANSCRIPT = "ld"  #: the modalities that can be made from a transcript
 
 
 def run_transcript(options: argparse.Namespace) -> int:
@@ -43,7 +43,7 @@ def run_transcript(options: argparse.Namespace) -> int:
     model = load_model(options.checkpoint)
     options.features = "open"
     corpus, device = corpus_and_device(options, model.schema.widths)
-    _check_model(model, options.checkpoint, corpus)
+    _check_model(model, options, corpus)
     _check_speakers(model, conversation, options.csv)
     encoders = encoders_path(open_path(options.dataset, options.data_dir))
     table = predicted_emotions(
@@ -110,7 +110,7 @@ def predicted_emotions(
     return table.iloc[conversation.utterance_of_row].reset_index(drop=True)
 
 
-def _check_model(model: RIGSL | Average, checkpoint: Path, corpus: Corpus) -> None:
+def _check_model(model: RIGSL | Average, options: argparse.Namespace, corpus: Corpus) -> None:
     """Check that the features of the model can be made from a transcript.
 
     Raises:
@@ -118,21 +118,30 @@ def _check_model(model: RIGSL | Average, checkpoint: Path, corpus: Corpus) -> No
     """
     from rigsl.inference.average import modals_of
 
-    advice = "train one with `python -m rigsl train --features open`"
-    modals = modals_of(model)
-    if other := [MODALITIES[letter] for letter in modals if letter not in _FROM_TRANSCRIPT]:
+    modals, checkpoint, advice = modals_of(model), options.checkpoint, _advice(options.dataset, corpus)
+    if other := modality_names(key for key in modals if key not in FROM_TRANSCRIPT):
         raise UserError(
             f"{checkpoint}: the model reads {' and '.join(other)} features, which no transcript has; {advice}"
         )
     ours, theirs = model.schema, corpus.schema
-    for letter in modals:
-        if ours.widths[letter] != theirs.widths.get(letter) or (
-            letter == "l" and ours.text_views != theirs.text_views
+    for key in modals:
+        if ours.widths[key] != theirs.widths.get(key) or (
+            key == TEXT and ours.text_views != theirs.text_views
         ):
             raise UserError(
-                f"{checkpoint}: the model reads other {MODALITIES[letter]} features than those of corpus "
+                f"{checkpoint}: the model reads other {modality_name(key)} features than those of corpus "
                 f"{corpus.name}, which are made from a transcript; {advice}"
             )
+
+
+def _advice(dataset: str, corpus: Corpus) -> str:
+    """How to get a model for transcripts."""
+    can = [key for key in corpus.features if key in FROM_TRANSCRIPT]
+    if not can:
+        return "predict a split of its corpus with --split"
+    data = [str(word) for word in dataset_option(dataset)] or ["--features", "open"]
+    modals = [] if len(can) == len(corpus.features) else ["--modals", modals_text(can)]
+    return f"train one with `{shlex.join(['python', '-m', 'rigsl', 'train', *data, *modals])}`"
 
 
 def _check_speakers(model: RIGSL | Average, conversation: Conversation, path: Path) -> None:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rigsl.data.corpus import Corpus
 from rigsl.data.gather import PaddedIndex, permuted
-from rigsl.errors import UserError
+from rigsl.modalities import check_modals, read_modals
 
 Indices = NDArray[np.int64]
 
@@ -134,18 +134,13 @@ class BatchSource:
     """
 
     def __init__(self, corpus: Corpus, modals: str, device: str = "cpu") -> None:
-        missing = [letter for letter in modals if letter not in corpus.features]
-        if missing:
-            raise UserError(
-                f"modals = '{modals}': the corpus {corpus.name} has no modality '{missing[0]}'; "
-                f"choose from '{''.join(corpus.features)}'"
-            )
+        check_modals(modals, corpus.features, f"the corpus {corpus.name}")
         self.corpus, self.device = corpus, torch.device(device)
-        self._features = {letter: corpus.features[letter] for letter in modals}
+        self._features = {key: corpus.features[key] for key in read_modals(modals)}
         self._resident: dict[str, Tensor] = {}
         if self.device.type != "cpu":
-            for letter, values in self._features.items():
-                self._resident[letter] = torch.from_numpy(np.array(values)).to(self.device)
+            for key, values in self._features.items():
+                self._resident[key] = torch.from_numpy(np.array(values)).to(self.device)
 
     def batch(self, dialogues: Indices) -> Batch:
         """The dialogues with these indices as one batch, in this order."""
@@ -166,7 +161,7 @@ class BatchSource:
         ]
         sizes, at, label, speakers, *orders = on_device(arrays, self.device)
         return Batch(
-            features={letter: self._gather(letter, rows, at) for letter in self._features},
+            features={key: self._gather(key, rows, at) for key in self._features},
             label=label,
             speaker=speakers,
             lengths=tuple(int(length) for length in lengths),
@@ -177,11 +172,11 @@ class BatchSource:
             at=at,
         )
 
-    def _gather(self, letter: str, rows: Indices, at: Tensor) -> Tensor:
+    def _gather(self, key: str, rows: Indices, at: Tensor) -> Tensor:
         """The features of these rows of the corpus; `at`: the rows, on the device."""
-        if letter in self._resident:
-            return self._resident[letter][at].float()
-        return torch.from_numpy(np.take(self._features[letter], rows, axis=0).astype(np.float32, copy=False))
+        if key in self._resident:
+            return self._resident[key][at].float()
+        return torch.from_numpy(np.take(self._features[key], rows, axis=0).astype(np.float32, copy=False))
 
 
 def _order(sequence: Indices, position: Indices) -> tuple[Indices, ...]:

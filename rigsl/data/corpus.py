@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from rigsl.config import MODALITIES
 from rigsl.data.tensor_file import map_arrays, write_arrays
 from rigsl.errors import UserError
+from rigsl.modalities import TEXT, modality_key, modality_name
 from rigsl.wording import counted
 
 SPLITS = ("train", "dev", "test")
@@ -34,7 +34,7 @@ _META = ("name", "classes", "text_default", "dialogue_ids")
 class Schema:
     """What a model must know about a corpus."""
 
-    widths: dict[str, int]  #: modality letter -> feature width
+    widths: dict[str, int]  #: key of a modality (see `rigsl.modalities`) -> feature width
     text_views: int  #: vectors per utterance of modality "l"
     text_default: str  #: how text vectors are mixed with norm = "None": "first" or "mean"
     n_speakers: int  #: maximum number of speakers in a dialogue
@@ -45,14 +45,15 @@ class Schema:
 class Corpus:
     """U utterances in n dialogues; dialogue i is rows ``offsets[i]:offsets[i + 1]`` of every utterance array.
 
-    All arrays are plain, read-only numpy arrays, so that many processes can share one copy.
+    All arrays are plain, read-only numpy arrays, so that many processes can share one copy. Modalities may be
+    given by their names; `features` has their keys.
 
     Raises:
         UserError: the parts do not fit together; the sentence names the part.
     """
 
     name: str
-    features: dict[str, np.ndarray]  #: "l": [U, views, D]; others: [U, D]; float16 or float32
+    features: dict[str, np.ndarray]  #: modality -> [U, D], "l" (text): [U, views, D]; float16 or float32
     labels: np.ndarray  #: int64 [U], index into `classes`; -1 where hidden (test only)
     speakers: np.ndarray  #: int64 [U], by order of appearance in the dialogue
     offsets: np.ndarray  #: int64 [n + 1]
@@ -66,8 +67,7 @@ class Corpus:
     n_speakers: int = 0  #: maximum number of speakers in a dialogue; 0: as many as occur
 
     def __post_init__(self) -> None:
-        features = {letter: _read_only(array) for letter, array in self.features.items()}
-        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "features", _by_key(self.name, self.features))
         for name in _ARRAYS:
             object.__setattr__(self, name, _read_only(getattr(self, name)))
         if problem := _problem(self):
@@ -76,9 +76,9 @@ class Corpus:
     @property
     def schema(self) -> Schema:
         """What a model must know about this corpus."""
-        text = self.features.get("l")
+        text = self.features.get(TEXT)
         return Schema(
-            widths={letter: int(array.shape[-1]) for letter, array in self.features.items()},
+            widths={key: int(array.shape[-1]) for key, array in self.features.items()},
             text_views=0 if text is None else int(text.shape[1]),
             text_default=self.text_default,
             n_speakers=self.n_speakers or int(self.speakers.max()) + 1,
@@ -129,11 +129,11 @@ class Corpus:
         Raises:
             UserError: a feature is NaN or infinite; the sentence names modality and utterance.
         """
-        for letter, array in self.features.items():
+        for key, array in self.features.items():
             bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
             if bad.any():
                 raise UserError(
-                    f"corpus {self.name}: the {MODALITIES[letter]} features of utterance {bad.argmax()} "
+                    f"corpus {self.name}: the {modality_name(key)} features of utterance {bad.argmax()} "
                     "are NaN or infinite; build them again"
                 )
 
@@ -178,7 +178,7 @@ class Corpus:
         return corpus
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        features = {f"features.{letter}": array for letter, array in self.features.items()}
+        features = {f"features.{key}": array for key, array in self.features.items()}
         return features | {name: getattr(self, name) for name in _ARRAYS}
 
     def _metadata(self) -> dict[str, Any]:
@@ -191,6 +191,25 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view
+
+
+def _by_key(corpus: str, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Read-only features by the keys of their modalities; text that is given by its name is one vector.
+
+    Raises:
+        UserError: a modality cannot have its name, or is there under its letter, too.
+    """
+    by_key: dict[str, np.ndarray] = {}
+    for name, array in features.items():
+        try:
+            key = modality_key(name)
+        except UserError as error:
+            raise UserError(f"corpus {corpus}: {error}") from None
+        if key in by_key:
+            raise UserError(f"corpus {corpus}: there are two features of {modality_name(key)}")
+        one_vector = key == TEXT != name and array.ndim == 2
+        by_key[key] = _read_only(array[:, None] if one_vector else array)
+    return by_key
 
 
 def _problem(corpus: Corpus) -> str | None:
@@ -239,13 +258,11 @@ def _bad_values(corpus: Corpus) -> str | None:
 def _bad_features(corpus: Corpus) -> str | None:
     if not corpus.features:
         return "there are no features"
-    for letter, array in corpus.features.items():
-        if letter not in MODALITIES:
-            return f"'{letter}' is not a modality; the modalities are {', '.join(MODALITIES)}"
-        dimensions = 3 if letter == "l" else 2
+    for key, array in corpus.features.items():
+        dimensions = 3 if key == TEXT else 2
         if array.ndim != dimensions or len(array) != corpus.labels.size or not array.size:
-            expected = "[utterances, views, width]" if letter == "l" else "[utterances, width]"
-            return f"features of '{letter}' have the shape {list(array.shape)}, not {expected}"
+            expected = "[utterances, views, width]" if key == TEXT else "[utterances, width]"
+            return f"features of '{key}' have the shape {list(array.shape)}, not {expected}"
         if array.dtype not in (np.float16, np.float32):
-            return f"features of '{letter}' are {array.dtype}, not float16 or float32"
+            return f"features of '{key}' are {array.dtype}, not float16 or float32"
     return None

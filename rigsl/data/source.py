@@ -1,16 +1,18 @@
-"""The registry of datasets: a name -> the corpus of its features."""
+"""Datasets: a name -> the corpus of its features, registered here or found as a file in the data folder."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rigsl.config import MODALITIES
 from rigsl.data.corpus import Corpus
 from rigsl.data.official.corpus import load_official
 from rigsl.data.official.files import LAYOUTS, missing_files, official_paths
 from rigsl.data.open.emotions import has_emotions, without_emotions
+from rigsl.data.tensor_file import map_arrays
 from rigsl.errors import UserError
+from rigsl.modalities import modality_names
 from rigsl.registry import RegistrationError, require_same_names
 
 
@@ -29,7 +31,7 @@ class Dataset:
     official: bool = False
 
 
-#: Every dataset by its name. A new one needs a corpus file and one line here.
+#: Datasets with a line of their own; a corpus file ``NAME.safetensors`` in the data folder needs none.
 DATASETS = {
     "MELD": Dataset(
         open_file="meld_open.safetensors",
@@ -41,6 +43,8 @@ DATASETS = {
 }
 FEATURES = ("auto", "open", "official")
 DATA_DIR = Path(__file__).resolve().parents[2] / "data"  #: of the repository
+SUFFIX = ".safetensors"  #: of a corpus file
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def check_datasets(datasets: dict[str, Dataset], layouts: dict[str, object]) -> None:
@@ -63,23 +67,72 @@ _LAYOUTS = "rigsl.data.official.files.LAYOUTS"
 check_datasets(DATASETS, dict(LAYOUTS))
 
 
-def dataset_name(text: str) -> str:
-    """The name under which a dataset is registered, from a text in any case: ``meld`` -> ``MELD``.
+def spelled(text: str) -> str:
+    """The name of a dataset: of a registered one from a text in any case (``meld`` -> ``MELD``).
 
     Raises:
-        UserError: there is no such dataset; the sentence lists those that there are.
+        UserError: no dataset can have this name.
     """
     for name in DATASETS:
         if name.lower() == text.lower():
             return name
-    raise UserError(f"unknown dataset '{text}'; the datasets are {', '.join(DATASETS)}")
+    if not _NAME.fullmatch(text):
+        raise UserError(f"'{text}' is not a name of a dataset: at most 64 letters, digits, '.', '_' and '-'")
+    return text
+
+
+def dataset_name(text: str, data_dir: str | Path | None = None) -> str:
+    """The name of a dataset that is registered, or whose corpus file is in the data folder.
+
+    Args:
+        text: the name in any case: ``meld`` -> ``MELD``.
+        data_dir: the data folder; None: the repository's `data`.
+
+    Raises:
+        UserError: there is no such dataset; the sentence lists those that there are.
+    """
+    name = spelled(text)
+    if name in DATASETS:
+        return name
+    files = _files(DATA_DIR if data_dir is None else Path(data_dir))
+    if name in files:
+        return name
+    if found := [other for other in files if other.lower() == name.lower()]:
+        return found[0]
+    known = [*DATASETS, *(other for other, path in files.items() if _is_corpus(path))]
+    raise UserError(f"unknown dataset '{text}'; the datasets are {', '.join(known)}")
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Name -> file of every dataset that is not registered and may have its corpus file in a folder."""
+    registered = {dataset.open_file for dataset in DATASETS.values()}
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    return {path.stem: path for path in paths if path.name not in registered and _NAME.fullmatch(path.stem)}
+
+
+def _is_corpus(path: Path) -> bool:
+    """Whether a file is a corpus, judged by its header: fine-tuned encoders lie beside theirs."""
+    try:
+        arrays, _ = map_arrays(path)
+    except UserError:
+        return False
+    return "labels" in arrays
+
+
+def has_official_features(name: str) -> bool:
+    """Whether there are official files of a dataset."""
+    return _dataset(name).official
+
+
+def _dataset(name: str) -> Dataset:
+    return DATASETS.get(name, Dataset(open_file=name + SUFFIX))
 
 
 def load_corpus(dataset: str, features: str = "auto", data_dir: str | Path | None = None) -> Corpus:
     """The corpus of a dataset; its `name` says which features it holds.
 
     Args:
-        dataset: one of DATASETS, in any case.
+        dataset: one of DATASETS, or the name of a corpus file in the data folder, in any case.
         features: "open" (a corpus file, such as MELD's, made from public transcripts), "official" (the files
             of RIGSL's authors), or "auto": the official files if they are there, else the open features.
         data_dir: folder of the feature files; by default the repository's `data`. Official files may be in
@@ -88,23 +141,28 @@ def load_corpus(dataset: str, features: str = "auto", data_dir: str | Path | Non
     Raises:
         UserError: the name or the features are unknown, or a file is missing or damaged.
     """
-    name = dataset_name(dataset)
+    return _load(dataset, features, data_dir)[0]
+
+
+def _load(dataset: str, features: str, data_dir: str | Path | None) -> tuple[Corpus, str]:
+    """What `load_corpus` returns, and whether these are "open" or "official" features."""
+    name = dataset_name(dataset, data_dir)
     if features not in FEATURES:
         raise UserError(f"unknown feature set '{features}'; choose one of {', '.join(FEATURES)}")
     folder = DATA_DIR if data_dir is None else Path(data_dir)
-    source = DATASETS[name]
+    source = _dataset(name)
     if features == "official" and not source.official:
         raise UserError(f"there are no official features of {name}; choose 'open' or 'auto'")
     requested = features == "official"
     if requested or (features == "auto" and source.official and official_paths(name, folder) is not None):
-        return load_official(name, folder)
+        return load_official(name, folder), "official"
     if source.open_file is None:
         raise UserError(f"there are no open features for {name}, and {missing_files(name, folder)}")
     path = folder / source.open_file
     if not path.is_file():
         advice = f"build it with `{source.build}`".format(path=path) if source.build else "put it there"
         raise UserError(f"{path}: is not there; {advice}, or name its folder with --data-dir")
-    return Corpus.load(path)
+    return Corpus.load(path), "open"
 
 
 def open_path(dataset: str, data_dir: str | Path | None = None) -> Path:
@@ -113,8 +171,8 @@ def open_path(dataset: str, data_dir: str | Path | None = None) -> Path:
     Raises:
         UserError: the name is unknown, or there is no such corpus.
     """
-    name = dataset_name(dataset)
-    if (open_file := DATASETS[name].open_file) is None:
+    name = dataset_name(dataset, data_dir)
+    if (open_file := _dataset(name).open_file) is None:
         raise UserError(f"there are no open features for {name}")
     return (DATA_DIR if data_dir is None else Path(data_dir)) / open_file
 
@@ -130,17 +188,18 @@ def find_corpus(
     Raises:
         UserError: there is no such corpus.
     """
-    corpus = load_corpus(dataset, features, folder)
+    corpus, kind = _load(dataset, features, folder)
     if content is not None and has_emotions(corpus):
         earlier = without_emotions(corpus)
         corpus = earlier if earlier.content_hash() == content else corpus
-    return corpus, "official" if corpus.name.lower().endswith("official") else "open"
+    return corpus, kind
 
 
 def features_in_words(corpus: Corpus, features: str) -> str:
     """Where a corpus's features come from, in one line, for the plan and the report."""
-    modalities = ", ".join(name for letter, name in MODALITIES.items() if letter in corpus.features)
+    modalities = ", ".join(modality_names(corpus.features))
     if features == "official":
         return f"official: {modalities}, from the files of RIGSL's authors"
-    origin = DATASETS.get(corpus.name.split("-")[0], Dataset()).origin  # "MELD-open"
-    return f"open: {modalities}, {origin}; no official feature files were requested or found"
+    dataset = DATASETS.get(corpus.name.split("-")[0], Dataset())  # "MELD-open"
+    absent = "; no official feature files were requested or found" if dataset.official else ""
+    return f"open: {modalities}, {dataset.origin}{absent}"

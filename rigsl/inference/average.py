@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rigsl.config import MODALITIES
 from rigsl.data.corpus import Corpus, Schema
 from rigsl.errors import UserError
 from rigsl.files import read_json, replacing_folder, sha256
+from rigsl.modalities import ordered
 from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate, predict
@@ -68,10 +68,9 @@ def members_of(model: RIGSL | Average) -> tuple[RIGSL, ...]:
     return model.members if isinstance(model, Average) else (model,)
 
 
-def modals_of(model: RIGSL | Average) -> str:
-    """The letters of the modalities that a model, or any member of an average, reads."""
-    read = {letter for member in members_of(model) for letter in member.config.modals}
-    return "".join(letter for letter in MODALITIES if letter in read)
+def modals_of(model: RIGSL | Average) -> tuple[str, ...]:
+    """The keys of the modalities that a model, or any member of an average, reads, in their order."""
+    return ordered({key for member in members_of(model) for key in member.config.modalities})
 
 
 def mean_log_prob(log_probs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rigsl.config import MODALITIES
 from rigsl.data.batches import BatchSource
 from rigsl.data.corpus import Corpus
 from rigsl.errors import UserError
 from rigsl.files import write_tensors
+from rigsl.modalities import modality_names
 from rigsl.model.graph import DialogueGraph, dialogue_graph
 from rigsl.model.nodeformer import NodeFormerLayer
 from rigsl.model.rigsl import RIGSL
@@ -119,7 +119,7 @@ def learned_graph(model: RIGSL, corpus: Corpus, dialogue: str) -> LearnedGraph:
     values = [_flat(sparse.gates)[position] for sparse in sparse_graphs]
     return LearnedGraph(
         dialogue=dialogue,
-        modalities=tuple(MODALITIES[letter] for letter in model.config.modals),
+        modalities=tuple(modality_names(model.config.modalities)),
         speakers=batch.speaker.numpy(),
         predicted=out.log_prob.argmax(dim=1).numpy(),
         edge_index=edge_index,

@@ -5,21 +5,24 @@ MLflow loads it with `_load_pyfunc` (its "loader module" convention); this modul
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rigsl.config import MODALITIES
 from rigsl.data.corpus import Corpus
 from rigsl.data.unlabelled import unlabelled
 from rigsl.errors import UserError
 from rigsl.inference.average import Average, load_model, log_probabilities, modals_of
+from rigsl.modalities import TEXT, modality_name
 from rigsl.model.rigsl import RIGSL
 from rigsl.wording import counted
 
-#: Modality -> the column with an utterance's vector; several text vectors are concatenated.
-FEATURES = {letter: f"{name}_features" for letter, name in MODALITIES.items()}
+
+def feature_column(key: str) -> str:
+    """The column with an utterance's vector of a modality; several text vectors are concatenated."""
+    return f"{modality_name(key)}_features"
 
 
 class ServedModel:
@@ -27,7 +30,7 @@ class ServedModel:
 
     Columns of the input: `dialogue`, a name; `utterance`, a whole number that orders the utterances of a
     dialogue; `speaker`, the speaker's number in the dialogue, as in the corpus (0 speaks first); and for each
-    modality of the model, or of any member of an average, its column of `FEATURES`, a list of numbers.
+    modality of the model, or of any member of an average, its `feature_column`, a list of numbers.
     """
 
     def __init__(self, model: RIGSL | Average) -> None:
@@ -41,7 +44,7 @@ class ServedModel:
             UserError: a column is missing or has invalid values.
         """
         schema = self.model.schema
-        required = ["dialogue", "utterance", "speaker", *(FEATURES[m] for m in self.modals)]
+        required = ["dialogue", "utterance", "speaker", *map(feature_column, self.modals)]
         if missing := [name for name in required if name not in table.columns]:
             raise UserError(f"the table lacks the column {', '.join(missing)}")
         if table.empty:
@@ -58,17 +61,18 @@ class ServedModel:
     def _features(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
         """Modality -> its vectors, float32; "l": [U, views, width], others: [U, width]."""
         schema, features = self.model.schema, {}
-        for letter in self.modals:
-            views = schema.text_views if letter == "l" else 1
-            shape = (len(table), views, schema.widths[letter])
+        for key in self.modals:
+            column = feature_column(key)
+            views = schema.text_views if key == TEXT else 1
+            shape = (len(table), views, schema.widths[key])
             try:
-                values = np.array(table[FEATURES[letter]].tolist(), dtype=np.float32).reshape(shape)
+                values = np.array(table[column].tolist(), dtype=np.float32).reshape(shape)
             except (TypeError, ValueError):
                 numbers = counted(shape[1] * shape[2], "number")
-                raise UserError(f"{FEATURES[letter]}: is not a list of {numbers} in every row") from None
+                raise UserError(f"{column}: is not a list of {numbers} in every row") from None
             if not np.isfinite(values).all():
-                raise UserError(f"{FEATURES[letter]}: holds numbers that are not finite")
-            features[letter] = values if letter == "l" else values[:, 0]
+                raise UserError(f"{column}: holds numbers that are not finite")
+            features[key] = values if key == TEXT else values[:, 0]
         return features
 
 
@@ -92,8 +96,11 @@ def _whole(table: pd.DataFrame, column: str) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def table_of(corpus: Corpus, dialogues: np.ndarray, modals: str) -> pd.DataFrame:
-    """The input of `ServedModel.predict` for dialogues of a corpus, in the order of the corpus."""
+def table_of(corpus: Corpus, dialogues: np.ndarray, modals: Iterable[str]) -> pd.DataFrame:
+    """The input of `ServedModel.predict` for dialogues of a corpus, in the order of the corpus.
+
+    `modals`: the keys of the modalities that a model reads.
+    """
     rows = corpus.rows(dialogues)
     lengths = corpus.lengths[dialogues]
     columns: dict[str, Any] = {
@@ -101,9 +108,9 @@ def table_of(corpus: Corpus, dialogues: np.ndarray, modals: str) -> pd.DataFrame
         "utterance": rows - np.repeat(corpus.offsets[dialogues], lengths),
         "speaker": corpus.speakers[rows],
     }
-    for letter in modals:
-        vectors = corpus.features[letter][rows].reshape(len(rows), -1)
-        columns[FEATURES[letter]] = vectors.astype(np.float64).tolist()
+    for key in modals:
+        vectors = corpus.features[key][rows].reshape(len(rows), -1)
+        columns[feature_column(key)] = vectors.astype(np.float64).tolist()
     return pd.DataFrame(columns)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from rigsl.config import SPARSIFIERS
 from rigsl.memory.stage import Sizes, Stage, linear
+from rigsl.modalities import TEXT
 from rigsl.model.backbones.m3net import HYPERGRAPH_LAYERS, OFFICIAL_HYPEREDGES, OFFICIAL_NODES
 from rigsl.registry import require_same_names
 
@@ -95,7 +96,7 @@ def _m3net_input(s: Sizes) -> Stage:
 
 def speaker_embedding(s: Sizes, width: int) -> int:
     """Parameters of the speaker embedding; 0 without one."""
-    return s.schema.n_speakers * width if s.config.use_speaker and "l" in s.config.modals else 0
+    return s.schema.n_speakers * width if s.config.use_speaker and TEXT in s.config.modalities else 0
 
 
 def _hypergraph(s: Sizes) -> Stage:

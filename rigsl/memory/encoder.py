@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rigsl.memory.stage import Sizes, Stage, linear
+from rigsl.modalities import TEXT
 
 
 class Recurrence(NamedTuple):
@@ -31,7 +32,7 @@ CUDNN = Recurrence(13, 6, 8)
 def encoder_stages(s: Sizes) -> list[Stage]:
     """Text mix and linear maps, context networks, speaker networks, gates."""
     config, batch = s.config, s.batch
-    contexts = s.modalities if config.av_using_lstm else int("l" in config.modals)
+    contexts = s.modalities if config.av_using_lstm else int(TEXT in config.modalities)
     speakers = s.modalities if config.use_speaker else 0
     return [
         _inputs(s, without_context=s.modalities - contexts),
@@ -46,11 +47,11 @@ def _inputs(s: Sizes, *, without_context: int) -> Stage:
     rows = float(s.batch.utterances)
     if config.official_quirks:  # inputs are padded first
         rows = s.batch.dialogues * s.batch.longest
-    weights = sum(linear(schema.widths[letter], s.d) for letter in config.modals)
-    wide = rows * sum(schema.widths[letter] for letter in config.modals)
+    weights = sum(linear(schema.widths[key], s.d) for key in config.modalities)
+    wide = rows * sum(schema.widths[key] for key in config.modalities)
     mixed = views = 0.0
-    if "l" in config.modals:
-        width, count = schema.widths["l"], schema.text_views
+    if TEXT in config.modalities:
+        width, count = schema.widths[TEXT], schema.text_views
         if config.norm in ("LN", "BN"):
             weights += 2 * width * count
         if config.norm != "None" or schema.text_default != "first":

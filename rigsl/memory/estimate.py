@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Schema
-from rigsl.errors import UserError
 from rigsl.memory.model import model_stages
 from rigsl.memory.shapes import BatchShape, Shapes
 from rigsl.memory.stage import Sizes, Stage
+from rigsl.modalities import TEXT, check_modals
 from rigsl.training.evaluation import evaluation_batch
 
 #: Bytes of a number.
@@ -29,11 +29,7 @@ def estimate_peak_bytes(config: RIGSLConfig, shapes: Shapes, *, device: str = "c
     Raises:
         UserError: the corpus lacks a modality of the configuration.
     """
-    if missing := [letter for letter in config.modals if letter not in shapes.features]:
-        raise UserError(
-            f"modals = '{config.modals}': the corpus has no modality '{missing[0]}'; "
-            f"choose from '{''.join(shapes.features)}'"
-        )
+    check_modals(config.modals, shapes.features, "the corpus")
     cuda = device.startswith("cuda")
     weights, peak = 0, 0.0
     for batch in shapes.training_batches(config.batch_size):
@@ -48,7 +44,7 @@ def estimate_peak_bytes(config: RIGSLConfig, shapes: Shapes, *, device: str = "c
     copies = 3 if config.ema else 2  # the weights, the best weights, and the moving average
     projection = config.nb_features_dim * config.hidden_dim if config.use_igr else 0
     states = copies * (weights + projection) + 2 * weights
-    resident = sum(shapes.features[letter] for letter in config.modals) + CUBLAS_WORKSPACES if cuda else 0
+    resident = sum(shapes.features[key] for key in config.modalities) + CUBLAS_WORKSPACES if cuda else 0
     return int(WORD * (states + peak)) + resident
 
 
@@ -80,7 +76,7 @@ def _inference_peak(stages: Sequence[Stage]) -> float:
 
 def _batch_size(config: RIGSLConfig, schema: Schema, batch: BatchShape) -> float:
     """Numbers in a batch and in the one before it, which is alive until the new one is made."""
-    views = {"l": schema.text_views}
-    width = sum(schema.widths[letter] * views.get(letter, 1) for letter in config.modals)
+    views = {TEXT: schema.text_views}
+    width = sum(schema.widths[key] * views.get(key, 1) for key in config.modalities)
     indices = 2 * (3 + 2 * 5)  # of 64 bits: label, speaker, slot, and two packings
     return (batch.utterances + batch.previous) * (width + indices)

@@ -39,7 +39,7 @@ class Sizes:
         self, config: RIGSLConfig, schema: Schema, batch: BatchShape, *, cuda: bool, training: bool
     ) -> None:
         self.config, self.schema, self.batch, self.cuda = config, schema, batch, cuda
-        d, modalities = config.hidden_dim, len(config.modals)
+        d, modalities = config.hidden_dim, len(config.modalities)
         self.d, self.modalities = d, modalities
         self.half = 0.5 if training and config.precision == "bf16" else 1.0
         self.utterance = batch.utterances * d

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch, Packing
 from rigsl.data.corpus import Schema
+from rigsl.modalities import TEXT, module_name
 from rigsl.model.linear import Linear
 from rigsl.model.precision import full_precision
 from rigsl.model.recurrent import bidirectional
@@ -31,7 +32,7 @@ class TextMix(nn.Module):
         self.norm, self.first = config.norm, schema.text_default == "first"
         kinds = {"LN": nn.LayerNorm, "BN": nn.BatchNorm1d}
         count = schema.text_views if config.norm in kinds else 0
-        self.norms = nn.ModuleList(kinds[config.norm](schema.widths["l"]) for _ in range(count))
+        self.norms = nn.ModuleList(kinds[config.norm](schema.widths[TEXT]) for _ in range(count))
 
     def forward(self, views: Tensor, batch: Batch) -> Tensor:
         if self.norm == "None" and self.first:
@@ -151,23 +152,24 @@ class Encoder(nn.Module):
     def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
         super().__init__()
         self.quirks = config.official_quirks
-        self.mix = TextMix(config, schema) if "l" in config.modals else None
+        self.mix = TextMix(config, schema) if TEXT in config.modalities else None
+        self.keys = config.modalities
         self.modality = nn.ModuleDict(
             {
-                letter: ModalityEncoder(
-                    config, schema.widths[letter], context=letter == "l" or config.av_using_lstm
+                module_name(key): ModalityEncoder(
+                    config, schema.widths[key], context=key == TEXT or config.av_using_lstm
                 )
-                for letter in config.modals
+                for key in config.modalities
             }
         )
 
     def forward(self, batch: Batch) -> Tensor:
-        encoders = {letter: self._modality(letter) for letter in self.modality}
+        encoders = {key: self._modality(key) for key in self.keys}
         if self.quirks:
             return torch.cat(
-                [encoder.over_padding(self._padded(m, batch), batch) for m, encoder in encoders.items()]
+                [encoder.over_padding(self._padded(key, batch), batch) for key, encoder in encoders.items()]
             )
-        inputs = [encoder.linear(self._rows(letter, batch)) for letter, encoder in encoders.items()]
+        inputs = [encoder.linear(self._rows(key, batch)) for key, encoder in encoders.items()]
         contexts = _run_present(inputs, [encoder.context for encoder in encoders.values()], batch.dialogues)
         turns = _run_present(inputs, [encoder.speaker for encoder in encoders.values()], batch.speakers)
         parts = [
@@ -176,21 +178,21 @@ class Encoder(nn.Module):
         ]
         return torch.cat(parts)
 
-    def _modality(self, letter: str) -> ModalityEncoder:
-        encoder = self.modality[letter]
+    def _modality(self, key: str) -> ModalityEncoder:
+        encoder = self.modality[module_name(key)]
         assert isinstance(encoder, ModalityEncoder)
         return encoder
 
-    def _rows(self, letter: str, batch: Batch) -> Tensor:
-        rows = batch.features[letter]
-        if letter == "l" and self.mix is not None:
+    def _rows(self, key: str, batch: Batch) -> Tensor:
+        rows = batch.features[key]
+        if key == TEXT and self.mix is not None:
             rows = self.mix(rows, batch)
         return rows
 
-    def _padded(self, letter: str, batch: Batch) -> Tensor:
-        if letter == "l" and self.mix is not None:
-            return self.mix.over_padding(batch.features[letter], batch)
-        return batch.pad(batch.features[letter])[:, 0]
+    def _padded(self, key: str, batch: Batch) -> Tensor:
+        if key == TEXT and self.mix is not None:
+            return self.mix.over_padding(batch.features[key], batch)
+        return batch.pad(batch.features[key])[:, 0]
 
 
 def _run_present(

@@ -44,7 +44,7 @@ class DialogueGraph:
 def dialogue_graph(batch: Batch, config: RIGSLConfig) -> DialogueGraph:
     """The predefined graph: all ordered pairs of different utterances of a modality (within the windows),
     and all ordered pairs of different modalities of an utterance."""
-    modalities, longest = len(config.modals), batch.longest
+    modalities, longest = len(config.modalities), batch.longest
     device, lengths = batch.label.device, batch.sizes
     time = torch.arange(longest, device=device)
     real = time < lengths[:, None]

@@ -47,7 +47,7 @@ class RIGSL(nn.Module):
         self.nodeformer = NodeFormer(config) if config.use_igr else None
         self.fusion = backbone.fusion(config)
         width = backbone.fusion.width(config, backbone.width(config))
-        self.classifier = Linear(len(config.modals) * width, len(schema.classes))
+        self.classifier = Linear(len(config.modalities) * width, len(schema.classes))
         nn.init.xavier_uniform_(self.classifier.weight)
 
     def start_epoch(self, epoch: int) -> None:
@@ -64,7 +64,7 @@ class RIGSL(nn.Module):
         if self.nodeformer is not None:
             implicit, link = self.nodeformer(x, batch, graph)
         fused = self.fusion(x, None if sparse is None else sparse.features, implicit)
-        nodes = torch.cat(fused.chunk(len(self.config.modals)), dim=-1)  # [U, M * width]
+        nodes = torch.cat(fused.chunk(len(self.config.modalities)), dim=-1)  # [U, M * width]
         logits = self.classifier(F.relu(F.dropout(nodes, self.config.dropout, self.training)))
         log_prob = F.log_softmax(full_precision(logits), dim=-1)
         if sparse is None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rigsl.config import FIELDS, RIGSLConfig, from_mapping
 from rigsl.errors import UserError
+from rigsl.modalities import MODALITIES
 from rigsl.official.names import FOCAL_GAMMA, OFFICIAL_BACKBONES, official_dataset
 
 _TRUE, _FALSE = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
@@ -103,7 +104,7 @@ def from_official_flags(given: Mapping[str, Any], base: Mapping[str, Any] = FLAG
     1/frequency, the networks are GRUs, and speakers are used. The dataset decides on the focal loss.
 
     Raises:
-        UserError: an unknown dataset, or a value that `RIGSLConfig` refuses.
+        UserError: an unknown dataset, a modality that has no letter, or a value that `RIGSLConfig` refuses.
     """
     flags = {**base, **{name: value for name, value in given.items() if name in FLAGS}}
     dataset = official_dataset(str(flags["Dataset"]))
@@ -115,7 +116,10 @@ def from_official_flags(given: Mapping[str, Any], base: Mapping[str, Any] = FLAG
         notes.append(f"note: --random_seed: the seed is {flags['seed']}")
     values = {name: value for name, value in flags.items() if name not in _OTHER}
     values |= UNREAD | {"focal_gamma": FOCAL_GAMMA[dataset]}
-    return OfficialRun(dataset, from_mapping(values, "command line"), tuple(notes))
+    config = from_mapping(values, "command line")
+    if named := _named(config.modalities):
+        raise UserError(f"--modals {flags['modals']}: the official code has no modality '{named[0]}'")
+    return OfficialRun(dataset, config, tuple(notes))
 
 
 def _notes(given: set[str], flags: Mapping[str, Any]) -> list[str]:
@@ -137,16 +141,18 @@ def to_official_flags(config: RIGSLConfig, dataset: str) -> str:
     What the official code cannot do is left out; `without_official_form` lists it.
 
     Raises:
-        UserError: the official code does not have the dataset.
+        UserError: the official code does not have the dataset, or a modality that has no letter.
     """
     name_there = official_dataset(dataset)
     if name_there is None:
         raise UserError(f"the official code has no dataset '{dataset}'; it has {' and '.join(FOCAL_GAMMA)}")
+    if named := _named(config.modalities):
+        raise UserError(f"the official code has no modality '{named[0]}'; it has a, v and l")
     ours = config.to_dict()
     values = {name: ours.get(name, default) for name, default in FLAGS.items() if name != "random_seed"}
     values |= {name: FLAGS[name] for name in UNREAD} | {"Dataset": name_there}
     values["base_model"] = "GRU"
-    values["modals"] = "".join(letter for letter in "avl" if letter in config.modals)
+    values["modals"] = "".join(letter for letter in "avl" if letter in config.modalities)
     return " ".join(f"--{name}={_text(value)}" for name, value in values.items())
 
 
@@ -154,10 +160,10 @@ def without_official_form(config: RIGSLConfig, dataset: str) -> tuple[str, ...]:
     """What the official code does not do as the configuration says; empty: it has the same model.
 
     Raises:
-        UserError: the official code does not have the dataset or the backbone.
+        UserError: the official code does not have the dataset, the backbone, or a modality without a letter.
     """
     name_there, backbone = official_dataset(dataset), OFFICIAL_BACKBONES[config.backbone]
-    if name_there is None or backbone is None:
+    if name_there is None or backbone is None or _named(config.modalities):
         raise UserError(f"the official code has no {_missing(config, dataset)}; it has no form of this model")
     differences = []
     for name, value in config.to_dict().items():
@@ -168,7 +174,7 @@ def without_official_form(config: RIGSLConfig, dataset: str) -> tuple[str, ...]:
             official = FOCAL_GAMMA[name_there]
         if value != official:
             differences.append(f"{name} = {_text(value)} (always {_text(official)} in the official code)")
-    if set(config.modals) != set("avl"):
+    if set(config.modalities) != set("avl"):
         differences.append(f"modals = {config.modals} (the official code needs a, v and l)")
     if config.use_jk_nodeformer:
         differences.append("use_jk_nodeformer = True (the official code stops with an error)")
@@ -184,8 +190,8 @@ def without_official_form(config: RIGSLConfig, dataset: str) -> tuple[str, ...]:
 def official_command(config: RIGSLConfig, dataset: str) -> str:
     """The official training command of a configuration, after a comment line for each difference.
 
-    If the official code does not have the dataset or the backbone, a comment line says so, and there is no
-    command. The dataset's name may be in any case.
+    If the official code does not have the dataset, the backbone or a modality, a comment line says so, and
+    there is no command. The dataset's name may be in any case.
     """
     if missing := _missing(config, dataset):
         return f"# the official code has no {missing}"
@@ -194,10 +200,17 @@ def official_command(config: RIGSLConfig, dataset: str) -> str:
 
 
 def _missing(config: RIGSLConfig, dataset: str) -> str:
-    """The dataset or the backbone if the official code does not have it, else nothing."""
+    """The dataset, the modality or the backbone if the official code does not have it, else nothing."""
     if official_dataset(dataset) is None:
         return f"dataset '{dataset}'"
+    if named := _named(config.modalities):
+        return f"modality '{named[0]}'"
     return f"backbone '{config.backbone}'" if OFFICIAL_BACKBONES[config.backbone] is None else ""
+
+
+def _named(modalities: Sequence[str]) -> list[str]:
+    """The modalities that no letter stands for, which the official flag --modals cannot say."""
+    return [key for key in modalities if key not in MODALITIES]
 
 
 def _text(value: Any) -> str:

@@ -123,7 +123,7 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> RIGSL:
     del values["data"]
     values.pop("teacher", None)
     config = from_mapping(values, str(folder / CONFIG))
-    if missing := [letter for letter in config.modals if letter not in schema.widths]:
+    if missing := [key for key in config.modalities if key not in schema.widths]:
         raise UserError(
             f"{folder / CONFIG}: [data] widths lacks modality '{missing[0]}'; restore the file from a copy"
         )

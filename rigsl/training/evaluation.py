@@ -73,11 +73,11 @@ def check_schema(model: RIGSL, corpus: Corpus) -> None:
         UserError: a modality is missing or has another width, or the classes differ.
     """
     ours, theirs = model.schema, corpus.schema
-    for letter in model.config.modals:
-        if ours.widths[letter] != theirs.widths.get(letter):
+    for key in model.config.modalities:
+        if ours.widths[key] != theirs.widths.get(key):
             raise UserError(
-                f"the model reads modality '{letter}' with width {ours.widths[letter]}, but the corpus "
-                f"{corpus.name} has {theirs.widths.get(letter, 'none')}; use the features it was trained on"
+                f"the model reads modality '{key}' with width {ours.widths[key]}, but the corpus "
+                f"{corpus.name} has {theirs.widths.get(key, 'none')}; use the features it was trained on"
             )
     if ours.classes != theirs.classes:
         raise UserError(

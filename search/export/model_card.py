@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rigsl.config import MODALITIES
 from rigsl.files import write_text
-from rigsl.wording import counted, percent, plus_minus
+from rigsl.modalities import FROM_TRANSCRIPT, modality_names, read_modals
+from rigsl.official.names import official_dataset
+from rigsl.shell import dataset_option
+from rigsl.wording import counted, listed, percent, plus_minus
 from search.command_lines import in_project, page_command, page_path
 from search.confirm.answers import CONFIGURATION, answers_of, fixed_before_test, several_answers
 from search.confirm.final_record import FinalRecord, TestRecord
@@ -41,13 +43,13 @@ In the folder of the project:
 
 ```sh
 {enter}{rerun}   # trains it again and compares the scores
-python -m rigsl test --checkpoint {folder}
-python -m rigsl predict --checkpoint {folder} --csv conversation.csv   # open features: extra `features`
+python -m rigsl test --checkpoint {folder}{data}
+python -m rigsl predict --checkpoint {folder}{data} {source}
 ```
 
 ## Limits
 
-Trained on acted dialogues in English ({dataset}), labelled under one annotation scheme. Rare classes are
+Trained on {dialogues}, labelled under one annotation scheme. Rare classes are
 recognised worst: see the F1 of each class in `metrics.json`. Not fit for judging real people.
 """
 
@@ -67,14 +69,17 @@ def write_model_card(
     assert final.winner is not None
     assert final.test is not None
     config = final.winner.config
+    modalities = read_modals(config["modals"])
     test_seeds, openings, runs = metrics["test_seeds"], len(final.openings), folder.parent.parent
     text = _CARD.format(
         name=metrics["study"],
         study=metrics["study"],
         corpus=metrics["corpus"],
-        dataset=metrics["dataset"],
+        dialogues=_dialogues(metrics["dataset"]),
+        data="".join(f" {shlex.quote(str(word))}" for word in dataset_option(metrics["dataset"])),
+        source=_source(modalities),
         classes=", ".join(classes),
-        modalities=" and ".join(MODALITIES[letter] for letter in config["modals"]),
+        modalities=listed(modality_names(modalities)),
         backbone=config["backbone"],
         parameters=counted(len(final.winner.params), "searched hyperparameter"),
         seed=metrics["seed"],
@@ -96,6 +101,19 @@ def write_model_card(
     )
     write_text(folder / CARD, text)
     return folder / CARD
+
+
+def _dialogues(dataset: str) -> str:
+    """What the model was trained on."""
+    acted = official_dataset(dataset) is not None
+    return f"acted dialogues in English ({dataset})" if acted else f"the dialogues of one corpus ({dataset})"
+
+
+def _source(modalities: Sequence[str]) -> str:
+    """What the model predicts: a transcript, where its features can be made from one, or a split."""
+    if set(modalities) <= set(FROM_TRANSCRIPT):
+        return "--csv conversation.csv   # open features: extra `features`"
+    return "--split test --out predictions.csv"
 
 
 def _labels(seen: Mapping[str, str]) -> str:

@@ -90,14 +90,14 @@ def _signature(model: RIGSL | Average) -> ModelSignature:
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
-    from rigsl.inference.served import FEATURES
+    from rigsl.inference.served import feature_column
 
     columns: list[Any] = [
         ColSpec(DataType.string, "dialogue"),
         ColSpec(DataType.long, "utterance"),
         ColSpec(DataType.long, "speaker"),
     ]
-    vectors = [ColSpec(Array(DataType.double), FEATURES[letter]) for letter in modals_of(model)]
+    vectors = [ColSpec(Array(DataType.double), feature_column(key)) for key in modals_of(model)]
     classes = [ColSpec(DataType.float, name) for name in model.schema.classes]
     return ModelSignature(inputs=Schema(columns + vectors), outputs=Schema(classes))
 

@@ -27,19 +27,22 @@ def corpus_from_arrays(features, labels, speakers, lengths, classes, *, splits=N
 
 
 def toy_corpus(*, dialogues=30, longest=6, speakers=3, classes=4, seed=0, widths=None):
-    """Learnable dialogues: the label is written into the text vector, with noise; 60 / 20 / 20 % splits."""
+    """Learnable dialogues: the label is written into the text vector, with noise; 60 / 20 / 20 % splits.
+
+    widths: feature width of each modality, by letter or name; without text, the label is in the first one.
+    """
     rng = np.random.default_rng(seed)
     widths = widths or {"l": 8, "d": 5}
     lengths = rng.integers(1, longest + 1, dialogues)
     count = int(lengths.sum())
     labels = rng.integers(0, classes, count)
     features = {}
-    for letter, width in widths.items():
+    told = next((name for name in ("l", "text") if name in widths), next(iter(widths)))
+    for name, width in widths.items():
         values = rng.normal(size=(count, width))
-        if letter == "l":
+        if name == told and width >= classes:
             values[:, :classes] += 2.0 * np.eye(classes)[labels]
-            values = values[:, None, :]
-        features[letter] = values
+        features[name] = values[:, None, :] if name == "l" else values
     turn = np.concatenate([np.arange(length) for length in lengths])
     splits = [0 if i % 5 < 3 else 1 if i % 5 == 3 else 2 for i in range(dialogues)]
     return corpus_from_arrays(features, labels, turn % speakers, lengths, classes, splits=splits)

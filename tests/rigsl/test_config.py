@@ -21,6 +21,13 @@ from rigsl.errors import UserError
         ("backbone", "GNN", "backbone = 'GNN' is not one of"),
         ("modals", "", "not a non-empty subset"),
         ("modals", "ll", "not a non-empty subset"),
+        ("modals", "text,l", "not a non-empty subset"),
+        ("modals", [], "not a non-empty subset"),
+        ("modals", "face,face", "not a non-empty subset"),
+        ("modals", "my face", "'my face' is not a modality: it is not a name of at most 64 letters"),
+        ("modals", "lavL", "'lavL' is not a modality: it is made of the letters that stand for"),
+        ("modals", ["text", 3], "is neither a text nor a list of names"),
+        ("modals", 3, "modals = 3 is neither a text nor a list of names"),
         ("hidden_dim", 7, "hidden_dim = 7 is odd"),
         ("num_k", 3, "'num_k' is not a hyperparameter"),
     ],
@@ -40,6 +47,33 @@ def test_something_must_be_left_to_fuse():
 
 def test_modalities_take_the_order_of_the_nodes():
     assert RIGSLConfig(modals="vald").modals == "lavd"
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "keys"),
+    [
+        ("pulse,face,text", "text,face,pulse", ("l", "face", "pulse")),
+        (["pulse", "face", "l"], "text,face,pulse", ("l", "face", "pulse")),
+        ("la, pulse", "text,audio,pulse", ("l", "a", "pulse")),
+        (("Audio", "text"), "la", ("l", "a")),
+        ("face", "face", ("face",)),
+        (["lav"], "lav", ("l", "a", "v")),
+    ],
+)
+def test_modalities_have_any_names_and_letters_stand_for_four(given, stored, keys, tmp_path):
+    config = from_mapping({"modals": given}, "here")
+    assert (config.modals, config.modalities) == (stored, keys)
+    path = tmp_path / "config.toml"
+    path.write_text(config.to_toml())
+    assert from_toml(path) == config
+
+
+def test_configurations_of_letters_keep_their_hash():
+    """Numbers of version 0.1.0: trials, checkpoints and reruns are found by them."""
+    assert RIGSLConfig().content_hash() == "c41ee8ee01c2"
+    for modals in ("ld", "dl", "text,delivery", ["delivery", "text"]):
+        config = from_mapping({"modals": modals, "lr": 1e-3, "hidden_dim": 64}, "here")
+        assert config.content_hash() == "c0f3c70c2fd2"
 
 
 def test_toml_and_back(tmp_path):

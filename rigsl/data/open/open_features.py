@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ def _emotions_of(path: Path, transcript: Transcript, base: dict[str, str], encod
 def features_like(
     corpus: Corpus,
     transcript: Transcript,
-    modals: str,
+    modals: Sequence[str],
     encoder: str | None = None,
     device: str = "cpu",
     *,
@@ -174,7 +175,7 @@ def features_like(
     Args:
         corpus: a corpus of `build_open_features`; its provenance says how it was made.
         transcript: the utterances.
-        modals: the modalities to make, out of "ld".
+        modals: the keys of the modalities to make, out of "l" and "d".
         encoder: where the corpus's encoder is, if not under the name in its provenance.
         device: where sentence vectors are computed.
         encoders: file of the fine-tuned encoders, for a corpus with emotions.

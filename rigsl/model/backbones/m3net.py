@@ -57,7 +57,7 @@ class HypergraphBranch(nn.Module):
     def __init__(self, config: RIGSLConfig) -> None:
         super().__init__()
         self.quirks = config.official_quirks
-        modalities = len(config.modals)
+        modalities = len(config.modalities)
         sizes = (OFFICIAL_NODES, OFFICIAL_HYPEREDGES) if self.quirks else (modalities, modalities + 1)
         self.node_weight = nn.Parameter(torch.ones(sizes[0]))
         self.hyperedge_weight = nn.Parameter(torch.ones(sizes[1]))

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
+from rigsl.modalities import module_name
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.speakers import TextSpeakers
 from rigsl.model.fusion import Concatenation
@@ -80,7 +81,7 @@ class MMGCN(Backbone):
     def __init__(self, config: RIGSLConfig, schema: Schema) -> None:
         super().__init__(config, schema)
         self.project = nn.ModuleDict(
-            {letter: Linear(config.hidden_dim, NODE_WIDTH) for letter in config.modals}
+            {module_name(key): Linear(config.hidden_dim, NODE_WIDTH) for key in config.modalities}
         )
         self.speakers = TextSpeakers(config, schema, NODE_WIDTH)
         self.input = Linear(NODE_WIDTH, HIDDEN_WIDTH)

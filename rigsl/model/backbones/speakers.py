@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
+from rigsl.modalities import TEXT
 
 
 class TextSpeakers(nn.Module):
@@ -18,8 +19,8 @@ class TextSpeakers(nn.Module):
 
     def __init__(self, config: RIGSLConfig, schema: Schema, width: int) -> None:
         super().__init__()
-        embeds = config.use_speaker and "l" in config.modals
-        self.row = config.modals.index("l") if embeds else 0
+        embeds = config.use_speaker and TEXT in config.modalities
+        self.row = config.modalities.index(TEXT) if embeds else 0
         self.embedding = nn.Embedding(schema.n_speakers, width) if embeds else None
 
     def forward(self, x: Tensor, batch: Batch) -> Tensor:

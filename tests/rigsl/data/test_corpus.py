@@ -189,13 +189,28 @@ def test_a_wrong_shape_or_type_is_named(corpus):
         ({"l": text[:, 0]}, "'l' have the shape"),
         ({"d": delivery[1:]}, "'d' have the shape"),
         ({"d": delivery.astype(np.float64)}, "'d' are float64"),
-        ({"x": delivery}, "'x' is not a modality"),
+        ({"my face": delivery}, "'my face' is not a modality: it is not a name"),
+        ({"vad": delivery}, "'vad' is not a modality: it is made of the letters that stand for text, audio"),
+        ({"face": text}, "'face' have the shape"),
+        ({"l": text, "text": text}, "two features of text"),
         ({}, "no features"),
     ):
         with pytest.raises(UserError, match=complaint):
             dataclasses.replace(corpus, features=features)
     with pytest.raises(UserError, match="labels is int32"):
         dataclasses.replace(corpus, labels=corpus.labels.astype(np.int32))
+
+
+def test_a_modality_has_any_name_and_four_have_letters(corpus, tmp_path):
+    text, delivery = corpus.features["l"], corpus.features["d"]
+    named = dataclasses.replace(corpus, features={"delivery": delivery, "text": text[:, 0]})
+    assert named.content_hash() == corpus.content_hash()
+    assert named.schema == corpus.schema
+    own = dataclasses.replace(corpus, features={"pulse": delivery, "l": text})
+    own.save(tmp_path / "own.safetensors")
+    again = Corpus.load(tmp_path / "own.safetensors")
+    assert again.schema.widths == {"l": text.shape[-1], "pulse": delivery.shape[-1]}
+    assert again.content_hash() == own.content_hash() != corpus.content_hash()
 
 
 def test_check_finds_the_utterance_that_is_not_finite(corpus):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+
+import numpy as np
 import pytest
 
-from rigsl.data.source import DATA_DIR, load_corpus
+from rigsl.data.source import DATA_DIR, dataset_name, features_in_words, find_corpus, load_corpus, open_path
+from rigsl.data.tensor_file import write_arrays
 from rigsl.errors import UserError
+from tests.helpers.corpora import toy_corpus
 
 
 @pytest.mark.parametrize(("name", "features"), [("MELD", "auto"), ("meld", "open"), ("Meld", "auto")])
@@ -53,3 +59,45 @@ def test_two_thousand_altered_bytes_are_found(tmp_path):
     (tmp_path / "meld_open.safetensors").write_bytes(data)
     with pytest.raises(UserError, match=r"meld_open\.safetensors: is damaged \(its content does not match"):
         load_corpus("MELD", "open", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    made = toy_corpus(dialogues=10, widths={"text": 6, "pulse": 3})
+    return dataclasses.replace(made, name="Unofficial")
+
+
+def test_a_corpus_file_in_the_data_folder_is_a_dataset(corpus, tmp_path):
+    corpus.save(tmp_path / "Unofficial.safetensors")
+    for name in ("Unofficial", "unofficial", "UNOFFICIAL"):
+        assert dataset_name(name, tmp_path) == "Unofficial"
+        for features in ("auto", "open"):
+            assert load_corpus(name, features, tmp_path).content_hash() == corpus.content_hash()
+        assert find_corpus(name, "auto", tmp_path)[1] == "open"
+        assert open_path(name, tmp_path) == tmp_path / "Unofficial.safetensors"
+    assert features_in_words(corpus, "open") == "open: text, pulse, from a corpus file"
+    with pytest.raises(UserError, match="there are no official features of Unofficial"):
+        load_corpus("Unofficial", "official", tmp_path)
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(corpus, tmp_path):
+    for name in ("mine", "Other"):
+        corpus.save(tmp_path / f"{name}.safetensors")
+    shutil.copy(DATA_DIR / "meld_open.safetensors", tmp_path)  # MELD's
+    write_arrays(tmp_path / "mine_encoders.safetensors", {"weight": np.zeros(3)}, {})
+    (tmp_path / "text.safetensors").write_text("hello")
+    for name in ("nine", "meld_open"):
+        with pytest.raises(UserError) as refused:
+            load_corpus(name, "auto", tmp_path)
+        assert str(refused.value) == (
+            f"unknown dataset '{name}'; the datasets are MELD, IEMOCAP, Other, mine"
+        )
+    for name in ("../mine", "my corpus", ""):
+        with pytest.raises(UserError, match="is not a name of a dataset: at most 64 letters"):
+            load_corpus(name, "auto", tmp_path)
+
+
+def test_what_is_no_corpus_is_named(tmp_path):
+    write_arrays(tmp_path / "mine_encoders.safetensors", {"weight": np.zeros(3)}, {})
+    with pytest.raises(UserError, match=r"mine_encoders\.safetensors: lacks .*it is not a corpus file"):
+        load_corpus("mine_encoders", "auto", tmp_path)
