@@ -45,7 +45,12 @@ def parser() -> Parser:
 
 def _add_search_space(result: Parser) -> None:
     group = result.add_argument_group("search space and data")
-    group.add_argument("--dataset", default="MELD", help="name of the corpus (default: MELD)")
+    group.add_argument(
+        "--dataset",
+        default="MELD",
+        metavar="NAME",
+        help="MELD, IEMOCAP, or the name of a corpus file data/NAME.safetensors (default: MELD)",
+    )
     group.add_argument(
         "--features",
         default="auto",
@@ -61,7 +66,7 @@ def _add_search_space(result: Parser) -> None:
         "--space",
         type=Path,
         metavar="FILE",
-        help="search space, a TOML file (default: that of the dataset in spaces/)",
+        help="search space, a TOML file (default: the dataset's in spaces/, or one derived from its size)",
     )
     group.add_argument(
         "--epochs", type=int, metavar="N", help="maximum epochs per trial (default: from the space)"

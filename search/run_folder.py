@@ -11,6 +11,7 @@ from pathlib import Path
 
 #: The repository's root, which holds `search`, `rigsl` and `spaces`.
 ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_SPACE = "default.toml"  #: in `spaces`: where the space of a corpus comes from that has none there
 
 # runs/STUDY
 SPACE = "space.toml"  #: what was searched

@@ -257,7 +257,7 @@ def _create_folder(plan: Plan) -> Plan:
             plan = dataclasses.replace(plan, folder=runs / name, name=name)
             folder = Path(hidden) / name
             folder.mkdir()
-            write_text(folder / SPACE, plan.space.path.read_text(encoding="utf-8"))
+            write_text(folder / SPACE, plan.space.text)
             write_text(folder / run_folder.STUDY, plan.options_toml())
             if plan.folder.exists() or not _claim_record(plan):
                 continue
@@ -322,11 +322,11 @@ def write_folder(plan: Plan, study: optuna.Study) -> optuna.Study:
     """
     for folder in (plan.folder, plan.folder / BEST, plan.folder / TRAININGS):
         remove_leftovers(folder)
-    opened, space = study, plan.space.path.read_text(encoding="utf-8")
+    opened = study
     if plan.widened_from is not None:
         study = widened(opened, plan.space, plan.record)
     write_text(plan.folder / run_folder.STUDY, plan.options_toml())
-    write_text(plan.folder / SPACE, space)
+    write_text(plan.folder / SPACE, plan.space.text)
     if plan.widened_from is not None:  # only now: until then a kill leaves the old study and its options
         optuna.delete_study(study_name=plan.widened_from, storage=opened._storage)
     warm_start(plan, study)

@@ -37,6 +37,7 @@ FIRST = (
     "search/test_earlier_studies.py",
     "search/record/test_storage.py",
     "search/test_official_search.py",
+    "search/test_own_corpus.py",
     "search/samplers/test_quality.py",
     "test_sbatch.py",
     "test_extending.py",

@@ -34,7 +34,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert not path.exists()
             path.write_text(text.split("\n", 1)[1], encoding="utf-8")
     (copy / "data").mkdir()
-    make_corpus().save(copy / "data" / "toy.safetensors")
+    make_corpus().save(copy / "data" / "Toy.safetensors")
     return copy
 
 

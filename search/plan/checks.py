@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from rigsl.config import RIGSLConfig
-from rigsl.data.corpus import Corpus
+from rigsl.data.corpus import SPLITS, Corpus
 from rigsl.data.folds import folds_refused
+from rigsl.data.source import has_official_features
 from rigsl.errors import UserError
+from rigsl.modalities import check_modals
 from rigsl.official.flags import official_command
+from rigsl.wording import listed
 from search.plan.options import SearchOptions
 from search.plan.plan import Plan
 from search.resources.cluster import read_nodes
 from search.resources.memory_limit import largest
 from search.resources.workers import Workers, plan_workers
-from search.run_folder import ROOT
+from search.run_folder import DEFAULT_SPACE, ROOT
 from search.samplers.registry import make_sampler
 from search.schedulers.pbt import check_pbt
 from search.space.budget import Budget
@@ -136,25 +139,35 @@ def check_fit(plan: Plan) -> None:
     space, corpus = plan.space, plan.corpus
     parameter = space.parameters.get("modals")
     for modals in parameter.values if parameter else (space.config({}, 0).modals,):
-        if missing := [letter for letter in modals if letter not in corpus.features]:
-            available = "".join(corpus.features)
-            raise UserError(
-                f"{space.path}: modals = '{modals}', but {corpus.name} has no '{missing[0]}', only "
-                f"'{available}'"
-            )
+        try:
+            check_modals(modals, corpus.features, corpus.name)
+        except UserError as error:
+            raise UserError(f"{space.path}: {error}") from None
     make_sampler(plan.sampler, plan.seed, 0, space)  # refuses a space that it cannot model
     # The export writes it at the end: a dataset that it cannot handle is refused before the search.
     official_command(_first_config(space, plan.seed), space.dataset)
     if plan.schedule.name == "pbt":
         check_pbt(space, plan.schedule, plan.epochs)
-    if corpus.labels.max() < 0 or not all(corpus.dialogues(split).size for split in ("train", "dev", "test")):
-        raise UserError(f"corpus {corpus.name}: needs labelled dialogues in train, dev and test")
 
 
-def space_of(dataset: str, features: str) -> Path:
-    """The project's own search space for a dataset and its features."""
-    name = f"{dataset.lower()}.toml" if features == "official" else f"{dataset.lower()}_{features}.toml"
-    path = ROOT / "spaces" / name
-    if not path.is_file():
-        raise UserError(f"--dataset {dataset}: there is no search space spaces/{name}; give one with --space")
-    return path
+def check_splits(corpus: Corpus) -> None:
+    """Check that a corpus has what a search needs.
+
+    Raises:
+        UserError: it lacks dialogues or labels.
+    """
+    if corpus.labels.max() < 0 or not all(corpus.dialogues(split).size for split in SPLITS):
+        raise UserError(f"corpus {corpus.name}: needs labelled dialogues in {listed(SPLITS)}")
+
+
+def space_of(dataset: str, features: str) -> Path | None:
+    """The project's own search space for a dataset and its features; None: there is none.
+
+    It is ``spaces/NAME_open.toml`` or ``spaces/NAME.toml``, in any case; the latter is for official features
+    where there are some.
+    """
+    names = [f"{dataset.lower()}_{features}.toml"]
+    if features == "official" or not has_official_features(dataset):
+        names.append(f"{dataset.lower()}.toml")
+    paths = [path for path in (ROOT / "spaces").glob("*.toml") if path.name != DEFAULT_SPACE]
+    return next((path for name in names for path in paths if path.name.lower() == name), None)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from rigsl.data.corpus import Corpus
 from rigsl.data.source import dataset_name, find_corpus
 from rigsl.errors import UserError
 from search.plan import checks
 from search.plan.addresses import new_tracking_uri
+from search.plan.derived_space import derived_space
 from search.plan.options import SearchOptions, check_disk_space, check_name, free_folder
 from search.plan.plan import Plan
 from search.plan.resume import prepare_resume, study_folder
 from search.plan.warm_start import read_earlier
 from search.record.storage import absolute, check_url, connect
+from search.resources.workers import Workers
 from search.samplers.registry import DEFAULT_SAMPLER, SAMPLERS
 from search.space.budget import Budget
-from search.space.space import read_space
+from search.space.space import Space, read_space
 
 
 def prepare(options: SearchOptions) -> Plan:
@@ -36,15 +39,12 @@ def prepare(options: SearchOptions) -> Plan:
     if options.study is not None:
         check_name(options.study, options.runs_dir)
     corpus, features = find_corpus(options.dataset, options.features, options.data_dir)
-    space = read_space(options.space or checks.space_of(options.dataset, features))
-    if (space.dataset, space.features) != (dataset_name(options.dataset), features):
-        intended = f"the {space.features} features of {space.dataset}"
-        raise UserError(f"{space.path}: is a space for {intended}; this corpus is {corpus.name} ({features})")
+    checks.check_splits(corpus)
     earlier = options.start_from
     start_from = None if earlier is None else study_folder(options.runs_dir, earlier, "start-from")
     if start_from is not None:
         read_earlier(start_from)  # the new study cannot begin, nor be resumed, without it
-    workers = checks.workers(options, space, corpus)
+    space, workers, derived = _space(options, corpus, features)
     kind = "gpu" if workers.device == "cuda" else "cpu"
     budget = checks.limited(space.budgets.get(kind, Budget()), options)
     if budget == Budget():
@@ -62,6 +62,7 @@ def prepare(options: SearchOptions) -> Plan:
         folder=folder,
         resumed=False,
         space=space,
+        derived=derived,
         corpus=corpus,
         features=features,
         budget=budget,
@@ -82,6 +83,33 @@ def prepare(options: SearchOptions) -> Plan:
     if plan.storage is not None:
         _check_storage(plan.storage, plan.folder, options.study)
     return plan
+
+
+def _space(options: SearchOptions, corpus: Corpus, features: str) -> tuple[Space, Workers, tuple[str, ...]]:
+    """The space that the user gives, the project's own or a derived one, and the workers of its study.
+
+    Returns:
+        Space, workers, and what a derived space is, in lines.
+
+    Raises:
+        UserError: the space has a mistake or is for another corpus, or there are no such workers.
+    """
+    dataset = dataset_name(options.dataset, options.data_dir)
+    path = options.space or checks.space_of(dataset, features)
+    if path is None:
+        derived = derived_space(
+            corpus, dataset, features, lambda space: checks.workers(options, space, corpus)
+        )
+        return derived.space, derived.workers, derived.lines
+    space = read_space(path)
+    try:
+        dataset_name(space.dataset, options.data_dir)
+    except UserError as error:
+        raise UserError(f"{space.path}: [study] dataset: {error}") from None
+    if (space.dataset.lower(), space.features) != (dataset.lower(), features):
+        intended = f"the {space.features} features of {space.dataset}"
+        raise UserError(f"{space.path}: is a space for {intended}; this corpus is {corpus.name} ({features})")
+    return space, checks.workers(options, space, corpus), ()
 
 
 def _check_storage(storage: str, folder: Path, name: str | None) -> None:

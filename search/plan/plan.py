@@ -49,6 +49,7 @@ class Plan:
     final: FinalOptions = field(default_factory=lambda: FinalOptions(folds=0))
     seed_derivation: str = HASHED  #: of the seeds of the final stage; see `final_seeds`
     start_from: Path | None = None  #: folder of the study for a warm start
+    derived: tuple[str, ...] = ()  #: what a space is that was derived for the corpus, in lines
 
     @property
     def final_seeds(self) -> FinalSeeds:

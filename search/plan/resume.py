@@ -65,6 +65,7 @@ def prepare_resume(options: SearchOptions) -> Plan:
     if has_begun(folder):
         load_begun(folder, stored.get("record", stored["study"]), storage)
     space, widened = _space(folder, options.space, storage)
+    checks.check_splits(corpus)
     workers = checks.workers(options, space, corpus)
     plan = Plan(
         name=folder.name,
@@ -107,7 +108,7 @@ def _space(folder: Path, wider_file: Path | None, storage: str | None) -> tuple[
         return space, False
     wider = read_space(wider_file)
     if wider.parameters == space.parameters and wider.fixed == space.fixed:
-        return dataclasses.replace(wider, path=folder / SPACE), False
+        return dataclasses.replace(wider, path=folder / SPACE, text=space.text), False
     widen.check(space, wider, read_record(folder, storage))
     return wider, True
 

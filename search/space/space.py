@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rigsl.config import RIGSLConfig, from_mapping, read_toml
-from rigsl.data.source import dataset_name
+from rigsl.config import RIGSLConfig, checked, from_mapping, parse_toml, read_toml_text
+from rigsl.data.source import spelled
 from rigsl.errors import UserError
 from search.space.budget import Budget, read_budget
 from search.space.confirmation import VALIDATIONS, FinalOptions, read_final
@@ -31,7 +31,7 @@ class Space:
     """The search space of a study."""
 
     path: Path
-    dataset: str  #: one of DATASETS, spelled as there
+    dataset: str  #: one of DATASETS, spelled as there, or the name of a corpus file
     features: str  #: "open" or "official"
     validation: str | None  #: one of VALIDATIONS; None: what the corpus allows
     fixed: Mapping[str, Any]
@@ -41,6 +41,7 @@ class Space:
     budgets: Mapping[str, Budget]  #: "cpu" and "gpu"
     final: FinalOptions
     content_hash: str
+    text: str = field(compare=False, repr=False)  #: TOML, as it is stored in a run folder
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """Draw the parameters whose conditions hold, in the order of the file (define-by-run)."""
@@ -66,7 +67,20 @@ def read_space(path: Path) -> Space:
     Raises:
         UserError: the file is missing, is not TOML, or has a mistake; the sentence names file and key.
     """
-    content = read_toml(path)
+    return parse_space(read_toml_text(path), path)
+
+
+def parse_space(text: str, path: Path) -> Space:
+    """Check a space that is given as text.
+
+    Args:
+        text: TOML.
+        path: the file that it comes from, for the sentences about mistakes.
+
+    Raises:
+        UserError: it is not TOML, or has a mistake; the sentence names file and key.
+    """
+    content = parse_toml(text, path)
     if unknown := set(content) - SECTIONS:
         known = ", ".join(sorted(SECTIONS))
         raise UserError(f"{path}: unknown section [{min(unknown)}]; the sections are {known}")
@@ -88,6 +102,7 @@ def read_space(path: Path) -> Space:
         },
         final=read_final(content.get("final", {}), f"{path}: [final]"),
         content_hash=hashlib.sha256(json.dumps(content, sort_keys=False).encode()).hexdigest()[:12],
+        text=text,
     )
     space.config(space.starts[0] if space.starts else {}, seed=0)
     return space
@@ -118,10 +133,10 @@ def _validation(study: dict[str, Any], path: Path) -> str | None:
 
 
 def _dataset(study: dict[str, Any], path: Path) -> str:
-    """The dataset's registered name; a space file may give it in any case, like ``--dataset``."""
+    """The dataset's name; a space file may give it in any case, like ``--dataset``."""
     text = _text(study, "dataset", path)
     try:
-        return dataset_name(text)
+        return spelled(text)
     except UserError as error:
         raise UserError(f"{path}: [study] dataset: {error}") from None
 
@@ -161,6 +176,16 @@ def _read_starts(starts: Any, parameters: dict[str, Parameter], path: Path) -> t
     )
 
 
+def _value(name: str, value: Any, where: str) -> Any:
+    """A value of a start point; modalities as `RIGSLConfig` writes them, which a list may name."""
+    if name != "modals":
+        return value
+    try:
+        return checked(name, value)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
 def _read_start(start: dict[str, Any], parameters: dict[str, Parameter], where: str) -> dict[str, Any]:
     point: dict[str, Any] = {}
     for name, parameter in parameters.items():
@@ -170,9 +195,10 @@ def _read_start(start: dict[str, Any], parameters: dict[str, Parameter], where: 
             continue
         if name not in start:
             raise UserError(f"{where}: {name} is missing; a start point gives a value to every parameter")
-        if not parameter.contains(start[name]):
-            raise UserError(f"{where}: {name} = {start[name]!r} is outside {parameter.describe()}")
-        point[name] = float(start[name]) if parameter.kind == "float" else start[name]
+        value = _value(name, start[name], where)
+        if not parameter.contains(value):
+            raise UserError(f"{where}: {name} = {value!r} is outside {parameter.describe()}")
+        point[name] = float(value) if parameter.kind == "float" else value
     if unknown := set(start) - set(parameters):
         raise UserError(f"{where}: '{min(unknown)}' is not a parameter of [space]")
     return point

@@ -15,6 +15,7 @@ from rich.table import Table
 from rigsl.data.corpus import SPLITS
 from rigsl.data.source import features_in_words
 from rigsl.errors import UserError
+from rigsl.official.names import official_dataset
 from rigsl.redaction import redacted
 from rigsl.shell import option, pasteable, program, short_path
 from rigsl.wording import counted, p_value, percent, points
@@ -25,7 +26,7 @@ from search.plan.plan import Plan
 from search.record import record
 from search.record.snapshot import take_snapshot
 from search.report.format import span, spread
-from search.run_folder import BEST, FINAL, OFFICIAL, REPORT
+from search.run_folder import BEST, FINAL, OFFICIAL, REPORT, SPACE
 from search.space.extension import extended, extending_options
 from search.terminal.answers import difference_lines
 
@@ -51,7 +52,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         "study": f"{plan.name}{' (resumed)' if plan.resumed else ''}",
         "corpus": f"{corpus.name} (dialogues / utterances: {sizes})",
         "data": features_in_words(corpus, plan.features),
-        "space": f"{short_path(plan.space.path)}: {parameters}, {epochs}",
+        "space": f"{short_path(plan.space.path)}: {parameters}, {epochs}" + _derived(plan),
         "search": f"{plan.sampler}, {plan.schedule.name}, seed {plan.seed}; {validation_in_words(plan)}",
         "workers": plan.workers.describe(),
         "budget": plan.budget.describe() + end,
@@ -68,6 +69,16 @@ def validation_in_words(plan: Plan) -> str:
     if not plan.validation_folds:
         return "trials scored on dev"
     return f"trials scored on dev and on one of {plan.validation_folds} folds of train, which they leave out"
+
+
+def _derived(plan: Plan) -> str:
+    """What a derived space is, and where it is kept."""
+    if not plan.derived:
+        return ""
+    kept = (
+        f"derived, since spaces/ has none for {plan.space.dataset}; kept as {short_path(plan.folder / SPACE)}"
+    )
+    return "".join(f"\n{'':8s}{line}" for line in (kept, *plan.derived))
 
 
 def _used_seconds(plan: Plan) -> float:
@@ -104,7 +115,7 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
     model = [] if registered is None else model_lines(registered)
     for title, text in (
         ("report", str(folder / REPORT)),
-        ("result", f"{folder / BEST} ({OFFICIAL}: the same configuration for the official train.py)"),
+        ("result", f"{folder / BEST}{_official(plan)}"),
         *_mlflow_lines(outcome),
         *model,
         ("rerun", search_command("--rerun", plan.folder / BEST, *data)),
@@ -112,6 +123,12 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
     ):
         console.print(f"{title:8s}{text}")
     return 0
+
+
+def _official(plan: Plan) -> str:
+    """Where the official command is, for a dataset that the official code has."""
+    has = official_dataset(plan.space.dataset) is not None
+    return f" ({OFFICIAL}: the same configuration for the official train.py)" if has else ""
 
 
 def model_lines(registered: Registration) -> list[tuple[str, str]]:

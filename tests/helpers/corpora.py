@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from rigsl.data.corpus import Corpus
@@ -46,3 +48,11 @@ def toy_corpus(*, dialogues=30, longest=6, speakers=3, classes=4, seed=0, widths
     turn = np.concatenate([np.arange(length) for length in lengths])
     splits = [0 if i % 5 < 3 else 1 if i % 5 == 3 else 2 for i in range(dialogues)]
     return corpus_from_arrays(features, labels, turn % speakers, lengths, classes, splits=splits)
+
+
+def made_up_corpus():
+    """Two speakers, ten classes and the modalities text, face and pulse: no dataset that the code knows."""
+    corpus = toy_corpus(
+        dialogues=30, longest=8, speakers=2, classes=10, widths={"text": 12, "face": 6, "pulse": 3}
+    )
+    return dataclasses.replace(corpus, name="Talks")

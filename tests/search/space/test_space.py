@@ -7,8 +7,11 @@ import pytest
 
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
-from search.run_folder import ROOT
+from search.run_folder import DEFAULT_SPACE, ROOT
 from search.space.space import read_space
+
+#: All but the one from which others are derived: tests/search/plan/test_derived_space.py.
+SPACES = sorted(path for path in (ROOT / "spaces").glob("*.toml") if path.name != DEFAULT_SPACE)
 
 GOOD = """
 [study]
@@ -95,7 +98,11 @@ def written(tmp_path: Path, text: str) -> Path:
             "[scheduler] grace: unknown key for scheduler 'none'; it takes no options",
         ),
         ("[budget.cpu]", "[weather]\nrain = 1\n[budget.cpu]", "[weather]"),
-        ('dataset = "MELD"', 'dataset = "EmoryNLP"', "[study] dataset: unknown dataset 'EmoryNLP'"),
+        (
+            'dataset = "MELD"',
+            'dataset = "Emory NLP"',
+            "[study] dataset: 'Emory NLP' is not a name of a dataset",
+        ),
         ('dataset = "MELD"', "", "[study] dataset"),
         ("[study]", "[study", "not valid TOML"),
     ],
@@ -113,6 +120,15 @@ def test_a_mistake_is_named_by_file_and_key(tmp_path: Path, old: str, new: str, 
 @pytest.mark.parametrize("text", ["meld", "Meld", "MELD"])
 def test_a_dataset_is_named_in_any_case(tmp_path: Path, text: str) -> None:
     assert read_space(written(tmp_path, GOOD.replace("MELD", text))).dataset == "MELD"
+
+
+def test_modalities_are_named_by_letters_or_lists(tmp_path: Path) -> None:
+    searched = '[space.modals]\ntype = "choice"\nvalues = [["text", "face"], "vl", ["face"]]\n[space.lr]'
+    text = GOOD.replace('modals = "ld"\n', "").replace("[space.lr]", searched)
+    space = read_space(written(tmp_path, text.replace("[[start]]", '[[start]]\nmodals = ["face", "l"]')))
+    assert space.parameters["modals"].values == ("text,face", "lv", "face")
+    assert space.starts[0]["modals"] == "text,face"
+    assert space.config(space.starts[0], seed=0).modalities == ("l", "face")
 
 
 def test_a_conditional_parameter_exists_only_under_its_condition(tmp_path: Path) -> None:
@@ -139,7 +155,7 @@ def test_a_byte_order_mark_is_no_part_of_a_space(tmp_path: Path) -> None:
     assert read_space(tmp_path / "space.toml") == plain
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "spaces").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
 def test_the_spaces_of_the_project_are_sound(path: Path) -> None:
     space = read_space(path)
     assert space.starts, "the first start point is the baseline"
