@@ -38,7 +38,8 @@ def draw(graph: LearnedGraph, corpus: Corpus, path: Path) -> None:
 
     with mpl.rc_context({"font.size": 9}):
         width = min(24.0, max(8.0, 1.6 + 0.75 * graph.length))
-        figure = Figure(figsize=(width, 7.6), layout="constrained")
+        height = max(7.6, 2.0 + 1.4 * len(graph.modalities))
+        figure = Figure(figsize=(width, height), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True)
         _draw_gates(top, graph)
         _draw_relations(bottom, graph)

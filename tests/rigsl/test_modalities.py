@@ -111,14 +111,20 @@ def test_a_served_model_reads_a_column_for_each_modality(corpus: Corpus) -> None
         ServedModel(models[0]).predict(table.drop(columns="pulse_features"))
 
 
-def test_the_graph_has_a_lane_for_each_modality(corpus: Corpus, tmp_path) -> None:
+@pytest.mark.parametrize(("others", "height"), [(2, 988), (7, 1716)])
+def test_the_graph_has_a_lane_for_each_modality(others: int, height: int, tmp_path) -> None:
+    import matplotlib.image
+
+    names = [f"sensor{number}" for number in range(others)]
+    corpus = toy_corpus(dialogues=10, widths={"text": 6} | dict.fromkeys(names, 3))
     longest = corpus.dialogue_ids[int(corpus.lengths.argmax())]
     torch.manual_seed(0)
-    model = RIGSL(config_of(modals="pulse,face,text"), corpus.schema)
+    model = RIGSL(config_of(modals=",".join([*names, "text"])), corpus.schema)
     graph = learned_graph(model, corpus, longest)
-    assert graph.modalities == ("text", "face", "pulse")
+    assert graph.modalities == ("text", *names)
     draw(graph, corpus, tmp_path / "graph.png")
-    assert (tmp_path / "graph.png").stat().st_size > 10_000
+    drawn = matplotlib.image.imread(tmp_path / "graph.png").shape[0]
+    assert drawn == pytest.approx(height, abs=2)
 
 
 def test_the_official_code_has_no_modality_without_a_letter() -> None:
