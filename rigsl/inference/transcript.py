@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rigsl.data.corpus import HIDDEN, SPLITS
-from rigsl.data.open.meld import Transcript, check_rows, repaired, seconds, transcript_of
+from rigsl.data.open.meld import Transcript, check_rows, repaired, transcript_of
+from rigsl.data.own.csv_file import read_cells
+from rigsl.data.own.times import read_times
 from rigsl.errors import UserError
-from rigsl.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +27,6 @@ COLUMNS = {
     "end": ("end", "endtime"),
 }
 REQUIRED = ("text", "speaker")
-#: Cells of a time that is not known, in lower case: empty, or what other programs write in its place.
-UNKNOWN = ("", "nan", "nat", "na", "n/a", "none", "null")
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ def read_transcript(path: Path) -> Conversation:
     """
     import pandas as pd
 
-    cells = _table(path)
+    cells = read_cells(path)
     names = _column_names(path, list(cells.columns))
     rows = pd.DataFrame(index=cells.index)
     rows["Utterance"] = cells[names["text"]].map(repaired)
@@ -70,54 +66,12 @@ def read_transcript(path: Path) -> Conversation:
     check_rows(rows["dialogue"] != "", rows, path, "dialogue", "is empty; name the dialogue in every row")
     rows["label"], rows["split"] = HIDDEN, SPLITS.index("test")
     for name in ("start", "end"):
-        rows[name] = _times(cells, path, names[name]) if name in names else np.nan
+        rows[name] = read_times(cells, path, names[name]) if name in names else np.nan
     order = _order(rows["dialogue"], cells, path, names.get("position"))
     rows = rows.iloc[order]
     utterance_of_row = np.empty_like(order)
     utterance_of_row[order] = np.arange(len(order))
     return Conversation(transcript_of(rows), tuple(rows["Speaker"]), utterance_of_row)
-
-
-def _table(path: Path) -> pd.DataFrame:
-    """Every cell as text; each row has as many cells as the header. Rows without a cell are left out."""
-    import pandas as pd
-
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = list(csv.reader(_without_nul(file), strict=True))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not UTF-8; save it as CSV UTF-8") from None
-    except csv.Error as error:
-        raise UserError(f"{path}: is not a CSV file ({error})") from None
-    header, *rows = [row for row in table if any(map(str.strip, row))] or [[]]
-    header = _shortened([name.strip() for name in header], 0)
-    if not header:
-        raise UserError(f"{path}: is empty; the first line names the columns, such as speaker,text")
-    rows = [_shortened(row, len(header)) for row in rows]
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            sizes = f"{counted(len(row), 'cell')} for {counted(len(header), 'column')}"
-            raise UserError(
-                f"{path}, row {number}: has {sizes}; put a text with a comma between quotation marks"
-            )
-    return pd.DataFrame(rows, columns=pd.Index(header), dtype=str)
-
-
-def _without_nul(lines: Iterable[str]) -> Iterator[str]:
-    """The `lines`; csv.Error at the first NUL, which `csv` would take for a letter."""
-    for line in lines:
-        if "\0" in line:
-            raise csv.Error("it holds NUL bytes; save it as CSV UTF-8")
-        yield line
-
-
-def _shortened(cells: list[str], length: int) -> list[str]:
-    """`cells` without the empty ones at their end, as long as there are more than `length`."""
-    while len(cells) > length and not cells[-1].strip():
-        cells = cells[:-1]
-    return cells
 
 
 def _column_names(path: Path, header: list[str]) -> dict[str, str]:
@@ -140,32 +94,6 @@ def _column_names(path: Path, header: list[str]) -> dict[str, str]:
     if len(set(named)) != len(named):
         raise UserError(f"{path}: two columns have the same name; rename one")
     return names
-
-
-def _times(cells: pd.DataFrame, path: Path, column: str) -> pd.Series[float]:
-    """Seconds; NaN for a cell of UNKNOWN."""
-    texts = cells[column].str.strip()
-    times = texts.map(_time)
-    check_rows(
-        times.notna() | texts.str.lower().isin(UNKNOWN),
-        cells,
-        path,
-        column,
-        "is not a time like 00:20:57,256 or 12.5",
-    )
-    return times
-
-
-def _time(text: str) -> float:
-    """Seconds of a number, M:SS or H:MM:SS, each with or without a fraction; NaN if it is not a time."""
-    try:
-        value = float(text)
-        return value if math.isfinite(value) else math.nan
-    except ValueError:
-        pass
-    clock = text if "," in text or "." in text else f"{text},0"
-    minutes, *rest = clock.split(":")
-    return seconds(f"0:{minutes.zfill(2)}:{rest[0]}" if len(rest) == 1 else clock)
 
 
 def _order(dialogue: pd.Series[str], cells: pd.DataFrame, path: Path, column: str | None) -> np.ndarray:

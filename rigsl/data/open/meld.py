@@ -139,16 +139,20 @@ def _read_split(split: str, path: Path) -> pd.DataFrame:
     return rows.sort_values(["Dialogue_ID", "Utterance_ID"], kind="stable")
 
 
-def check_rows(valid: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str, complaint: str) -> None:
+def check_rows(
+    valid: pd.Series[bool], rows: pd.DataFrame, source: Path | str, column: str, complaint: str
+) -> None:
     """Check a column: `valid` says for each row whether its cell is. Row 1 is the first below the header.
+
+    The index of `rows` is the number of each row of `source`, from 0.
 
     Raises:
         UserError: a cell is not valid; the sentence names the first one.
     """
     bad = np.flatnonzero(~valid.to_numpy(dtype=bool))
     if bad.size:
-        value = rows[column].iloc[bad[0]]
-        raise UserError(f"{path}, row {bad[0] + 1}: {column} {str(value)!r} {complaint}")
+        value, number = rows[column].iloc[bad[0]], int(rows.index[bad[0]]) + 1
+        raise UserError(f"{source}, row {number}: {column} {str(value)!r} {complaint}")
 
 
 def seconds(time: str) -> float:
