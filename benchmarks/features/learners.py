@@ -15,8 +15,8 @@ from benchmarks.features.constructions import Setup
 from benchmarks.features.cuts import DEV, TEST, TRAIN
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
-from rigsl.data.open.delivery import LIMIT
 from rigsl.data.open.processes import in_processes
+from rigsl.data.scaling import LIMIT
 from rigsl.files import replacing
 from rigsl.training.evaluation import predict
 from rigsl.training.fit import fit

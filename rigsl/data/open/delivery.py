@@ -14,8 +14,8 @@ import numpy as np
 
 from rigsl.data.corpus import SPLITS
 from rigsl.data.open.meld import Transcript
+from rigsl.data.scaling import mean_and_std, standardise
 
-LIMIT = 5.0  #: standardised features are clipped to [-LIMIT, LIMIT]
 LONG_GAP = 30.0  #: seconds; a longer gap or duration means a wrong time or a cut between scenes
 
 _APOSTROPHES = {0x2018: "'", 0x2019: "'"}  # single quotation marks, which MELD uses as apostrophes
@@ -60,11 +60,9 @@ def delivery_features(transcript: Transcript) -> tuple[np.ndarray, dict[str, lis
 
 
 def train_scaling(columns: Mapping[str, np.ndarray], transcript: Transcript) -> dict[str, list[float]]:
-    """Name -> [mean, std] of each column [U] in the training split."""
+    """Name -> [mean, std] of the known values of each column [U] in the training split."""
     train = np.repeat(transcript.splits == SPLITS.index("train"), np.diff(transcript.offsets))
-    table = np.stack(list(columns.values()), axis=1)[train]
-    mean, std = table.mean(axis=0), table.std(axis=0)
-    std[std < 1e-8] = 1.0  # a column that is constant in training is 0 there
+    mean, std = mean_and_std(np.stack(list(columns.values()), axis=1)[train])
     return {name: [float(m), float(s)] for name, m, s in zip(columns, mean, std, strict=True)}
 
 
@@ -76,9 +74,7 @@ def delivery_columns(transcript: Transcript) -> dict[str, np.ndarray]:
 def standardised(columns: Mapping[str, np.ndarray], scaling: Mapping[str, Sequence[float]]) -> np.ndarray:
     """(column - mean) / std, clipped, [U, D], float32; an unknown value becomes 0, the mean."""
     mean, std = np.array([scaling[name] for name in columns], dtype=np.float64).T
-    table = (np.stack(list(columns.values()), axis=1) - mean) / std
-    clipped: np.ndarray = np.nan_to_num(np.clip(table, -LIMIT, LIMIT), nan=0.0)
-    return clipped.astype(np.float32)
+    return standardise(np.stack(list(columns.values()), axis=1), mean, std)
 
 
 def _signed_log(values: np.ndarray) -> np.ndarray:

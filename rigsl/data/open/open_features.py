@@ -21,7 +21,7 @@ import numpy as np
 from rigsl.data.corpus import Corpus
 from rigsl.data.folds import NO_FOLD
 from rigsl.data.open.cross_fitting import cross_fit, emotion_columns, fold_of_dialogues
-from rigsl.data.open.delivery import LIMIT, delivery_columns, standardised, train_scaling
+from rigsl.data.open.delivery import delivery_columns, standardised, train_scaling
 from rigsl.data.open.emotions import EMOTIONS, WITH_EMOTIONS, WITHOUT_EMOTIONS
 from rigsl.data.open.fine_tuned import (
     EmotionEncoders,
@@ -37,6 +37,7 @@ from rigsl.data.open.sentence_encoder import (
     fingerprint,
     load_encoder,
 )
+from rigsl.data.scaling import LIMIT
 from rigsl.errors import UserError
 from rigsl.files import sha256
 
@@ -103,28 +104,24 @@ def build_open_features(
     if emotions is not None:
         columns |= emotion_columns(emotions.encoders, transcript, folder, emotions.folds, processes=processes)
     scaling = train_scaling(columns, transcript)
-    provenance = _provenance(sources, Path(encoder).name, base, scaling)
+    provenance = {
+        "source": f"{SOURCE}, Poria et al., ACL 2019",
+        "licence": "GPL-3.0: text and annotation are MELD's, and the features are derived from them",
+        "csv_sha256": sources,
+        **how_made(encoder, base, scaling),
+    }
     if emotions is not None:
         provenance[EMOTIONS] = emotions.encoders.describe(emotions.folds)
         if out is not None:
             emotions.encoders.save(encoders_path(out))
             provenance[EMOTIONS] |= {"sha256": sha256(encoders_path(out))}
-    raw = [text.encode() for text in transcript.utterances]
-    corpus = Corpus(
+    corpus = corpus_of(
+        transcript,
         name=WITHOUT_EMOTIONS if emotions is None else WITH_EMOTIONS,
         features={"l": vectors, "d": standardised(columns, scaling).astype(np.float16)},
-        labels=transcript.labels,
-        speakers=transcript.speakers,
-        offsets=transcript.offsets,
-        splits=transcript.splits,
-        dialogue_ids=transcript.dialogue_ids,
         classes=CLASSES,
-        text_default="mean",
-        text=np.frombuffer(b"".join(raw), dtype=np.uint8),
-        text_offsets=np.cumsum([0, *map(len, raw)], dtype=np.int64),
         provenance=provenance,
     )
-    corpus.check()
     if out is not None:
         corpus.save(Path(out))
     if emotions is not None and emotions.states is not None:
@@ -132,22 +129,55 @@ def build_open_features(
     return corpus
 
 
-def _provenance(
-    sources: dict[str, str], encoder: str, base: dict[str, str], scaling: dict[str, list[float]]
-) -> dict[str, Any]:
-    """Where a corpus comes from: its files, encoder, scales and versions."""
+def how_made(encoder: str, base: dict[str, str], scaling: dict[str, list[float]]) -> dict[str, Any]:
+    """How the features of a transcript were made, for the provenance; `features_like` reads it.
+
+    Args:
+        encoder: its name or folder.
+        base: hashes of its weights, as of `fingerprint`.
+        scaling: of the delivery features, as of `train_scaling`.
+    """
     return {
-        "source": f"{SOURCE}, Poria et al., ACL 2019",
-        "licence": "GPL-3.0: text and annotation are MELD's, and the features are derived from them",
-        "csv_sha256": sources,
         "text": {
-            "encoder": encoder,
+            "encoder": Path(encoder).name,
             "weights_sha256": base,
             "scale": "unit length times the square root of the width",
         },
         "delivery": {"mean_and_std_of_train": scaling, "clipped_to": LIMIT},
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
     }
+
+
+def corpus_of(
+    transcript: Transcript,
+    *,
+    name: str,
+    features: dict[str, np.ndarray],
+    classes: tuple[str, ...],
+    provenance: dict[str, Any],
+) -> Corpus:
+    """The checked corpus of a transcript with its features.
+
+    Raises:
+        UserError: its parts do not fit together, or a feature is NaN or infinite.
+    """
+    raw = [text.encode() for text in transcript.utterances]
+    corpus = Corpus(
+        name=name,
+        features=features,
+        labels=transcript.labels,
+        speakers=transcript.speakers,
+        offsets=transcript.offsets,
+        splits=transcript.splits,
+        dialogue_ids=transcript.dialogue_ids,
+        classes=classes,
+        text_default="mean",
+        text=np.frombuffer(b"".join(raw), dtype=np.uint8),
+        text_offsets=np.cumsum([0, *map(len, raw)], dtype=np.int64),
+        provenance=provenance,
+    )
+    corpus.check()
+    return corpus
 
 
 def _emotions_of(path: Path, transcript: Transcript, base: dict[str, str], encoder: str) -> _Emotions:

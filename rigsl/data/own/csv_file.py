@@ -69,7 +69,8 @@ def read_cells(path: Path, delimiter: str | None = ",", encoding: str | None = N
         first = text.lstrip().partition("\n")[0]
         delimiter = max(",;\t", key=first.count)
     try:
-        table = list(csv.reader(_without_nul(io.StringIO(text, newline="")), delimiter=delimiter, strict=True))
+        lines = _without_nul(io.StringIO(text, newline=""))
+        table = list(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise UserError(f"{path}: is not a CSV file ({error})") from None
     numbered = [(number, row) for number, row in enumerate(table) if any(map(str.strip, row))] or [(0, [])]

@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rigsl.data.open.delivery import LIMIT, delivery_features
+from rigsl.data.open.delivery import delivery_features
 from rigsl.data.open.meld import read_meld
+from rigsl.data.scaling import LIMIT
 from tests.helpers.transcripts import write_csvs
 
 
