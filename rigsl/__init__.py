@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rigsl.config import RIGSLConfig
+    from rigsl.data.corpus import Corpus
     from rigsl.data.source import load_corpus
     from rigsl.inference.average import load_model, log_probabilities, save_average
     from rigsl.training.checkpoint import load_checkpoint, save_checkpoint
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Corpus",
     "RIGSLConfig",
     "Teacher",
     "evaluate",
@@ -71,6 +73,7 @@ __all__ = [
 #: Public name -> the module that defines it.
 _MODULES = {
     "RIGSLConfig": "rigsl.config",
+    "Corpus": "rigsl.data.corpus",
     "load_corpus": "rigsl.data.source",
     "fit": "rigsl.training.fit",
     "Teacher": "rigsl.training.teacher",

@@ -1,4 +1,4 @@
-"""The commands train, test, predict, graph, build-features and import-checkpoint, and their options.
+"""The commands of `python -m rigsl`, and the options of train, test, predict and graph.
 
 `train` and `test` accept the official command lines as well.
 """
@@ -16,6 +16,7 @@ from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments, next_
 from rigsl.cli.build import build_arguments, run_build
 from rigsl.cli.graph import run_graph
 from rigsl.cli.official import import_arguments, run_import, run_official
+from rigsl.cli.own import build_corpus_arguments, describe_arguments, run_build_corpus, run_describe
 from rigsl.cli.teacher import teacher_arguments, teacher_of
 from rigsl.config import FIELDS
 from rigsl.console import run_command_line
@@ -33,6 +34,8 @@ EXAMPLES = """examples:
   python -m rigsl predict --checkpoint models/first --csv conversation.csv
   python -m rigsl graph --checkpoint models/first --dialogue test_17
   python -m rigsl build-features --csv MELD/ --encoder all-MiniLM-L6-v2 --out data/meld_open.safetensors
+  python -m rigsl build-corpus --name TALKS --csv talks.csv --features audio=audio.npz
+  python -m rigsl describe TALKS --picture talks.png
   python -m rigsl import-checkpoint checkpoints/IEMOCAP.pkl
 
 train and test accept the command lines of the official code, too, which have the flag --Dataset.
@@ -50,7 +53,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         if words[:1] in (["train"], ["test"]) and is_official(words):
             return run_official(words[0], words[1:])
-        options = _parser().parse_args(words)
+        options = _parser().parse_args(words, argparse.Namespace(words=words))
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
     except (UserError, OSError) as error:
@@ -86,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         commands, "build-features", "make the open features from MELD's public CSV files", run_build
     )
     build_arguments(build)
+    own = _command(commands, "build-corpus", "make a corpus of your own files", run_build_corpus)
+    build_corpus_arguments(own)
+    describe = _command(
+        commands, "describe", "show what is in a corpus and where it comes from", run_describe
+    )
+    describe_arguments(describe)
     return parser
 
 

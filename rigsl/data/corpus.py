@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from rigsl.data.tensor_file import map_arrays, write_arrays
 from rigsl.errors import UserError
 from rigsl.modalities import TEXT, modality_key, modality_name
 from rigsl.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("train", "dev", "test")
 HIDDEN = -1  #: the label of a test utterance whose label must not be seen
@@ -175,6 +180,51 @@ class Corpus:
             raise UserError(
                 f"{path}: is damaged (its content does not match its hash); build or download it again"
             )
+        return corpus
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame | Mapping[str, pd.DataFrame],
+        features: Mapping[str, Path | str | np.ndarray | pd.DataFrame | Mapping[Any, Any]] | None = None,
+        *,
+        name: str = "own",
+        columns: Mapping[str, str] | None = None,
+        encoder: str | None = "all-MiniLM-L6-v2",
+        device: str = "cpu",
+        missing: str | None = None,
+        seed: int = 0,
+        licence: str = "",
+        labels_seen: Sequence[str] = (),
+    ) -> Corpus:
+        """A corpus of a data frame with a row for each utterance; docs/own-corpus.md has an example.
+
+        `python -m rigsl build-corpus` makes the same of files, with the same content hash.
+
+        Args:
+            frame: with the columns dialogue, text, speaker and label and, optionally, utterance, start, end
+                and split; or split -> such a data frame.
+            features: name of a modality -> an array with a row for each row of `frame`, a data frame with the
+                columns dialogue and utterance, (dialogue, utterance) -> vector, or a file.
+            name: of the corpus.
+            columns: meaning of a column -> its name in `frame`, where it has none of the usual names.
+            encoder: of the text vectors, a folder or a name on huggingface.co; None: `features` alone.
+            device: of the encoder.
+            missing: "mean": what an utterance lacks becomes the mean, with a column that marks it; None:
+                refuse it.
+            seed: of splits that are drawn.
+            licence: text of the licence of the data.
+            labels_seen: splits whose labels the features that are given have learned from.
+
+        Raises:
+            UserError: a row, a feature or an argument is not valid; the sentence names it.
+        """
+        # By their names: these modules make corpora, and import this one. pandas is imported there, too.
+        options = importlib.import_module("rigsl.data.own.build").CorpusOptions(
+            *(name, columns or {}, encoder, device, missing, seed, labels_seen)
+        )
+        make = importlib.import_module("rigsl.data.own.frame").corpus_from_frame
+        corpus: Corpus = make(frame, features, options=options, licence=licence)
         return corpus
 
     def _arrays(self) -> dict[str, np.ndarray]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from rigsl.data.corpus import HIDDEN, SPLITS
 from rigsl.data.open.meld import Transcript, check_rows, repaired, transcript_of
-from rigsl.data.own.csv_file import read_cells
-from rigsl.data.own.times import read_times
+from rigsl.data.own.reading.csv_file import read_cells
+from rigsl.data.own.reading.times import read_times
 from rigsl.errors import UserError
 
 if TYPE_CHECKING:

@@ -1,0 +1,141 @@
+"""Tables and features -> a corpus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rigsl.data.corpus import SPLITS, Corpus
+from rigsl.data.folds import IN_SAMPLE
+from rigsl.data.open.delivery import delivery_columns, standardised, train_scaling
+from rigsl.data.open.emotions import LABELS_SEEN
+from rigsl.data.open.meld import Transcript, transcript_of
+from rigsl.data.open.open_features import corpus_of, how_made, text_features
+from rigsl.data.open.sentence_encoder import DEFAULT_ENCODER, encoder_folder, fingerprint
+from rigsl.data.own.columns import USUAL_NAMES
+from rigsl.data.own.features.modalities import FEATURES, MISSING, make_modality, modality_key
+from rigsl.data.own.features.rows import FeatureRows
+from rigsl.data.own.labels import check_learnable, read_labels
+from rigsl.data.own.provenance import Origin, describe_origin
+from rigsl.data.own.reading.tables import Table
+from rigsl.data.own.splits import find_splits
+from rigsl.data.own.utterances import Utterances, read_utterances
+from rigsl.errors import UserError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+#: Modalities that an encoder's corpus has from its texts.
+_OF_THE_TEXT = {"l": "text", "d": "delivery"}
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """How a corpus is built.
+
+    Raises:
+        UserError: a value is not possible; the sentence names it.
+    """
+
+    name: str
+    columns: Mapping[str, str] = field(default_factory=dict)  #: meaning -> column, where it has no usual name
+    encoder: str | None = DEFAULT_ENCODER  #: of the sentence vectors; None: no features of the text
+    device: str = "cpu"  #: of the encoder
+    missing: str | None = None  #: what stands for features that an utterance lacks; None: refuse them
+    seed: int = 0  #: of splits that are drawn
+    labels_seen: Sequence[str] = ()  #: splits whose labels the features that are given have learned from
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise UserError(
+                f"the name {self.name!r}: is not 1 to 64 letters, digits, '.', '_' and '-'; choose another "
+                "one"
+            )
+        for meaning in self.columns:
+            if meaning not in USUAL_NAMES:
+                raise UserError(f"column {meaning!r}: is not one of {', '.join(USUAL_NAMES)}")
+        if self.missing is not None and self.missing not in MISSING:
+            raise UserError(f"missing {self.missing!r}: is not one of {', '.join(MISSING)}")
+        for split in self.labels_seen:
+            if split not in SPLITS:
+                raise UserError(f"labels seen {split!r}: is not a split; the splits are {', '.join(SPLITS)}")
+
+
+def build(
+    tables: Sequence[Table],
+    features: Mapping[str, FeatureRows],
+    options: CorpusOptions,
+    origin: Origin,
+    splits: Sequence[str] = (),
+) -> Corpus:
+    """The corpus of one or several tables and of features that are given.
+
+    Its text vectors ("l") and delivery features ("d") are made as those of MELD-open. Features that are given
+    have their names, those of audio and visual their letters "a" and "v".
+
+    Args:
+        tables: of the utterances.
+        features: name of a modality -> its vectors.
+        options: how it is built.
+        origin: where it comes from, for the provenance.
+        splits: of each table, if each is one.
+
+    Raises:
+        UserError: a table, a cell or a feature is not valid, or the encoder is not available.
+    """
+    keys = _modalities(features, options)
+    folder = None if options.encoder is None else encoder_folder(options.encoder)
+    utterances = read_utterances(tables, options.columns, splits=splits, needs_text=folder is not None)
+    labels, classes = read_labels(utterances)
+    found = find_splits(utterances, labels, options.seed)
+    check_learnable(utterances, labels, found.of_row)
+    transcript = _transcript(utterances, labels, found.of_row)
+    given = {
+        keys[name]: make_modality(name, rows, utterances, found.of_row, options.missing)
+        for name, rows in features.items()
+    }
+    provenance = describe_origin(origin, utterances)
+    provenance |= {"splits": found.record, FEATURES: {key: made.record for key, made in given.items()}}
+    if options.labels_seen:
+        words = f"{IN_SAMPLE}: the maker of the features says so"
+        provenance[LABELS_SEEN] = dict.fromkeys(options.labels_seen, words)
+    arrays = {key: made.array for key, made in given.items()}
+    if folder is not None and options.encoder is not None:
+        columns = delivery_columns(transcript)
+        scaling = train_scaling(columns, transcript)
+        made = how_made(options.encoder, fingerprint(folder), scaling)
+        provenance |= made | {"versions": provenance["versions"] | made["versions"]}
+        arrays["d"] = standardised(columns, scaling).astype(np.float16)
+        arrays["l"] = text_features(transcript, folder, options.device)
+    return corpus_of(
+        transcript,
+        name=options.name,
+        features=dict(sorted(arrays.items())),
+        classes=classes,
+        provenance=provenance,
+    )
+
+
+def _modalities(features: Mapping[str, FeatureRows], options: CorpusOptions) -> dict[str, str]:
+    """Name -> key of each modality that is given."""
+    keys = {name: modality_key(name) for name in features}
+    for name, key in keys.items():
+        if list(keys.values()).count(key) > 1:
+            raise UserError(f"features {name!r}: are given twice; give them once")
+        if options.encoder is not None and key in _OF_THE_TEXT:
+            raise UserError(
+                f"features {name!r}: the encoder makes {_OF_THE_TEXT[key]} features; leave them out, or use "
+                "--encoder none"
+            )
+    if options.encoder is None and not keys:
+        raise UserError(
+            "--encoder none: there would be no features; give some with --features NAME=FILE, or use an "
+            "encoder"
+        )
+    return keys
+
+
+def _transcript(utterances: Utterances, labels: np.ndarray, splits: np.ndarray) -> Transcript:
+    rows = utterances.rows.rename(columns={"text": "Utterance", "speaker": "Speaker"})
+    return transcript_of(rows.assign(label=labels, split=splits))
