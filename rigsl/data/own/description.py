@@ -115,9 +115,8 @@ def _modalities(corpus: Corpus) -> Iterator[str]:
             shape += f"; {lacking} without some of it, which are marked in its last column"
         yield shape
     seen = labels_seen(corpus)
-    yield "labels that the features saw: " + (
-        "; ".join(f"{split}: {how}" for split, how in seen.items()) if seen else "none that is recorded"
-    )
+    told = [f"{split}: {seen[split]}" for split in SPLITS if split in seen]
+    yield f"labels that the features saw: {'; '.join(told) or 'none that is recorded'}"
 
 
 def _origin(provenance: dict[str, Any]) -> Iterator[str]:

@@ -81,6 +81,8 @@ def feature_rows(name: str, value: Path | str | np.ndarray | pd.DataFrame | Mapp
 
 def _of_mapping(source: str, value: Mapping[Any, Any]) -> FeatureRows:
     try:
+        if not all(isinstance(key, tuple) for key in value):
+            raise TypeError
         keys = [pair(as_text(dialogue), as_text(utterance)) for dialogue, utterance in value]
         table = np.array([np.asarray(vector, dtype=np.float64) for vector in value.values()])
     except (TypeError, ValueError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+_MISSING = ("nan", "<NA>", "NaT")  # of pandas and NumPy, as they print themselves
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 
 
@@ -27,7 +28,7 @@ def as_text(value: Any) -> str:
         return json.dumps([as_text(item) for item in value], ensure_ascii=False) if value else ""
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False, default=str)
-    if value is None or value != value or str(value) in ("<NA>", "NaT"):
+    if value is None or str(value) in _MISSING:
         return ""
     if isinstance(value, float | np.floating) and math.isfinite(value) and float(value).is_integer():
         return str(int(value))
