@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rigsl.data.open.fine_tuned import encoders_path
 from rigsl.data.own.columns import USUAL_NAMES
 from rigsl.data.own.features.modalities import MISSING
+from rigsl.data.source import DATA_DIR, DATASETS, SUFFIX, load_corpus
 from rigsl.errors import UserError
 from rigsl.files import check_writable
 from rigsl.wording import counted
 
 if TYPE_CHECKING:
     from rigsl.data.corpus import Corpus
-
-_SUFFIX = ".safetensors"  # of a corpus file
 
 
 def build_corpus_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def build_corpus_arguments(parser: argparse.ArgumentParser) -> None:
         help="transcripts with labels: CSV, TSV, JSON, JSON lines or Parquet, a row for each utterance",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help=f"the file to write (default: data/NAME{_SUFFIX})"
+        "--out", type=Path, metavar="FILE", help=f"the file to write (default: data/NAME{SUFFIX})"
     )
     parser.add_argument(
         "--splits",
@@ -91,14 +91,9 @@ def run_build_corpus(options: argparse.Namespace) -> int:
     from rigsl.data.own.build import CorpusOptions
     from rigsl.data.own.files import build_from_files
     from rigsl.data.own.splits import SPLIT_OF
-    from rigsl.data.source import DATA_DIR, DATASETS
     from rigsl.device import resolve_device
 
-    out = options.out or DATA_DIR / f"{options.name}{_SUFFIX}"
-    if out.suffix != _SUFFIX:
-        raise UserError(f"--out {out}: is not a {_SUFFIX} file by its name; choose such a name")
-    if options.name.split("-")[0].lower() in map(str.lower, DATASETS):
-        raise UserError(f"--name {options.name}: is that of a dataset of this project; choose another name")
+    out = _out(options)
     columns = _pairs("--column", options.column)
     splits = options.splits
     if len(splits) == len(options.csv) == 1 and splits[0].lower() not in SPLIT_OF:
@@ -128,6 +123,19 @@ def run_build_corpus(options: argparse.Namespace) -> int:
     print(f"{corpus.name}: {utterances} of {dialogues}, in {out}")
     print(f"content hash {corpus.content_hash()}")
     return 0
+
+
+def _out(options: argparse.Namespace) -> Path:
+    """The file to write, which is not that of another dataset."""
+    if options.name.split("-")[0].lower() in map(str.lower, DATASETS):
+        raise UserError(f"--name {options.name}: is that of a dataset of this project; choose another name")
+    out: Path = options.out or DATA_DIR / f"{options.name}{SUFFIX}"
+    if out.suffix != SUFFIX:
+        raise UserError(f"--out {out}: is not a {SUFFIX} file by its name; choose such a name")
+    bundled = {dataset.open_file for dataset in DATASETS.values() if dataset.open_file}
+    if out.name in bundled | {encoders_path(Path(name)).name for name in bundled}:
+        raise UserError(f"{out}: has the name of a file of this project; choose another name")
+    return out
 
 
 def describe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -165,12 +173,9 @@ def run_describe(options: argparse.Namespace) -> int:
 def _corpus(options: argparse.Namespace) -> Corpus:
     """The corpus of a name, or of a file."""
     from rigsl.data.corpus import Corpus
-    from rigsl.data.source import DATA_DIR, load_corpus
 
-    own = (options.data_dir or DATA_DIR) / f"{options.name}{_SUFFIX}"
-    for path in (Path(options.name), own):
-        if path.suffix == _SUFFIX and path.is_file():
-            return Corpus.load(path)
+    if options.name.endswith(SUFFIX):
+        return Corpus.load(Path(options.name))
     return load_corpus(options.name, options.features, options.data_dir)
 
 

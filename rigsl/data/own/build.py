@@ -16,7 +16,7 @@ from rigsl.data.open.meld import Transcript, transcript_of
 from rigsl.data.open.open_features import corpus_of, how_made, text_features
 from rigsl.data.open.sentence_encoder import DEFAULT_ENCODER, encoder_folder, fingerprint
 from rigsl.data.own.columns import USUAL_NAMES
-from rigsl.data.own.features.modalities import FEATURES, MISSING, make_modality, modality_key
+from rigsl.data.own.features.modalities import FEATURES, MISSING, make_modality
 from rigsl.data.own.features.rows import FeatureRows
 from rigsl.data.own.labels import check_learnable, read_labels
 from rigsl.data.own.provenance import Origin, describe_origin
@@ -24,10 +24,10 @@ from rigsl.data.own.reading.tables import Table
 from rigsl.data.own.splits import find_splits
 from rigsl.data.own.utterances import Utterances, read_utterances
 from rigsl.errors import UserError
+from rigsl.modalities import TEXT, modality_key, modality_name
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-#: Modalities that an encoder's corpus has from its texts.
-_OF_THE_TEXT = {"l": "text", "d": "delivery"}
+_DELIVERY = modality_key("delivery")
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def build(
         scaling = train_scaling(columns, transcript)
         made = how_made(options.encoder, fingerprint(folder), scaling)
         provenance |= made | {"versions": provenance["versions"] | made["versions"]}
-        arrays["d"] = standardised(columns, scaling).astype(np.float16)
-        arrays["l"] = text_features(transcript, folder, options.device)
+        arrays[_DELIVERY] = standardised(columns, scaling).astype(np.float16)
+        arrays[TEXT] = text_features(transcript, folder, options.device)
     return corpus_of(
         transcript,
         name=options.name,
@@ -123,9 +123,9 @@ def _modalities(features: Mapping[str, FeatureRows], options: CorpusOptions) -> 
     for name, key in keys.items():
         if list(keys.values()).count(key) > 1:
             raise UserError(f"features {name!r}: are given twice; give them once")
-        if options.encoder is not None and key in _OF_THE_TEXT:
+        if options.encoder is not None and key in (TEXT, _DELIVERY):
             raise UserError(
-                f"features {name!r}: the encoder makes {_OF_THE_TEXT[key]} features; leave them out, or use "
+                f"features {name!r}: the encoder makes {modality_name(key)} features; leave them out, or use "
                 "--encoder none"
             )
     if options.encoder is None and not keys:

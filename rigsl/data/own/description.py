@@ -9,10 +9,9 @@ import numpy as np
 
 from rigsl.data.corpus import HIDDEN, SPLITS, Corpus
 from rigsl.data.open.emotions import labels_seen
-from rigsl.data.own.features.modalities import FEATURES, LETTERS
+from rigsl.data.own.features.modalities import FEATURES
+from rigsl.modalities import modality_name
 from rigsl.wording import DASH, counted, percent
-
-_NAMES = {letter: name for name, letter in LETTERS.items()}
 
 
 def describe(corpus: Corpus) -> Iterator[str]:
@@ -28,11 +27,6 @@ def describe(corpus: Corpus) -> Iterator[str]:
     yield from _modalities(corpus)
     yield ""
     yield from _origin(corpus.provenance)
-
-
-def modality_title(key: str) -> str:
-    """The name of a modality: ``a`` -> ``audio``."""
-    return _NAMES.get(key, key)
 
 
 def split_of_rows(corpus: Corpus) -> np.ndarray:
@@ -107,7 +101,7 @@ def _modalities(corpus: Corpus) -> Iterator[str]:
     missing = missing_rows(corpus)
     records = corpus.provenance.get(FEATURES, {})
     for key, array in corpus.features.items():
-        shape = f"{modality_title(key)}: {list(array.shape[1:])}, {array.dtype}"
+        shape = f"{modality_name(key)}: {list(array.shape[1:])}, {array.dtype}"
         if key in records:
             shape += f", given, standardised on {records[key]['standardised_on']}"
         if key in missing:

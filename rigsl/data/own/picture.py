@@ -11,12 +11,12 @@ from rigsl.data.corpus import SPLITS, Corpus
 from rigsl.data.own.description import (
     class_shares,
     missing_rows,
-    modality_title,
     speakers_of_dialogues,
     split_of_rows,
 )
 from rigsl.errors import UserError
 from rigsl.files import cannot_write, check_writable, replacing
+from rigsl.modalities import modality_name
 
 #: Colours of train, dev and test (Okabe-Ito, readable with colour blindness).
 COLOURS = ("#0072B2", "#E69F00", "#009E73")
@@ -100,7 +100,7 @@ def _draw_missing(panel: Any, corpus: Corpus) -> None:
         chosen = rows == SPLITS.index(split)
         shares = [missing[key][chosen].mean() if key in missing else 0.0 for key in keys]
         panel.bar(np.arange(len(keys)) + number * width, shares, width, color=colour)
-    panel.set_xticks(range(len(keys)), [modality_title(key) for key in keys])
+    panel.set_xticks(range(len(keys)), [modality_name(key) for key in keys])
     panel.set(title="utterances without a modality", ylabel="share of the utterances", ylim=(0, 1))
     if not missing:
         panel.text(0.5, 0.5, "none", ha="center", transform=panel.transAxes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +16,15 @@ from rigsl.data.own.reading.cells import as_text
 from rigsl.data.own.utterances import Utterances
 from rigsl.data.scaling import LIMIT, mean_and_std, standardise
 from rigsl.errors import UserError
+from rigsl.modalities import TEXT, modality_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Names of modalities that have a letter in a corpus.
-LETTERS = {"text": "l", "audio": "a", "visual": "v", "delivery": "d"}
 #: Key of the provenance: modality -> how its features were made.
 FEATURES = "features"
 #: What may stand for the features of utterances that lack them.
 MISSING = ("mean",)
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -36,20 +33,6 @@ class Modality:
 
     array: np.ndarray  #: float16 [U, D], or [U, 1, D] of text
     record: dict[str, Any]  #: JSON-able
-
-
-def modality_key(name: str) -> str:
-    """The key of a modality in a corpus: the letter of text, audio, visual and delivery, else the name.
-
-    Raises:
-        UserError: it is no name.
-    """
-    if not _NAME.fullmatch(name):
-        raise UserError(
-            f"features {name!r}: is not a name of a modality; use a letter first, then letters, digits, '_' "
-            "and '-'"
-        )
-    return LETTERS.get(name.lower(), name)
 
 
 def feature_rows(name: str, value: Path | str | np.ndarray | pd.DataFrame | Mapping[Any, Any]) -> FeatureRows:
@@ -134,7 +117,7 @@ def make_modality(
         "indicator": bool(lacks.any()),
         "unused_rows": unused,
     }
-    return Modality(array[:, None] if modality_key(name) == "l" else array, record)
+    return Modality(array[:, None] if modality_key(name) == TEXT else array, record)
 
 
 def _by_split(lacks: np.ndarray, splits: np.ndarray) -> dict[str, int]:

@@ -113,6 +113,20 @@ def test_a_corpus_trains_and_predicts(files):
     assert rigsl.predict(result.model, corpus).shape == (80, 3)
 
 
+def test_three_made_up_modalities_train(files):
+    given = {name: vectors(width=width) for name, width in (("pulse", 2), ("face", 3), ("skin-2", 4))}
+    corpus = of_frame(transcript(), features=given)
+    assert {key: array.shape[1] for key, array in corpus.features.items()} == {
+        "face": 3,
+        "pulse": 2,
+        "skin-2": 4,
+    }
+    corpus.save(files / "TALKS.safetensors")
+    found = rigsl.load_corpus("talks", data_dir=files)
+    result = rigsl.fit(TINY.replace(modals="pulse,face,skin-2"), found)
+    assert rigsl.predict(result.model, found).shape == (80, 3)
+
+
 def test_hundreds_of_speakers_forty_classes_and_dialogues_of_one_utterance():
     classes = tuple(f"class {index:02d}" for index in range(40))
     frame = transcript(dialogues=300, turns=4, classes=classes)

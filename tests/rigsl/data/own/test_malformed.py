@@ -360,7 +360,7 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "a name that no modality has": (
         nothing,
         [*CSV, "--features", "9x=audio.npz"],
-        "features '9x': is not a name",
+        "'9x' is not a modality: it is not a name of at most 64 letters",
     ),
     "two features of one modality": (
         nothing,
@@ -397,6 +397,12 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         "the name '../x': is not 1 to 64 letters",
     ),
     "the name of another dataset": (nothing, [*CSV, "--name", "meld"], "--name meld: is that of a dataset"),
+    "the file of another dataset": (
+        nothing,
+        [*CSV, "--out", "meld_open.safetensors"],
+        "meld_open.safetensors: has the name of a file of this project",
+    ),
+    "another name of a file": (nothing, [*CSV, "--out", "out.csv"], "out.csv: is not a .safetensors file"),
     "a folder that is not there": (
         nothing,
         [*CSV, "--out", "no/x.safetensors"],
