@@ -8,4 +8,6 @@ tensor_file   the file format of a corpus
 unlabelled    a corpus of dialogues without labels, for predictions
 official      the feature files of RIGSL's authors
 open          features made from MELD's public transcripts
+own           corpora of transcripts and features of one's own
+scaling       features on the scale of the training split
 """
