@@ -96,6 +96,14 @@ def replacing_folder(folder: Path, ours: Callable[[str], bool], *, parents: bool
             shutil.rmtree(retired, ignore_errors=True)
 
 
+def file_name(text: str) -> str:
+    """The name of a file for a text, which stays as it is where it can: others get a part of their hash."""
+    plain = re.sub(r"[^\w.-]", "_", text)[:100].lstrip(".-")
+    return (
+        text if plain == text != "" else f"{plain or 'name'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    )
+
+
 def flush_to_disk(path: Path) -> None:
     """Let a power cut no longer cost the content of a file."""
     with path.open("rb") as file:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rigsl.console import make_console
 from rigsl.errors import UserError
-from rigsl.files import check_writable
+from rigsl.files import check_writable, file_name
 
 if TYPE_CHECKING:  # torch and rich are imported when the command runs
     from rich.console import Console
@@ -40,7 +40,8 @@ def run_graph(options: argparse.Namespace) -> int:
     corpus = for_model(corpus, model.schema.widths)
     graph = learned_graph(model, corpus, options.dialogue)
     out: Path = options.out
-    data, picture = out / f"{graph.dialogue}.pt", out / f"{graph.dialogue}.png"
+    name = file_name(graph.dialogue)
+    data, picture = out / f"{name}.pt", out / f"{name}.png"
     graph.save(data)
     draw(graph, corpus, picture)
     console = make_console()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rigsl.data.open.fine_tuned import encoders_path
-from rigsl.data.own.columns import USUAL_NAMES
+from rigsl.data.own.columns import SPLIT_OF, USUAL_NAMES
 from rigsl.data.own.features.modalities import MISSING
 from rigsl.data.source import DATA_DIR, DATASETS, SUFFIX, load_corpus
 from rigsl.errors import UserError
@@ -90,7 +90,6 @@ def run_build_corpus(options: argparse.Namespace) -> int:
     """
     from rigsl.data.own.build import CorpusOptions
     from rigsl.data.own.files import build_from_files
-    from rigsl.data.own.splits import SPLIT_OF
     from rigsl.device import resolve_device
 
     out = _out(options)
@@ -108,7 +107,6 @@ def run_build_corpus(options: argparse.Namespace) -> int:
         labels_seen=options.labels_seen,
     )
     features = {name: Path(path) for name, path in _pairs("--features", options.features).items()}
-    check_writable(out)
     corpus = build_from_files(
         options.csv,
         built,
@@ -135,6 +133,9 @@ def _out(options: argparse.Namespace) -> Path:
     bundled = {dataset.open_file for dataset in DATASETS.values() if dataset.open_file}
     if out.name in bundled | {encoders_path(Path(name)).name for name in bundled}:
         raise UserError(f"{out}: has the name of a file of this project; choose another name")
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: cannot be written, for there is no folder {out.parent}; make it first")
+    check_writable(out)
     return out
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from rigsl.config import RIGSLConfig
 from rigsl.files import (
+    file_name,
     intended,
     new_folder,
     permissions,
@@ -163,3 +164,12 @@ def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path:
     remove_leftovers(tmp_path)
     assert {*tmp_path.iterdir()} == {*kept}
     remove_leftovers(tmp_path / "none")
+
+
+def test_a_file_for_any_text_is_in_its_folder():
+    assert file_name("test_17") == "test_17"
+    assert file_name("Ses01F-impro.1") == "Ses01F-impro.1"
+    others = ["../x", "a/b", "a b", "-x", "", "x" * 300, "ä/ö"]
+    names = [file_name(text) for text in others]
+    assert len(set(names)) == len(others)
+    assert all(name == Path(name).name and len(name) < 120 and name[0] not in ".-" for name in names)

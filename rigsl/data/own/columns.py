@@ -26,6 +26,13 @@ USUAL_NAMES = {
     "end": ("end", "endtime", "offset", "stop"),
     "split": ("split", "partition", "subset", "fold"),
 }  # fmt: skip
+_SPLITS = {
+    "train": ("train", "training", "trn", "tr"),
+    "dev": ("dev", "devel", "development", "val", "valid", "validation"),
+    "test": ("test", "testing", "tst", "te"),
+}
+#: Usual name of a split -> the split.
+SPLIT_OF = {name: split for split, names in _SPLITS.items() for name in names}
 #: A column of this name is the number of an utterance where another column holds the text.
 _TEXT_OR_NUMBER = "utterance"
 

@@ -12,17 +12,11 @@ import numpy as np
 
 from rigsl.data.corpus import SPLITS
 from rigsl.data.folds import stratified_parts
+from rigsl.data.own.columns import SPLIT_OF
 from rigsl.data.own.utterances import Utterances
 from rigsl.errors import UserError
 from rigsl.wording import counted
 
-#: Split -> its usual names.
-USUAL_NAMES = {
-    "train": ("train", "training", "trn", "tr"),
-    "dev": ("dev", "devel", "development", "val", "valid", "validation"),
-    "test": ("test", "testing", "tst", "te"),
-}
-SPLIT_OF = {name: split for split, names in USUAL_NAMES.items() for name in names}
 #: Drawn splits are tenths: one for test, one for dev, the others for train.
 PARTS = 10
 

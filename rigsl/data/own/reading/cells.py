@@ -19,7 +19,7 @@ def as_text(value: Any) -> str:
     A list of one member is that member, as in ``"speakers": ["Ross"]``; other lists are JSON.
     """
     if isinstance(value, str):
-        return value
+        return whole_characters(value)
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, list | tuple):
@@ -33,6 +33,11 @@ def as_text(value: Any) -> str:
     if isinstance(value, float | np.floating) and math.isfinite(value) and float(value).is_integer():
         return str(int(value))
     return str(value)
+
+
+def whole_characters(text: str) -> str:
+    """`text` without halves of surrogate pairs, which JSON may have, and no file in UTF-8."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def as_name(text: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rigsl.data.own.columns import USUAL_NAMES, normal
+from rigsl.data.own.columns import SPLIT_OF, USUAL_NAMES, normal
+from rigsl.data.own.reading.cells import whole_characters
 from rigsl.data.own.reading.csv_file import read_text
 from rigsl.errors import UserError, first_line
 
@@ -35,15 +36,30 @@ def read_records(
     """
     content = read_text(path, encoding)
     names = _TEXT if text is None else (normal(text),)
-    if not lines:
-        return _those_with_text(_utterances(_parsed(content, path), {}, (), names), names)
-    records: list[dict[str, Any]] = []
-    for number, line in enumerate(content.splitlines(), 1):
-        if line.strip():
-            value = _parsed(line, f"{path}, line {number}")
-            place = () if _is_utterance(value, names) else (f"line {number}",)
-            records += _utterances(value, {}, place, names)
-    return _those_with_text(records, names)
+    try:
+        if not lines:
+            return _those_with_text(_by_split(_parsed(content, path), names), names)
+        records: list[dict[str, Any]] = []
+        for number, line in enumerate(content.split("\n"), 1):
+            if line.strip():
+                value = _parsed(line, f"{path}, line {number}")
+                place = () if _is_utterance(value, names) else (f"line {number}",)
+                records += _utterances(value, {}, place, names)
+        return _those_with_text(records, names)
+    except RecursionError:
+        raise UserError(
+            f"{path}: is nested too deeply for a transcript; write a list of utterances"
+        ) from None
+
+
+def _by_split(value: Any, names: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The utterances of a whole file, with their split where the keys of the file are splits."""
+    inner = [key for key, item in value.items() if _holds(item)] if isinstance(value, dict) else []
+    if not inner or any(key.lower() not in SPLIT_OF for key in inner) or _is_utterance(value, names):
+        yield from _utterances(value, {}, (), names)
+        return
+    for key in inner:
+        yield from _utterances(value[key], {"split": SPLIT_OF[key.lower()]}, (key,), names)
 
 
 def _those_with_text(records: Iterable[dict[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
@@ -55,10 +71,21 @@ def _those_with_text(records: Iterable[dict[str, Any]], names: Collection[str]) 
 
 def _parsed(content: str, source: Path | str) -> Any:
     try:
-        return json.loads(content)
+        return json.loads(content, object_hook=_storable)
     except (ValueError, RecursionError) as error:
         reason = first_line(error, length=200)
         raise UserError(f"{source}: is not JSON ({reason}); write it again") from None
+
+
+def _storable(members: dict[str, Any]) -> dict[str, Any]:
+    """An object of JSON with whole characters in its texts and lists of texts."""
+    return {whole_characters(key): _whole(item) for key, item in members.items()}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return whole_characters(value) if isinstance(value, str) else value
 
 
 def _utterances(

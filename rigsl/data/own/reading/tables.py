@@ -83,6 +83,8 @@ def table_of(frame: pd.DataFrame, source: Path | str = FRAME, *, text: str | Non
     Raises:
         UserError: the lists of a dialogue differ in length.
     """
+    if not (hasattr(frame, "columns") and hasattr(frame, "reset_index")):
+        raise UserError(f"{source}: is a {type(frame).__name__}; give a pandas data frame, or a dict of them")
     frame = frame.reset_index(drop=True)
     frame.columns = frame.columns.map(str)
     if not frame.columns.is_unique:

@@ -178,3 +178,27 @@ def test_values_as_text():
     texts = ["a", "3", "3", "0.5", "True", "", "", "", "", "Ross", '["A", "B"]', "", '{"a": 1}']
     assert [as_text(value) for value in values] == texts
     assert [as_name(text) for text in (" 3.0 ", "a  b", "-1.00", "1.5")] == ["3", "a b", "-1", "1.5"]
+
+
+def test_json_whose_keys_are_splits(tmp_path):
+    turns = [{**row, "dialogue": f"{row['dialogue']} {split}"} for split in ("train", "val") for row in ROWS]
+    path = written(tmp_path / "talks.json", json.dumps({"train": turns[:3], "val": [{"turns": turns[3:]}]}))
+    rows = read_utterances([read_table(path)], {}).rows
+    assert rows["split"].tolist() == ["train"] * 3 + ["dev"] * 3
+
+
+def test_half_a_character_is_replaced(tmp_path):
+    """JSON may hold one half of a surrogate pair, which no UTF-8 file can."""
+    content = json.dumps([ROWS[0] | {"text": "\ud83d\ude00 \ud800!"}])
+    assert seen(read_table(written(tmp_path / "talks.json", content)))[0][3] == "\U0001f600 '!"
+
+
+def test_json_that_is_nested_deeply_is_refused(tmp_path):
+    path = written(tmp_path / "talks.json", '{"a":' * 5000 + json.dumps(ROWS) + "}" * 5000)
+    with pytest.raises(UserError, match=r"talks\.json: is n(ested too deeply|ot JSON)"):
+        seen(read_table(path))
+
+
+def test_what_is_no_data_frame_is_refused():
+    with pytest.raises(UserError, match="the data frame: is a list; give a pandas data frame"):
+        table_of(ROWS)
