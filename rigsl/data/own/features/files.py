@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +89,7 @@ def _pairs(frame: pd.DataFrame, names: Mapping[str, str]) -> list[tuple[str, str
 def _load(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy, zipfile and the parser of headers have many ways to fail
         raise UserError(
             f"{path}: is not a NumPy file that can be read ({first_line(error, length=120)})"
         ) from None
@@ -103,7 +102,7 @@ def _from_npz(path: Path) -> FeatureRows:
         for name in archive.files:
             try:
                 arrays[name] = archive[name]
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            except Exception as error:
                 reason = first_line(error, length=120)
                 raise UserError(
                     f"{path}: the array {name!r} cannot be read ({reason}); write it again"
@@ -169,4 +168,5 @@ def _numbers(array: np.ndarray, path: Path, name: str) -> np.ndarray:
         raise UserError(
             f"{path}: {name} holds {array.dtype} of the shape {list(array.shape)}, not an array of numbers"
         )
-    return array.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of a NaN that signals
+        return array.astype(np.float64)

@@ -68,12 +68,14 @@ def read_parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
+        texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+        return frame.astype(dict.fromkeys(texts, object))  # now: damaged texts fail when they are read
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror or first_line(error, length=200)})"
         ) from None
-    except ValueError as error:  # pyarrow's errors are
+    except Exception as error:  # pyarrow and pandas have many ways to fail
         raise UserError(f"{path}: is not a Parquet file ({first_line(error, length=200)})") from None
 
 

@@ -54,6 +54,12 @@ def audio(change: Callable[[np.ndarray], np.ndarray], rows: slice = slice(None))
     )
 
 
+def _damaged_npy(path: Path) -> None:
+    np.save(path, vectors())
+    path.write_bytes(path.read_bytes().replace(b"(80, 5), }", b"(80, 5), ["))
+    transcript().to_csv(path.with_suffix(".csv"), index=False)
+
+
 def visual(frame: pd.DataFrame, name: str = "audio.csv") -> Callable[[Path], None]:
     return lambda folder: frame.to_csv(folder / name, index=False)
 
@@ -290,6 +296,11 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         "OpenFace by its name; pickles can run code",
     ),
     "damaged features": (raw(b"x", "audio.npz"), CSV, "audio.npz: is not a NumPy file that can be read"),
+    "a damaged header": (
+        lambda folder: _damaged_npy(folder / "audio.npy"),
+        [*CSV, "--features", "audio=audio.npy"],
+        "audio.npy: is not a NumPy file that can be read",
+    ),
     "an array of objects": (
         lambda folder: np.savez(folder / "audio.npz", d0=np.array([{}], dtype=object)),
         CSV,
