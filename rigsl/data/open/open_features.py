@@ -133,13 +133,13 @@ def how_made(encoder: str, base: dict[str, str], scaling: dict[str, list[float]]
     """How the features of a transcript were made, for the provenance; `features_like` reads it.
 
     Args:
-        encoder: its name or folder.
+        encoder: its name, which is kept, or its folder, of which the name is.
         base: hashes of its weights, as of `fingerprint`.
         scaling: of the delivery features, as of `train_scaling`.
     """
     return {
         "text": {
-            "encoder": Path(encoder).name,
+            "encoder": Path(encoder).name if Path(encoder).is_dir() else encoder,
             "weights_sha256": base,
             "scale": "unit length times the square root of the width",
         },

@@ -57,6 +57,8 @@ class CorpusOptions:
                 raise UserError(f"column {meaning!r}: is not one of {', '.join(USUAL_NAMES)}")
         if self.missing is not None and self.missing not in MISSING:
             raise UserError(f"missing {self.missing!r}: is not one of {', '.join(MISSING)}")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed {self.seed}: is not 0 to {2**32 - 1}")
         for split in self.labels_seen:
             if split not in SPLITS:
                 raise UserError(f"labels seen {split!r}: is not a split; the splits are {', '.join(SPLITS)}")

@@ -68,11 +68,12 @@ def read_cells(path: Path, delimiter: str | None = ",", encoding: str | None = N
     if delimiter is None:
         first = text.lstrip().partition("\n")[0]
         delimiter = max(",;\t", key=first.count)
+    lines = csv.reader(_without_nul(io.StringIO(text, newline=""), path), delimiter=delimiter, strict=True)
     try:
-        lines = _without_nul(io.StringIO(text, newline=""))
-        table = list(csv.reader(lines, delimiter=delimiter, strict=True))
+        table = list(lines)
     except csv.Error as error:
-        raise UserError(f"{path}: is not a CSV file ({error})") from None
+        advice = "; a quotation mark is not closed" if "unexpected end" in str(error) else ""
+        raise UserError(f"{path}, line {lines.line_num}: is not a CSV file ({error}{advice})") from None
     numbered = [(number, row) for number, row in enumerate(table) if any(map(str.strip, row))] or [(0, [])]
     (top, header), *rows = numbered
     header = shortened([name.strip() for name in header], 0)
@@ -89,11 +90,12 @@ def read_cells(path: Path, delimiter: str | None = ",", encoding: str | None = N
     return pd.DataFrame(list(cells.values()), index=index, columns=pd.Index(header), dtype=str)
 
 
-def _without_nul(lines: Iterable[str]) -> Iterator[str]:
-    """The `lines`; csv.Error at the first NUL, which `csv` would take for a letter."""
-    for line in lines:
+def _without_nul(lines: Iterable[str], path: Path) -> Iterator[str]:
+    """The `lines`; a UserError at the first NUL, which `csv` would take for a letter."""
+    for number, line in enumerate(lines, 1):
         if "\0" in line:
-            raise csv.Error("it holds NUL bytes; save it as CSV UTF-8")
+            reason = "it holds NUL bytes; save it as CSV UTF-8"
+            raise UserError(f"{path}, line {number}: is not a CSV file ({reason})")
         yield line
 
 

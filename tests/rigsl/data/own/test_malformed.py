@@ -115,12 +115,17 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "NUL bytes": (
         raw(HEADER.encode() + b"a,0,Ro\0ss,hi,joy\n"),
         CSV,
-        "talks.csv: is not a CSV file (it holds NUL",
+        "talks.csv, line 2: is not a CSV file (it holds NUL",
     ),
     "an open quotation mark": (
         text(lambda s: s + 'd1,9,Ross,"hi,joy\n'),
         CSV,
-        "talks.csv: is not a CSV file",
+        "is not a CSV file (unexpected end of data; a quotation mark is not closed)",
+    ),
+    "a quotation mark in the middle": (
+        text(lambda s: s + 'd1,9,Ross,"hi" there,joy\n'),
+        CSV,
+        "talks.csv, line 82: is not a CSV file (',' expected after '\"')",
     ),
     "a comma without quotation marks": (
         text(lambda s: s + "d1,9,Ross,well, no,joy\n"),
@@ -424,6 +429,7 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         [*CSV, "--licence", "licence.txt"],
         "licence.txt: is empty",
     ),
+    "a seed that is none": (nothing, [*CSV, "--seed", "-1"], "seed -1: is not 0 to 4294967295"),
     "a split that is none": (nothing, [*CSV, "--labels-seen", "all"], "labels seen 'all': is not a split"),
     "no such encoder": (
         nothing,
