@@ -24,7 +24,7 @@ USUAL_NAMES = {
     "label": ("label", "emotion", "emotionlabel", "emo", "class"),
     "start": ("start", "starttime", "begin", "onset"),
     "end": ("end", "endtime", "offset", "stop"),
-    "split": ("split", "partition", "subset", "fold"),
+    "split": ("split", "partition", "subset"),
 }  # fmt: skip
 _SPLITS = {
     "train": ("train", "training", "trn", "tr"),
@@ -86,8 +86,7 @@ def find_columns(
         if meaning not in found:
             raise UserError(
                 f"{source}: lacks the column {meaning}; its columns are {','.join(header)[:80]!r}, so name "
-                "it "
-                f"with --column {meaning}=NAME"
+                f"it with --column {meaning}=NAME"
             )
     return found
 

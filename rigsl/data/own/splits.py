@@ -49,8 +49,7 @@ def splits_of_files(files: Sequence[Path], words: Sequence[str]) -> list[str]:
     if len(named) < len(files) or len(set(named)) < len(named):
         raise UserError(
             f"{files[0]}: the names of the files say a split of some only, or twice the same; say which "
-            "split "
-            f"each is with --splits {' '.join(['train', 'dev', 'test'][: len(files)])}"
+            f"split each is with --splits {' '.join(['train', 'dev', 'test'][: len(files)])}"
         )
     return named
 
@@ -95,8 +94,7 @@ def find_splits(utterances: Utterances, labels: np.ndarray, seed: int) -> Splits
         if SPLITS.index(split) not in present:
             raise UserError(
                 f"{utterances.tables[0].source}: no utterance is in {split}; add some, or leave out the "
-                "splits to "
-                "have them drawn"
+                "splits to have them drawn"
             )
     record: dict[str, Any] = {"how": "given"}
     if SPLITS.index("dev") not in present:

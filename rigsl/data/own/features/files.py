@@ -12,7 +12,7 @@ from rigsl.data.own.columns import USUAL_NAMES, find_columns, normal
 from rigsl.data.own.features.clips import read_folder, read_named_rows
 from rigsl.data.own.features.number_table import CLIP, is_number_table, read_number_table, vectors
 from rigsl.data.own.features.rows import By, FeatureRows, pair
-from rigsl.data.own.reading.cells import as_text
+from rigsl.data.own.reading.cells import as_name, as_text
 from rigsl.data.own.reading.tables import read_table
 from rigsl.errors import UserError, first_line
 from rigsl.files import sha256
@@ -72,8 +72,7 @@ def rows_of_table(
         return read_named_rows(frame, source, clips[0], hashes)
     raise UserError(
         f"{source}: does not say which utterance a row is of; give it the columns dialogue and utterance, or "
-        "name "
-        "with the file name of the clip"
+        "name with the file name of the clip"
     )
 
 
@@ -142,7 +141,7 @@ def _by_name(arrays: Mapping[str, np.ndarray], path: Path, hashes: Mapping[str, 
         raise UserError(
             f"{path}: its arrays are not [utterances, width]; give such an array for each dialogue"
         )
-    keys = [(name, position) for name, array in parts.items() for position in range(len(array))]
+    keys = [(as_name(name), position) for name, array in parts.items() for position in range(len(array))]
     return FeatureRows(path, np.concatenate(list(parts.values())), By.PLACE, keys, (), hashes)
 
 
@@ -152,8 +151,7 @@ def _from_npy(path: Path) -> FeatureRows:
     if not found:
         raise UserError(
             f"{path}: needs an index beside it, such as {path.with_suffix('.csv').name} with the columns "
-            "dialogue "
-            "and utterance and a row for each of its rows"
+            "dialogue and utterance and a row for each of its rows"
         )
     values = _numbers(_load(path), path, "it")
     cells = read_table(found[0]).cells

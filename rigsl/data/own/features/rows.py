@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -45,8 +46,7 @@ class FeatureRows:
         if self.values.ndim != 2 or not self.values.size:
             raise UserError(
                 f"{self.source}: holds numbers of the shape {list(self.values.shape)}, not [utterances, "
-                "width]; "
-                "give one vector for each utterance"
+                "width]; give one vector for each utterance"
             )
         if len(self.keys) != len(self.values):
             names, vectors = counted(len(self.keys), "name"), counted(len(self.values), "vector")
@@ -97,10 +97,25 @@ def joined(features: FeatureRows, utterances: Utterances) -> tuple[np.ndarray, i
             f"{features.source}: none of its {counted(len(row), 'name')} is in the transcript; the first one "
             f"is {here} here and {there} there, so write the same names"
         )
+    _check_once(features, row, utterances)
     values = np.full((len(utterances.rows), features.width), np.nan)
     values[row[row >= 0]] = features.values[row >= 0]
     values[~np.isfinite(values)] = np.nan
     return values, int((row < 0).sum())
+
+
+def _check_once(features: FeatureRows, row: np.ndarray, utterances: Utterances) -> None:
+    """Check that no two vectors are of one utterance; `row`: that of each vector, -1 without one."""
+    order = np.argsort(row, kind="stable")
+    twice = np.flatnonzero((np.diff(row[order]) == 0) & (row[order][1:] >= 0))
+    if twice.size:
+        first, second = order[twice[0]], order[twice[0] + 1]
+        rows = utterances.rows.iloc[int(row[first])]
+        raise UserError(
+            f"{features.source}: {in_words(features.keys[second])} and {in_words(features.keys[first])} are "
+            "both "
+            f"{in_words((rows['dialogue'], rows['utterance']))}; keep one"
+        )
 
 
 def _row_of_key(by: By, utterances: Utterances) -> dict[Hashable, int]:
@@ -114,11 +129,12 @@ def _row_of_key(by: By, utterances: Utterances) -> dict[Hashable, int]:
         return {key: row for row, key in enumerate(zip(rows["dialogue"], positions, strict=True))}
     if by is By.ROW:
         return {int(given): row for row, given in enumerate(rows["given"])}
-    known: dict[Hashable, int] = {}
-    if rows["utterance"].is_unique:
-        known |= {utterance: row for row, utterance in enumerate(rows["utterance"])}
-    known |= {f"dia{dialogue}_utt{utterance}": row for row, (dialogue, utterance) in enumerate(pairs)}
-    return {f"{dialogue}_{utterance}": row for row, (dialogue, utterance) in enumerate(pairs)} | known
+    names: list[tuple[Hashable, int]] = []
+    for row, (dialogue, utterance) in enumerate(pairs):
+        clips = {f"{dialogue}_{utterance}", f"dia{dialogue}_utt{utterance}", utterance}
+        names += [(clip, row) for clip in clips]
+    count = Counter(name for name, _ in names)
+    return {name: row for name, row in names if count[name] == 1}  # others could mean several utterances
 
 
 def missing_refused(
@@ -134,6 +150,5 @@ def missing_refused(
     names = listed([*shown, f"{rest} more"]) if rest else listed(shown)
     return UserError(
         f"{features.source}: lacks the {name} features, or some numbers of them, of {names}; add them, or "
-        "fill "
-        "them with the mean by --missing mean"
+        "fill them with the mean by --missing mean"
     )

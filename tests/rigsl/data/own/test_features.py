@@ -217,6 +217,22 @@ def test_utterances_of_clips_by_their_own_names(expected):
     np.testing.assert_array_equal(of(table, numbered).features["a"], expected)
 
 
+def test_two_vectors_of_one_utterance_are_refused():
+    names = ["d0_0", "diad0_utt0", *_clips()[2:]]
+    table = pd.DataFrame(VALUES, columns=COLUMNS).assign(name=names)
+    with pytest.raises(UserError, match=r"'diad0_utt0' and 'd0_0' are both utterance '0' of dialogue 'd0'"):
+        of(table)
+
+
+def test_a_clip_whose_name_means_two_utterances_is_none():
+    frame = FRAME.astype({"utterance_id": str})
+    frame.loc[:3, ["dialogue", "utterance_id"]] = [["a", "b_c"], ["a", "x"], ["a_b", "c"], ["a_b", "x"]]
+    clips = frame["dialogue"] + "_" + frame["utterance_id"]
+    table = pd.DataFrame(VALUES, columns=COLUMNS).assign(name=clips).drop(index=2)
+    with pytest.raises(UserError, match="utterance 'b_c' of dialogue 'a'"):
+        of(table, frame)
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [("'a_1'", "a_1"), ("wav/x/a_1.WAV", "a_1"), ("C:\\clips\\a_1.mp4", "a_1"), ("a.b_1", "a.b_1")],

@@ -155,8 +155,7 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         table(lambda f: f.drop(columns="emotion")),
         CSV,
         "talks.csv: lacks the column label; its columns are 'dialogue,utterance_id,speaker,text', so name it "
-        "with "
-        "--column label=NAME",
+        "with --column label=NAME",
     ),
     "no column of dialogues": (table(lambda f: f.drop(columns="dialogue")), CSV, "lacks the column dialogue"),
     "no column of speakers": (table(lambda f: f.drop(columns="speaker")), CSV, "lacks the column speaker"),
@@ -297,8 +296,7 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         raw(b"x", "audio.pkl"),
         [*CSV, "--features", "audio=audio.pkl"],
         "audio.pkl: is not .npz, .npy with an index, CSV, TSV, Parquet, or a folder of CSV files of "
-        "openSMILE or "
-        "OpenFace by its name; pickles can run code",
+        "openSMILE or OpenFace by its name; pickles can run code",
     ),
     "damaged features": (raw(b"x", "audio.npz"), CSV, "audio.npz: is not a NumPy file that can be read"),
     "a damaged header": (
