@@ -138,18 +138,22 @@ def _rows(table: Table, names: Mapping[str, str], number: int) -> pd.DataFrame:
 def _name_apart(utterances: Utterances, splits: Sequence[str]) -> None:
     """Give dialogues of different tables different names, and every utterance the split of its table."""
     rows = utterances.rows
-    first = rows.groupby("dialogue", sort=False)["table"].transform("first")
     if splits:
-        if (rows["table"] != first).any():
-            rows["dialogue"] = rows["table"].map(dict(enumerate(splits))) + "_" + rows["dialogue"]
         rows["split"] = rows["table"].map(dict(enumerate(splits)))
-        return
+        if not _in_one_table(rows).all():
+            rows["dialogue"] = rows["split"] + "_" + rows["dialogue"]
     utterances.check(
-        (rows["table"] == first).to_numpy(),
+        _in_one_table(rows),
         "dialogue",
         "is in another file, too; say which split each file is with --splits, or name the dialogues "
         "differently",
     )
+
+
+def _in_one_table(rows: pd.DataFrame) -> np.ndarray:
+    """Whether each utterance is from the table in which its dialogue begins, bool [U]."""
+    first = rows.groupby("dialogue", sort=False)["table"].transform("first")
+    return (rows["table"] == first).to_numpy()
 
 
 def _ordered(utterances: Utterances) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from rigsl.data.corpus import SPLITS, Corpus
 from rigsl.data.folds import folds_refused
 from rigsl.data.own.build import CorpusOptions
 from rigsl.data.own.files import build_from_files
+from rigsl.errors import UserError
 from tests.helpers.own_files import CLASSES, transcript, vectors, write_files, write_npz
 from tests.helpers.tiny_encoder import WIDTH, write_tiny_encoder
 
@@ -196,6 +197,16 @@ def test_one_file_for_each_split(files):
     assert by_name.content_hash() == by_word.content_hash() == of_frames.content_hash()
     assert by_name.dialogue_ids[:1] + by_name.dialogue_ids[14:15] == ("train_0", "dev_0")
     assert np.bincount(by_name.splits).tolist() == [14, 3, 3]
+
+
+def test_two_files_of_one_split_must_not_share_a_dialogue(files):
+    names = ["a", "b", "c"]
+    for name in names:  # no numbers of utterances: the dialogues would become one
+        transcript().drop(columns="utterance_id").to_csv(f"{name}.csv", index=False)
+    paths = [files / f"{name}.csv" for name in names]
+    features = {"audio": files / "audio.npz"}
+    with pytest.raises(UserError, match=r"b\.csv, row 1: dialogue 'train_d0' is in another file, too"):
+        build_from_files(paths, PLAIN, features=features, splits=["train", "train", "test"])
 
 
 def test_a_split_column_is_taken_as_it_is():
