@@ -198,6 +198,13 @@ def _add_resources(result: Parser) -> None:
         metavar="ADDRESS",
         help="address of a running Ray cluster: auto or HOST:PORT (default: start Ray on this machine)",
     )
+    group.add_argument(
+        "--force",
+        action="store_true",
+        default=None,
+        help="compute in a precision that the device is not made for, such as bf16 on a processor without "
+        "bfloat16 instructions",
+    )
 
 
 def _add_studies(result: Parser) -> None:

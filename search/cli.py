@@ -28,7 +28,7 @@ from search.terminal.summary import model_lines, print_outcome, print_plan
 
 #: Options that do something other than a search -> the options that can be combined with them.
 MODES = {
-    "rerun": {"data_dir", "what"},
+    "rerun": {"data_dir", "what", "force"},
     "status": {"storage"},
     "report": {"storage"},
     "compare": set[str](),
@@ -59,7 +59,7 @@ def run_command(arguments: dict[str, Any]) -> int:
     if extra := given - {mode} - MODES[mode] - ALWAYS_GIVEN:
         raise UserError(f"--{mode}: cannot be combined with --{min(extra).replace('_', '-')}")
     if mode == "rerun":
-        return _rerun(arguments["rerun"] / FOLDERS[arguments["what"]], options.data_dir, console)
+        return _rerun(arguments["rerun"] / FOLDERS[arguments["what"]], options, console)
     if mode == "compare":
         return _compare(options.runs_dir, arguments["compare"], console)
     if mode == "status" and not arguments["status"]:
@@ -153,7 +153,7 @@ def _sync(folder: Path, options: SearchOptions, promote: bool, console: Console)
     return 0
 
 
-def _rerun(folder: Path, data_dir: Path | None, console: Console) -> int:
+def _rerun(folder: Path, options: SearchOptions, console: Console) -> int:
     from search.export.rerun import rerun
 
     start = time.monotonic()
@@ -165,7 +165,7 @@ def _rerun(folder: Path, data_dir: Path | None, console: Console) -> int:
             f"epoch {report.epoch:3d}  weighted F1 {score:.4f}  best {best:.4f}  {report.seconds:.1f} s"
         )
 
-    result = rerun(folder, data_dir=data_dir, on_epoch=print_epoch)
+    result = rerun(folder, data_dir=options.data_dir, on_epoch=print_epoch, force=bool(options.force))
     table = Table("split", "score", "recorded", "new", "equal")
     for split, name, recorded, new in result.rows:
         table.add_row(split, name, f"{recorded:.6f}", f"{new:.6f}", "yes" if recorded == new else "no")

@@ -45,6 +45,7 @@ RIGSL = [
     {"files", "modalities"},
     {"config"},
     {"device"},
+    {"precisions"},
     {"data"},
     {"model"},
     {"training"},

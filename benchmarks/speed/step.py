@@ -29,6 +29,7 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.batches import shuffled_batches
 from rigsl.data.corpus import Corpus
 from rigsl.official.presets import preset
+from rigsl.precisions import instruction_sets
 from rigsl.training.losses import link_factor
 from rigsl.training.trainer import Training
 from search.export.environment import machine
@@ -219,6 +220,7 @@ def main() -> None:
     args = parser.parse_args()
     console = Console(width=100)
     console.print(machine(args.device, torch.get_num_threads()))
+    console.print(f"instruction sets: {', '.join(instruction_sets()) or 'unknown'}")
     table = Table(title="A training step at the published configurations")
     for column in ("configuration", "arithmetic", "ms per utterance", "x faster", "peak MB", "x smaller"):
         table.add_column(column, justify="left" if column in ("configuration", "arithmetic") else "right")

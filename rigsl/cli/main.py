@@ -25,6 +25,7 @@ from rigsl.files import check_writable
 from rigsl.modalities import modals_text
 from rigsl.official.flags import boolean, is_official
 from rigsl.official.presets import preset
+from rigsl.precisions import unsuited
 from rigsl.wording import counted
 
 EXAMPLES = """examples:
@@ -142,6 +143,12 @@ def _train_parser(commands: Any) -> None:
     start.add_argument("--config", type=Path, metavar="FILE", help="a config.toml to start from")
     start.add_argument("--preset", metavar="NAME", help="official/iemocap or official/meld to start from")
     data_arguments(train)
+    train.add_argument(
+        "--force",
+        action="store_true",
+        help="train in a precision that the device is not made for, such as bf16 on a processor without "
+        "bfloat16 instructions",
+    )
     teacher_arguments(train)
     group = train.add_argument_group("hyperparameters (each overrides --config and --preset)")
     for name, spec in FIELDS.items():
@@ -167,6 +174,8 @@ def run_train(options: argparse.Namespace) -> int:
     base |= configuration.from_toml(options.config).to_dict() if options.config else {}
     base.setdefault("modals", modals_text(corpus.features))
     config = configuration.from_mapping(base | given, "command line")
+    if not options.force and (reason := unsuited(device, config.precision)):
+        raise UserError(f"precision = '{config.precision}': {reason}; take 'fp32', or give --force")
     train_and_save(config, corpus, options.out, device, teacher_of(options, corpus))
     print(f"next: {next_command(options, options.out, options.dataset)}")
     return 0

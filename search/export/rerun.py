@@ -20,6 +20,7 @@ from rigsl.errors import UserError
 from rigsl.files import sha256
 from rigsl.inference.average import Average, evaluate_model, is_average, model_digest
 from rigsl.model.rigsl import RIGSL
+from rigsl.precisions import unsuited
 from rigsl.training.checkpoint import CONFIG, WEIGHTS
 from search.confirm.predictions import split_scores
 from search.export import environment
@@ -55,16 +56,20 @@ class RerunResult:
         return fixed_order and not set(self.differences) - {"commit"}
 
 
-def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -> RerunResult:
+def rerun(
+    folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None, force: bool = False
+) -> RerunResult:
     """Train the configuration in `folder` again with its seed, threads and device type, and score it.
 
     Args:
         folder: ``best/``, ``best/taught`` or ``best/average`` of a study, or a copy.
         data_dir: where the corpora are; None: ``data/`` of the project.
         on_epoch: called with the report of every epoch.
+        force: train also in a precision that the device is not made for.
 
     Raises:
-        UserError: the folder is not an exported result, the corpus differs, or the device is missing.
+        UserError: the folder is not an exported result, the corpus differs, or the device is missing or is
+            not made for the precision.
     """
     recorded = read_metrics(folder)
     average = is_average(folder)
@@ -93,6 +98,12 @@ def rerun(folder: Path, *, data_dir: Path | None = None, on_epoch: Any = None) -
         raise UserError(
             f"--rerun {folder}: was trained on CUDA, and torch finds no GPU here; rerun it on a GPU machine"
         )
+    for precision in {config.precision for config, _ in configs}:
+        if not force and (reason := unsuited(device, precision)):
+            raise UserError(
+                f"--rerun {folder}: was trained with precision = '{precision}': {reason}; rerun it on "
+                "another machine, or give --force"
+            )
     with threads(thread_count):
         models = [
             _train_again(folder, recorded, config, fold, corpus.without_test_labels(), device, on_epoch)

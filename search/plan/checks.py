@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from search.plan.options import SearchOptions
 from search.plan.plan import Plan
 from search.resources.cluster import read_nodes
 from search.resources.memory_limit import largest
-from search.resources.workers import Workers, plan_workers
+from search.resources.workers import Node, Workers, plan_workers
 from search.run_folder import DEFAULT_SPACE, ROOT
 from search.samplers.registry import make_sampler
 from search.schedulers.pbt import check_pbt
@@ -117,15 +118,23 @@ def _first_config(space: Space, seed: int, **overrides: Any) -> RIGSLConfig:
     return space.config(space.starts[0] if space.starts else {}, seed, **overrides)
 
 
-def workers(options: SearchOptions, space: Space, corpus: Corpus) -> Workers:
-    """The workers that the user asks for, as far as this machine or the cluster can run them."""
+def nodes(options: SearchOptions, precisions: Sequence[str] = ()) -> tuple[Node, ...] | None:
+    """The nodes of the cluster that the user names, checked for `precisions`; None: this machine alone."""
+    if options.ray_address is None:
+        return None
+    special = [name for name in precisions if name != RIGSLConfig().precision]
+    return read_nodes(options.ray_address, options.runs_dir, special)
+
+
+def workers(options: SearchOptions, space: Space, corpus: Corpus, nodes: Sequence[Node] | None) -> Workers:
+    """The workers that the user asks for, as far as this machine or the nodes of a cluster can run them."""
     return plan_workers(
         device=None if options.device == "auto" else options.device,
         count=options.workers,
         cpus=options.cpus_per_trial,
         gpus=options.gpus_per_trial,
         share=0.25 if space.features == "open" else 0.5,
-        nodes=None if options.ray_address is None else read_nodes(options.ray_address, options.runs_dir),
+        nodes=nodes,
         trial_bytes=lambda device: largest(space, corpus, device),
     )
 

@@ -13,6 +13,7 @@ from search.plan.addresses import new_tracking_uri
 from search.plan.derived_space import derived_space
 from search.plan.options import SearchOptions, check_disk_space, check_name, free_folder
 from search.plan.plan import Plan
+from search.plan.precisions import checked_precisions, precisions
 from search.plan.resume import prepare_resume, study_folder
 from search.plan.warm_start import read_earlier
 from search.record.storage import absolute, check_url, connect
@@ -44,7 +45,7 @@ def prepare(options: SearchOptions) -> Plan:
     start_from = None if earlier is None else study_folder(options.runs_dir, earlier, "start-from")
     if start_from is not None:
         read_earlier(start_from)  # the new study cannot begin, nor be resumed, without it
-    space, workers, derived = _space(options, corpus, features)
+    space, workers, derived, precision_remark = _space(options, corpus, features)
     kind = "gpu" if workers.device == "cuda" else "cpu"
     budget = checks.limited(space.budgets.get(kind, Budget()), options)
     if budget == Budget():
@@ -71,6 +72,8 @@ def prepare(options: SearchOptions) -> Plan:
         seed=seed,
         epochs=checks.epochs(space, options.epochs, seed),
         workers=workers,
+        force=bool(options.force),
+        precision_remark=precision_remark,
         tracking_uri=tracking_uri,
         tracking_remark=tracking_remark,
         ray_address=options.ray_address,
@@ -85,11 +88,13 @@ def prepare(options: SearchOptions) -> Plan:
     return plan
 
 
-def _space(options: SearchOptions, corpus: Corpus, features: str) -> tuple[Space, Workers, tuple[str, ...]]:
+def _space(
+    options: SearchOptions, corpus: Corpus, features: str
+) -> tuple[Space, Workers, tuple[str, ...], str]:
     """The space that the user gives, the project's own or a derived one, and the workers of its study.
 
     Returns:
-        Space, workers, and what a derived space is, in lines.
+        Space, workers, what a derived space is, in lines, and a remark on its precisions.
 
     Raises:
         UserError: the space has a mistake or is for another corpus, or there are no such workers.
@@ -97,10 +102,11 @@ def _space(options: SearchOptions, corpus: Corpus, features: str) -> tuple[Space
     dataset = dataset_name(options.dataset, options.data_dir)
     path = options.space or checks.space_of(dataset, features)
     if path is None:
+        nodes = checks.nodes(options)
         derived = derived_space(
-            corpus, dataset, features, lambda space: checks.workers(options, space, corpus)
+            corpus, dataset, features, lambda space: checks.workers(options, space, corpus, nodes)
         )
-        return derived.space, derived.workers, derived.lines
+        return derived.space, derived.workers, derived.lines, ""
     space = read_space(path)
     try:
         dataset_name(space.dataset, options.data_dir)
@@ -109,7 +115,10 @@ def _space(options: SearchOptions, corpus: Corpus, features: str) -> tuple[Space
     if (space.dataset.lower(), space.features) != (dataset.lower(), features):
         intended = f"the {space.features} features of {space.dataset}"
         raise UserError(f"{space.path}: is a space for {intended}; this corpus is {corpus.name} ({features})")
-    return space, checks.workers(options, space, corpus), ()
+    nodes = checks.nodes(options, precisions(space))
+    workers = checks.workers(options, space, corpus, nodes)
+    space, remark = checked_precisions(space, workers.device, nodes, force=bool(options.force))
+    return space, workers, (), remark
 
 
 def _check_storage(storage: str, folder: Path, name: str | None) -> None:

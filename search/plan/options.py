@@ -57,6 +57,7 @@ class SearchOptions:
     storage: str | None = None
     tracking_uri: str | None = None
     ray_address: str | None = None
+    force: bool | None = None
 
 
 def read_share(text: str) -> float | Literal["auto"]:

@@ -39,6 +39,8 @@ class Plan:
     epochs: int  #: maximum epochs of a trial
     workers: Workers
     tracking_uri: str
+    force: bool = False  #: whether a precision is taken that the workers' devices are not made for
+    precision_remark: str = ""  #: the precisions, and why some are left out; empty: fp32 only
     tracking_remark: str = ""  #: where that comes from, if it is neither an option nor the default
     ray_address: str | None = None
     storage: str | None = None  #: address of the record's database; None: a journal in the folder
@@ -71,6 +73,7 @@ class Plan:
         optional = {
             "storage": None if self.storage is None else redacted(self.storage),
             "start_from": None if self.start_from is None else str(self.start_from),
+            "force": True if self.force else None,
         }
         limits = {name: value for name, value in dataclasses.asdict(self.budget).items() if value is not None}
         return {

@@ -12,6 +12,7 @@ from search.plan import checks
 from search.plan.addresses import resumed_tracking_uri
 from search.plan.options import SearchOptions, check_disk_space, check_writable
 from search.plan.plan import Plan
+from search.plan.precisions import checked_precisions, precisions
 from search.record.record import has_begun, load_begun, read_record
 from search.record.storage import absolute
 from search.record.study_options import read_study_options
@@ -66,7 +67,10 @@ def prepare_resume(options: SearchOptions) -> Plan:
         load_begun(folder, stored.get("record", stored["study"]), storage)
     space, widened = _space(folder, options.space, storage)
     checks.check_splits(corpus)
-    workers = checks.workers(options, space, corpus)
+    nodes = checks.nodes(options, precisions(space))
+    workers = checks.workers(options, space, corpus, nodes)
+    force = bool(options.force or stored.get("force"))
+    space, precision_remark = checked_precisions(space, workers.device, nodes, force=force, resumed=True)
     plan = Plan(
         name=folder.name,
         folder=folder,
@@ -81,6 +85,8 @@ def prepare_resume(options: SearchOptions) -> Plan:
         seed_derivation=stored.get("seed_derivation", CONSECUTIVE),
         epochs=stored["epochs"],
         workers=workers,
+        force=force,
+        precision_remark=precision_remark,
         tracking_uri=tracking_uri,
         tracking_remark=tracking_remark,
         ray_address=options.ray_address,

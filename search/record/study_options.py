@@ -29,6 +29,7 @@ _OPTIONAL: dict[str, tuple[type, str]] = {
     "start_from": (str, "a text"),
     "seed_derivation": (str, "a text"),
     "validation_folds": (int, "a whole number"),
+    "force": (bool, "true or false"),
     "final": (dict, "a table"),
 }
 

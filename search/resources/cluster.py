@@ -21,9 +21,10 @@ from typing import Any
 import psutil
 
 from rigsl.errors import UserError
+from rigsl.precisions import unsuited
 from search.resources.authentication import users_token
 from search.resources.versions import difference, worker_versions
-from search.resources.workers import PACKED, Node, gpu_memory, packed_trials
+from search.resources.workers import PACKED, Node, gpu_count, gpu_memory, packed_trials
 from search.run_folder import ROOT
 
 #: What a worker imports; by name, as the execution package comes after this one.
@@ -86,23 +87,29 @@ def joined(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def read_nodes(address: str, runs_dir: Path) -> tuple[Node, ...]:
+def read_nodes(address: str, runs_dir: Path, precisions: Sequence[str] = ()) -> tuple[Node, ...]:
     """The nodes of the cluster at `address`, without any lost meanwhile; the connection is closed again.
 
     Every node with cores must see `runs_dir`, write there, and import what a trial imports, in the same
-    versions as this machine.
+    versions as this machine. Each is asked which of `precisions` its devices are made for.
 
     Raises:
         UserError: as `join`, or a node cannot run a trial; names the node.
     """
     with joined(address):
         entries = _alive()
-        _check_folder(runs_dir, [entry for entry in entries if entry["Resources"].get("CPU")])
+        with_cores = [entry for entry in entries if entry["Resources"].get("CPU")]
+        _check_folder(runs_dir, with_cores)
         with_gpu = [entry for entry in entries if entry["Resources"].get("GPU")]
         gpus = _run_on_nodes(with_gpu, _gpus_of_this_node)
+        reasons = _run_on_nodes(with_cores, _unsuited_here, precisions) if precisions else {}
         still = _ids(_alive())
         entries = [entry for entry in entries if entry["NodeID"] in still]
-        return tuple(_node(entry, *gpus.get(entry["NodeID"], (0, PACKED))) for entry in entries)
+        found = []
+        for entry in entries:
+            memory, packed = gpus.get(entry["NodeID"], (0, PACKED))
+            found.append(_node(entry, memory, packed, reasons.get(entry["NodeID"])))
+        return tuple(found)
 
 
 def _check_folder(runs_dir: Path, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -317,6 +324,13 @@ def _gpus_of_this_node() -> tuple[int, int]:
     return gpu_memory(), packed_trials()
 
 
+def _unsuited_here(precisions: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Runs on a node: (device, precision) -> why that device is not made for it, of those that are not."""
+    devices = ("cpu", "cuda") if gpu_count() else ("cpu",)
+    found = {(device, name): unsuited(device, name) for device in devices for name in precisions}
+    return {key: reason for key, reason in found.items() if reason}
+
+
 def _alive() -> list[dict[str, Any]]:
     import ray
 
@@ -327,7 +341,12 @@ def _ids(entries: Sequence[Mapping[str, Any]]) -> set[str]:
     return {entry["NodeID"] for entry in entries}
 
 
-def _node(entry: Mapping[str, Any], memory: int, packed: int) -> Node:
+def _node(
+    entry: Mapping[str, Any],
+    memory: int,
+    packed: int,
+    unsuited: Mapping[tuple[str, str], str] | None = None,
+) -> Node:
     resources = entry["Resources"]
     return Node(
         name=_name(entry),
@@ -336,6 +355,7 @@ def _node(entry: Mapping[str, Any], memory: int, packed: int) -> Node:
         memory=int(resources.get("memory", 0)),
         gpu_memory=memory,
         packed=packed,
+        unsuited=unsuited or {},
     )
 
 

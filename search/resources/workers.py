@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +37,8 @@ class Node:
     memory: int = 0  #: RAM that is free for trials
     gpu_memory: int = 0  #: of its smallest GPU
     packed: int = PACKED  #: maximum of concurrent trials on one of its GPUs
+    #: (device, precision) -> why that device of the node is not made for it; see `rigsl.precisions.unsuited`
+    unsuited: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def trial_slots(self, cpus: int, gpus: float) -> int:
         """How many trials fit at the same time, each with `cpus` cores and `gpus` GPUs (0, a fraction, or

@@ -55,13 +55,15 @@ def print_plan(plan: Plan, console: Console) -> None:
         "space": f"{short_path(plan.space.path)}: {parameters}, {epochs}" + _derived(plan),
         "search": f"{plan.sampler}, {plan.schedule.name}, seed {plan.seed}; {validation_in_words(plan)}",
         "workers": plan.workers.describe(),
+        "floats": plan.precision_remark,
         "budget": plan.budget.describe() + end,
         "final": plan.final.describe(),
         "mlflow": redacted(plan.tracking_uri)
         + (f" ({plan.tracking_remark})" if plan.tracking_remark else ""),
     }
     for title, text in rows.items():
-        console.print(f"{title:8s}{text}")
+        if text:
+            console.print(f"{title:8s}{text}")
 
 
 def validation_in_words(plan: Plan) -> str:

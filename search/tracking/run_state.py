@@ -39,7 +39,7 @@ PARENT = -1
 #: State of a trial or a study -> status of its MLflow run; every other state is RUNNING.
 STATUS = {COMPLETE: "FINISHED", PRUNED: "KILLED", FAILED: "FAILED", "interrupted": "KILLED"}
 #: Options of a study that a resume may change: MLflow refuses to change the value of a parameter.
-CHANGEABLE = ("budget", "final", "tracking_uri", "storage", "record", "start_from")
+CHANGEABLE = ("budget", "final", "tracking_uri", "storage", "record", "start_from", "force")
 #: Metrics of one step: step, time in ms since 1970, metric -> finite value.
 Entry = tuple[int, int, dict[str, float]]
 #: Parameters and entries.

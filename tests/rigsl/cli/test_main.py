@@ -77,6 +77,18 @@ def test_a_configuration_that_does_not_fit_into_memory_is_one_sentence(tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_precision_that_the_device_is_not_made_for_needs_force(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rigsl.cli.main.unsuited", lambda device, name: f"{device} is slow in {name}")
+    trained = []
+    monkeypatch.setattr("rigsl.cli.train.train_and_save", lambda config, *others: trained.append(config))
+    command = ["train", "--out", str(tmp_path / "x"), "--features", "open", "--device", "cpu", *TINY]
+    command += ["--precision", "bf16"]
+    says = "precision = 'bf16': cpu is slow in bf16; take 'fp32', or give --force"
+    assert says in refusal(main, command, capsys)
+    assert main([*command, "--force"]) == 0
+    assert [config.precision for config in trained] == ["bf16"]
+
+
 def test_help_lists_every_hyperparameter():
     shown = _shell("train", "--help")
     assert shown.returncode == 0

@@ -166,13 +166,15 @@ def test_the_nodes_decide_how_many_workers_there_are(
     nodes: RayNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
-    all_nodes = cluster.read_nodes("auto", tmp_path / "runs")
+    monkeypatch.setattr(cluster, "_unsuited_here", lambda names: {("cpu", name): "slow" for name in names})
+    all_nodes = cluster.read_nodes("auto", tmp_path / "runs", ("bf16",))
     assert not ray.is_initialized()
     assert list(tmp_path.iterdir()) == [], "nothing is written before a search starts"
     assert {node.name.split("(")[1]: node.cores for node in all_nodes} == {
         f"{HEAD})": 0,
         **{f"{host})": 2 for host in NODES},
     }
+    assert [node.unsuited for node in all_nodes if node.cores] == 2 * [{("cpu", "bf16"): "slow"}]
     options = {"device": None, "count": None, "gpus": None, "share": 0.5, "nodes": all_nodes}
     workers = plan_workers(cpus=None, **options)
     assert (workers.count, workers.device, workers.cpus, workers.nodes) == (4, "cpu", 1, 2)
