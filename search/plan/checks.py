@@ -31,11 +31,16 @@ from search.space.space import Space
 
 def limited(budget: Budget, options: SearchOptions) -> Budget:
     """The `budget` of a space or a study, with the limits that the user gives in place of its own."""
-    names = [spec.name for spec in dataclasses.fields(Budget)]
+    names = ("trials", "minutes", "gpu_hours", "target", "patience")
     limits = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if set(limits) & {"trials", "minutes", "gpu_hours"} and options.resume is None:
-        # A user who asks for 50 trials wants 50, not only those that the space's time budget allows.
-        budget = dataclasses.replace(budget, trials=None, minutes=None, gpu_hours=None)
+    if options.resume is None:
+        if set(limits) & {"trials", "minutes", "gpu_hours"}:
+            # A user who asks for 50 trials wants 50, not only those that the space's time budget allows.
+            budget = dataclasses.replace(budget, trials=None, minutes=None, gpu_hours=None, least_trials=None)
+        else:
+            budget = budget.waiting()
+    elif "minutes" in limits:
+        budget = dataclasses.replace(budget, least_trials=None)
     try:
         return budget.override(**limits)
     except UserError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from search.record.snapshot import StudySnapshot, take_snapshot
 from search.record.states import FAILED, RUNNING, state_name
 from search.record.trial_report import TrialReport
 from search.space.budget import Budget, minutes_in_words
+from search.terminal.time_left import ending_time
 
 #: Parameters that a line about a trial names.
 KEY_PARAMETERS = ("hidden_dim", "lr", "batch_size", "num_L", "num_K", "tau")
@@ -162,9 +162,9 @@ class Progress:
     def _time_line(self) -> str:
         used = self.seconds()
         line = f"{minutes_in_words(used / 60)} used of {self.budget.describe()}"
-        if self.budget.minutes is not None:
-            remaining = max(0.0, 60 * self.budget.minutes - used)
-            line += f" · until {time.strftime('%H:%M:%S', time.localtime(time.time() + remaining))}"
+        spent = self._snapshot.spent(used, 0.0)
+        if end := ending_time(self.budget, used, spent.scored):
+            line += f" · ends {end}"
         return line
 
     def _running_table(self) -> Table:

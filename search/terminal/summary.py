@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import statistics
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +26,10 @@ from search.record import record
 from search.record.snapshot import take_snapshot
 from search.report.format import span, spread
 from search.run_folder import BEST, FINAL, OFFICIAL, REPORT, SPACE
+from search.space.budget import Spent
 from search.space.extension import extended, extending_options
 from search.terminal.answers import difference_lines
+from search.terminal.time_left import ending_time
 
 if TYPE_CHECKING:
     from search.results import Outcome
@@ -43,10 +44,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"{split} {indices.size} / {int(corpus.lengths[indices].sum())}"
         for split, indices in dialogues.items()
     )
-    end = ""
-    if plan.budget.minutes is not None:
-        remaining = max(0.0, 60 * plan.budget.minutes - _used_seconds(plan))
-        end = f"; ends by {time.strftime('%H:%M:%S', time.localtime(time.time() + remaining))}"
+    spent = _spent(plan)
+    end = ending_time(plan.budget, spent.seconds, spent.scored)
     parameters, epochs = counted(len(plan.space.parameters), "parameter"), counted(plan.epochs, "epoch")
     rows = {
         "study": f"{plan.name}{' (resumed)' if plan.resumed else ''}",
@@ -56,7 +55,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         "search": f"{plan.sampler}, {plan.schedule.name}, seed {plan.seed}; {validation_in_words(plan)}",
         "workers": plan.workers.describe(),
         "floats": plan.precision_remark,
-        "budget": plan.budget.describe() + end,
+        "budget": plan.budget.describe() + (f"; ends {end}" if end else ""),
         "final": plan.final.describe(),
         "mlflow": redacted(plan.tracking_uri)
         + (f" ({plan.tracking_remark})" if plan.tracking_remark else ""),
@@ -83,13 +82,13 @@ def _derived(plan: Plan) -> str:
     return "".join(f"\n{'':8s}{line}" for line in (kept, *plan.derived))
 
 
-def _used_seconds(plan: Plan) -> float:
-    """Seconds of the budget that earlier sessions of the study have used."""
-    if not plan.resumed:
-        return 0.0
-    with contextlib.suppress(UserError):  # killed before its record was created
-        return record.seconds(record.read_record(plan.folder, plan.storage))
-    return 0.0
+def _spent(plan: Plan) -> Spent:
+    """What earlier sessions of the study have used of its budget."""
+    if plan.resumed:
+        with contextlib.suppress(UserError):  # killed before its record was created
+            study = record.read_record(plan.folder, plan.storage)
+            return take_snapshot(study).spent(record.seconds(study), record.gpu_seconds(study))
+    return Spent()
 
 
 def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> int:

@@ -66,6 +66,17 @@ def test_limits_of_the_user_replace_those_of_the_space(home: Path) -> None:
         prepare(options(home, trials=None, minutes=0))
 
 
+def test_a_default_time_limit_waits_for_trials_and_one_of_the_user_does_not(home: Path) -> None:
+    path = home / "other.toml"
+    text = (home / "space.toml").read_text(encoding="utf-8")
+    path.write_text(text.replace("trials = 6", "trials = 60\nminutes = 8"), encoding="utf-8")
+    default = prepare(options(home, space=path, trials=None))
+    assert default.budget == Budget(trials=60, minutes=8, least_trials=12)
+    assert prepare(options(home, space=path, trials=None, target=0.9)).budget.least_trials == 12
+    assert prepare(options(home, space=path, trials=None, minutes=2.0)).budget == Budget(minutes=2.0)
+    assert prepare(options(home, space=path, trials=3)).budget == Budget(trials=3)
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [

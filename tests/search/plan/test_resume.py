@@ -61,6 +61,16 @@ def contents(trials) -> list[tuple]:
     return [(t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs) for t in trials]
 
 
+def test_a_resume_waits_for_trials_as_its_study_did_until_the_user_gives_a_time(home: Path) -> None:
+    path = edited(home, ("trials = 6", "trials = 60\nminutes = 8"))
+    plan = prepare(options(home, space=path, study="first"))
+    play_trials(plan, 2)
+    waiting = Budget(trials=60, minutes=8, least_trials=12)
+    assert prepare(options(home, resume="first")).budget == plan.budget == waiting
+    assert prepare(options(home, resume="first", trials=90)).budget.least_trials == 12
+    assert prepare(options(home, resume="first", minutes=20.0)).budget == Budget(trials=60, minutes=20)
+
+
 WIDER = (
     ("low = 1e-4\nhigh = 1e-1", "low = 1e-5\nhigh = 1.0"),
     ("low = 1\nhigh = 2", "low = 1\nhigh = 4"),

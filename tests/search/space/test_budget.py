@@ -12,6 +12,8 @@ from search.space.budget import (
     read_minutes,
 )
 
+WAITING = Budget(minutes=2, least_trials=12)
+
 
 @pytest.mark.parametrize(
     ("budget", "spent", "word"),
@@ -28,6 +30,11 @@ from search.space.budget import (
         (Budget(patience=2), Spent(scores=[0.4, 0.3, 0.5]), None),
         (Budget(trials=99), Spent(scores=[0.4] + [None] * 10, finished=11), "10 trials failed"),
         (Budget(trials=9, minutes=1), Spent(finished=9, seconds=61), "1 min"),
+        (WAITING, Spent(seconds=119, scores=12 * [0.4]), None),
+        (WAITING, Spent(seconds=120, scores=12 * [0.4]), "time budget of 2 min used, 12 trials finished"),
+        (WAITING, Spent(seconds=359, scores=11 * [0.4] + [None]), None),
+        (WAITING, Spent(seconds=360, scores=[0.4, None]), "3 times the time budget of 2 min used, 1 trial "),
+        (WAITING, Spent(seconds=130, scores=[None] * 10), "10 trials failed"),
     ],
 )
 def test_the_first_exhausted_limit_ends_the_study(budget: Budget, spent: Spent, word: str | None) -> None:
@@ -69,6 +76,20 @@ def test_the_limits_are_described_in_words() -> None:
     assert Budget(trials=1, gpu_hours=1).describe() == "1 trial or 1 GPU hour"
     assert Budget(patience=1).describe() == "1 trial without a new best"
     assert Budget().describe() == "no limit"
+
+
+def test_a_default_waits_for_trials_and_says_so() -> None:
+    assert Budget(trials=60, minutes=8).waiting() == Budget(trials=60, minutes=8, least_trials=12)
+    assert Budget(trials=5, minutes=8).waiting().least_trials == 5
+    assert Budget(minutes=8, least_trials=3).waiting().least_trials == 3, "the space says so"
+    assert Budget(trials=60).waiting() == Budget(trials=60)
+    described = Budget(trials=60, minutes=8).waiting().describe()
+    assert described == "60 trials or 8 min (up to 24 min until 12 trials are finished)"
+
+
+def test_a_number_of_trials_to_wait_for_needs_a_time_limit() -> None:
+    with pytest.raises(UserError, match="least_trials: extends minutes, which is missing"):
+        Budget(trials=60, least_trials=12)
 
 
 def test_an_ending_has_the_right_plural() -> None:

@@ -36,6 +36,16 @@ SCORES = (0.1, 0.3, None, 0.2, 0.25)
             Spent(seconds=70.0, finished=5, scores=SCORES),
             "--trials 10 --time-budget 2m",
         ),
+        (
+            Budget(minutes=8.0, least_trials=12),
+            Spent(seconds=1441.0, finished=5, scores=SCORES),
+            "--time-budget 32m",
+        ),
+        (
+            Budget(trials=5, minutes=8.0, least_trials=5),
+            Spent(seconds=100.0, finished=5, scores=SCORES),
+            "--trials 10",
+        ),
     ],
 )
 def test_every_limit_that_is_used_up_is_raised(budget: Budget, spent: Spent, options: str) -> None:
@@ -54,6 +64,7 @@ def test_every_limit_that_is_used_up_is_raised(budget: Budget, spent: Spent, opt
     [
         (Budget(trials=500), Spent(finished=10, scores=[None] * 10)),
         (Budget(target=1.0), Spent(scores=[1.0])),
+        (Budget(minutes=8.0, least_trials=12), Spent(seconds=500.0, finished=5, scores=SCORES)),  # it waits
         (Budget(trials=500), Spent(finished=5, scores=SCORES)),  # ended since all of the space was tried
     ],
 )
