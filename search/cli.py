@@ -17,10 +17,7 @@ from rigsl.shell import short_path
 from rigsl.wording import counted
 from search.command_lines import runs_dir_option, search_command
 from search.confirm.answers import CONFIGURATION
-from search.plan.new_study import prepare
-from search.plan.options import SearchOptions, read_share
-from search.plan.plan import Plan
-from search.plan.resume import study_folder
+from search.plan.options import SearchOptions, read_share, study_folder
 from search.run_folder import AVERAGE, REPORT, TAUGHT
 from search.space.budget import minutes_in_words, read_minutes
 from search.terminal.status import print_status, print_studies
@@ -55,7 +52,7 @@ def run_command(arguments: dict[str, Any]) -> int:
         raise UserError("--promote: moves MLflow's aliases to a study's models; give --sync STUDY, too")
     options = _search_options(arguments)
     if mode is None:
-        return _search(prepare(options), options.data_dir, console)
+        return _search(options, console)
     if extra := given - {mode} - MODES[mode] - ALWAYS_GIVEN:
         raise UserError(f"--{mode}: cannot be combined with --{min(extra).replace('_', '-')}")
     if mode == "rerun":
@@ -84,13 +81,17 @@ def _search_options(arguments: Mapping[str, Any]) -> SearchOptions:
     return SearchOptions(**rest, minutes=minutes, gpus_per_trial=gpus)
 
 
-def _search(plan: Plan, data_dir: Path | None, console: Console) -> int:
+def _search(options: SearchOptions, console: Console) -> int:
+    # Imported here, in this order: PyTorch, which the plan needs, and Ray Tune take a second or more each.
+    from search.plan.new_study import prepare
+
+    plan = prepare(options)
+    print_plan(plan, console)
     from search.study import run
 
-    print_plan(plan, console)
     outcome = run(plan)
     try:
-        return print_outcome(outcome, data_dir, console)
+        return print_outcome(outcome, options.data_dir, console)
     except OSError as error:
         look = search_command("--status", plan.name, *runs_dir_option(plan.folder.parent))
         raise UserError(

@@ -153,6 +153,14 @@ def test_tests_mirror_the_packages(product: str) -> None:
     assert folders <= packages
 
 
+def test_the_plan_of_a_study_needs_no_ray() -> None:
+    code = (
+        "import sys, search.cli, search.plan.new_study; print({'ray', 'pandas', 'mlflow'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_help_needs_neither_torch_nor_ray() -> None:
     code = "import sys, run_search; run_search.parser(); print({'torch', 'ray'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from search.execution.ray_folder import ray_folder
 from search.execution.ray_patches import count_each_loss_once, servers_in_own_session, servers_on_loopback
@@ -92,11 +93,21 @@ def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[N
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
                     _temp_dir=folder,
+                    _system_config=_preloading(workers),
                 )
             quiet()
             yield
         finally:
             ray.shutdown()
+
+
+def _preloading(workers: Workers) -> dict[str, Any]:
+    """Ray's settings with which its first processes import what a trial needs, before there is a trial.
+
+    Ray starts a process for every core at once. They are the workers where a trial has one core; where it has
+    more, most of them stay idle, and should not hold PyTorch in memory.
+    """
+    return {"preload_python_modules": [cluster.WORKER]} if workers.cpus == 1 else {}
 
 
 def _let_workers_import() -> None:

@@ -11,10 +11,10 @@ from rigsl.errors import UserError
 from search.plan import checks
 from search.plan.addresses import new_tracking_uri
 from search.plan.derived_space import derived_space
-from search.plan.options import SearchOptions, check_disk_space, check_name, free_folder
+from search.plan.options import SearchOptions, check_disk_space, check_name, free_folder, study_folder
 from search.plan.plan import Plan
 from search.plan.precisions import checked_precisions, precisions
-from search.plan.resume import prepare_resume, study_folder
+from search.plan.resume import prepare_resume
 from search.plan.warm_start import read_earlier
 from search.record.storage import absolute, check_url, connect
 from search.resources.workers import Workers

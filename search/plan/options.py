@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from rigsl.errors import UserError
+from search.run_folder import SPACE, STUDY
 
 #: Free disk space (bytes) without which no study starts.
 MIN_FREE_BYTES = 500_000_000
@@ -89,6 +90,20 @@ def check_name(name: str, runs_dir: Path) -> None:
         raise UserError(
             f"--study {name}: exists already; continue it with --resume {name}, or choose another name"
         )
+
+
+def study_folder(runs_dir: Path, study: str, option: str) -> Path:
+    """The run folder of the `study` given with ``--option``: its name in the folder `runs_dir`, or a path.
+
+    Raises:
+        UserError: there is no such study.
+    """
+    for folder in (runs_dir / study, Path(study)):
+        if (folder / STUDY).is_file() and (folder / SPACE).is_file():
+            return folder.resolve()
+    names = sorted(path.parent.name for path in runs_dir.glob(f"*/{STUDY}"))
+    existing = f"there are {', '.join(names)}" if names else "there is none"
+    raise UserError(f"--{option} {study}: is not a study in {runs_dir}; {existing}")
 
 
 def free_folder(runs_dir: Path, dataset: str, features: str) -> Path:

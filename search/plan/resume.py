@@ -10,7 +10,7 @@ from rigsl.data.source import find_corpus
 from rigsl.errors import UserError
 from search.plan import checks
 from search.plan.addresses import resumed_tracking_uri
-from search.plan.options import SearchOptions, check_disk_space, check_writable
+from search.plan.options import SearchOptions, check_disk_space, check_writable, study_folder
 from search.plan.plan import Plan
 from search.plan.precisions import checked_precisions, precisions
 from search.record.record import has_begun, load_begun, read_record
@@ -22,20 +22,6 @@ from search.space.budget import read_budget
 from search.space.confirmation import read_final
 from search.space.final_seeds import CONSECUTIVE
 from search.space.space import Space, read_space
-
-
-def study_folder(runs_dir: Path, study: str, option: str) -> Path:
-    """The run folder of the `study` given with ``--option``: its name in the folder `runs_dir`, or a path.
-
-    Raises:
-        UserError: there is no such study.
-    """
-    for folder in (runs_dir / study, Path(study)):
-        if (folder / STUDY).is_file() and (folder / SPACE).is_file():
-            return folder.resolve()
-    names = sorted(path.parent.name for path in runs_dir.glob(f"*/{STUDY}"))
-    existing = f"there are {', '.join(names)}" if names else "there is none"
-    raise UserError(f"--{option} {study}: is not a study in {runs_dir}; {existing}")
 
 
 def prepare_resume(options: SearchOptions) -> Plan:

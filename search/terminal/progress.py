@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -17,13 +17,15 @@ from rich.text import Text
 from rigsl.console import LastingOutput, make_console
 from rigsl.redaction import redacted
 from rigsl.wording import counted
-from search.confirm.trainings import JobResult
 from search.record import record
 from search.record.snapshot import StudySnapshot, take_snapshot
 from search.record.states import FAILED, RUNNING, state_name
 from search.record.trial_report import TrialReport
 from search.space.budget import Budget, minutes_in_words
 from search.terminal.time_left import ending_time
+
+if TYPE_CHECKING:
+    from search.confirm.trainings import JobResult
 
 #: Parameters that a line about a trial names.
 KEY_PARAMETERS = ("hidden_dim", "lr", "batch_size", "num_L", "num_K", "tau")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from unittest import mock
 
 #: Trials at a time: four cores, and two pretended GPUs with room for two trials each.
 SLOTS, GPUS = 4, 2
@@ -26,7 +27,9 @@ class SharedRay:
         if self._running is None:
             workers = Workers(SLOTS, "cpu", cpus=1, gpus=GPUS / SLOTS, gpu_total=GPUS)
             self._running = contextlib.ExitStack()
-            self._running.enter_context(ray_session.running(workers, 10_000_000))
+            # Most tests need no process of it, so none imports PyTorch before it is needed.
+            with mock.patch.object(ray_session, "_preloading", return_value={}):
+                self._running.enter_context(ray_session.running(workers, 10_000_000))
 
     def stop(self) -> None:
         """Have no Ray running."""

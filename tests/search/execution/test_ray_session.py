@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import os
 import socket
+import sys
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ class Session:
     listening: list[tuple[str, str]] = field(default_factory=list)  #: process, and address it listens at
     token: str = ""
     worker_token: str | None = ""
+    prepared: bool = False  #: whether its first process had imported what a trial needs
     command_lines: str = ""
     mode: int = 0  #: permissions of its folder
     sockets: list[str] = field(default_factory=list)  #: their paths
@@ -58,6 +60,11 @@ def inet(process: psutil.Process) -> set[tuple[str, str, int]]:
     return found
 
 
+def _imported(name: str) -> bool:
+    """Whether this process has imported the module `name`."""
+    return name in sys.modules
+
+
 @pytest.fixture(scope="module")
 def session() -> Iterator[Session]:
     """A private instance in a place for temporary files whose name is as long as one may be."""
@@ -77,6 +84,7 @@ def session() -> Iterator[Session]:
         with ray_session.running(Workers(1, "cpu"), 0):
             seen.token = os.environ["RAY_AUTH_TOKEN"]
             seen.worker_token = ray.get(ray.remote(os.getenv).remote("RAY_AUTH_TOKEN"))
+            seen.prepared = ray.get(ray.remote(_imported).remote(cluster.WORKER))
             processes = [here, *here.children(recursive=True)]
             reached = set().union(*map(inet, processes)) - before
             seen.listening = sorted({(name, address) for name, address, _ in reached})
@@ -112,6 +120,15 @@ def test_its_token_is_its_own_and_travels_in_the_environment_only(session: Sessi
     assert session.worker_token == session.token
     assert session.token not in session.command_lines
     assert session.files == []
+
+
+def test_its_processes_have_imported_what_a_trial_needs_before_there_is_one(session: Session) -> None:
+    assert session.prepared
+
+
+def test_processes_that_no_trial_will_use_import_nothing() -> None:
+    assert ray_session._preloading(Workers(4, "cpu", cpus=1))
+    assert ray_session._preloading(Workers(4, "cuda", cpus=16, gpus=1.0)) == {}
 
 
 def test_it_leaves_nothing_behind_and_what_is_set_for_a_cluster_as_it_was(session: Session) -> None:

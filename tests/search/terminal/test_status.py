@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,16 @@ def test_a_study_whose_process_is_gone_is_interrupted(study: Path, capsys: pytes
     assert run_search.main(["--status"]) == 0
     assert "interrupted" in capsys.readouterr().out
     assert (study / "study.journal").read_bytes() == before
+
+
+def test_it_needs_neither_pytorch_nor_ray(study: Path) -> None:
+    code = (
+        "import sys; from run_search import main; code = main(['--status', 'one']) or main(['--status']); "
+        "print(code, {'torch', 'ray', 'mlflow', 'pandas'} & set(sys.modules))"
+    )
+    command, environment = [sys.executable, "-c", code], os.environ | {"PYTHONPATH": str(run_folder.ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 set()"
 
 
 def test_no_study_is_said_in_a_sentence(study: Path, capsys: pytest.CaptureFixture) -> None:
