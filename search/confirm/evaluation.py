@@ -25,7 +25,7 @@ from rigsl.training.evaluation import Evaluation, evaluate
 from rigsl.wording import counted, listed
 from search.confirm.final_record import read_final_record, write_final_record
 from search.confirm.predictions import SeedRuns, seed_runs, split_scores
-from search.resources.workers import Workers, driver_device
+from search.resources.workers import DRIVER_DEVICE, Workers
 from search.run_folder import AVERAGE, BEST, METRICS, PREDICTIONS, TAUGHT, check_present
 
 #: What can be tested: trainings of winner and baseline, the same taught, and averages of trainings.
@@ -205,7 +205,7 @@ def _predictions(checkpoints: Checkpoints, corpus: Corpus, workers: Workers) -> 
     """The predictions of `checkpoints` on test, with what they are of."""
     evaluations: dict[str, list[Evaluation]] = {"test": [], "dev": []}
     validation: tuple[float, ...] = ()
-    parameters, seconds, device = 0, 0.0, driver_device(workers.device)
+    parameters, seconds, device = 0, 0.0, DRIVER_DEVICE
     with threads(workers.cpus):
         for path in checkpoints.folders.values():
             model = load_checkpoint(path, device=device)

@@ -77,7 +77,7 @@ class AnswerRecord:
     members: int  #: trainings that are averaged (average), or that the teacher consists of (taught)
     validation: dict[str, tuple[float, ...]]  #: side -> weighted F1 on dev, in the order of the seeds
     parameters: int  #: of the winner's model, all members together
-    milliseconds: float | None = None  #: an utterance, on the machine and with the threads of a trial
+    milliseconds: float | None = None  #: an utterance, on the CPU with the threads of a trial
     baseline_members: int | None = None  #: of the baseline's average
 
 

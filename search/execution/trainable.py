@@ -59,6 +59,7 @@ class WorkerOptions:
     device: str
     threads: int
     gpu_fraction: float = 0.0  #: share of a GPU's memory that a trial may take
+    gpu_memory: int = 0  #: and its limit in bytes, from what was free when the search began; 0: unknown
     target: float | None = None  #: score at which a trial stops training, and the study ends
     #: the fold of every dialogue of the corpus, for trainings that leave one out [n]; None: there are none
     folds: NDArray[np.int64] | None = None
@@ -201,7 +202,10 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         share = self.options.gpu_fraction
         if self.options.device == "cuda" and 0 < share < 1:
             total = torch.cuda.get_device_properties(0).total_memory
-            torch.cuda.set_per_process_memory_fraction(usable_share(share, total))
+            part = usable_share(share, total)
+            if self.options.gpu_memory:
+                part = min(part, self.options.gpu_memory / total)
+            torch.cuda.set_per_process_memory_fraction(part)
 
     def _continue_parent(self, parent: int, epoch: int) -> Training:
         """Another trial's training after `epoch`, to continue with this trial's configuration.

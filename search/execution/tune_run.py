@@ -59,7 +59,12 @@ def run_on_ray(
     if ray_address is not None:
         callbacks.append(NodeWatch(ray_address, workers.cpus, workers.gpus, trials.parent))
     worker_options = WorkerOptions(
-        trials=trials, device=workers.device, threads=workers.cpus, gpu_fraction=workers.gpus, **options
+        trials=trials,
+        device=workers.device,
+        threads=workers.cpus,
+        gpu_fraction=workers.gpus,
+        gpu_memory=workers.memory if workers.gpus else 0,
+        **options,
     )
     guard, scheduler = ErrorGuard(), scheduler or FIFOScheduler()
     done = dict.fromkeys(("on_trial_result", "on_trial_complete"))

@@ -31,7 +31,7 @@ from search.export.others import OVERALL, check_tested, export_others
 from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.states import RUNNING
-from search.resources.workers import Workers, driver_device
+from search.resources.workers import DRIVER_DEVICE, Workers
 from search.run_folder import BEST, METRICS, OFFICIAL, RERUN, ROOT, STUDY, check_present
 
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
@@ -119,11 +119,10 @@ def _root(runs: Path) -> str:
 
 
 def validation_scores(checkpoint: Path, corpus: Corpus, workers: Workers) -> dict[str, Any]:
-    """The scores of a checkpoint on dev, on the device and with the threads of a trial."""
-    device = driver_device(workers.device)
+    """The scores of a checkpoint on dev, on the CPU with the threads of a trial."""
     with threads(workers.cpus):
-        model = load_checkpoint(checkpoint, device=device)
-        evaluation = evaluate(model, corpus, "dev", device=device)
+        model = load_checkpoint(checkpoint, device=DRIVER_DEVICE)
+        evaluation = evaluate(model, corpus, "dev", device=DRIVER_DEVICE)
     return split_scores(evaluation, corpus, "dev")
 
 
@@ -154,6 +153,7 @@ def _metrics(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, ending: 
         "recorded_weighted_f1": chosen.score,
         "search_weighted_f1": chosen.search_score,
         "machine": environment.machine(plan.workers.device, plan.workers.cpus),
+        "evaluated_on": DRIVER_DEVICE,
         "versions": environment.versions(),
     }
 

@@ -30,7 +30,7 @@ from search.confirm.evaluation import read_predictions
 from search.confirm.predictions import SeedRuns, scores_of, split_scores
 from search.confirm.stage import ChosenCheckpoint, Member
 from search.plan.plan import Plan
-from search.resources.workers import driver_device
+from search.resources.workers import DRIVER_DEVICE
 from search.run_folder import AVERAGE, METRICS, PREDICTIONS, TAUGHT, TEACHER_FILE
 
 #: Scores over all classes.
@@ -38,7 +38,7 @@ OVERALL = ("weighted_f1", "macro_f1", "accuracy")
 #: What the metrics of every answer say of the study.
 SHARED = (
     "study", "dataset", "features", "corpus", "corpus_hash", "labels_in_features", "protocol", "commit",
-    "trial", "trials", "ending", "machine", "versions",
+    "trial", "trials", "ending", "machine", "evaluated_on", "versions",
 )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def _write_metrics(
     plan: Plan, folder: Path, content: Mapping[str, Any], model: RIGSL | Average, tested: SeedRuns
 ) -> None:
     with threads(plan.workers.cpus):
-        evaluation = evaluate_model(model, plan.corpus, "dev", device=driver_device(plan.workers.device))
+        evaluation = evaluate_model(model, plan.corpus, "dev", device=DRIVER_DEVICE)
     validation = split_scores(evaluation, plan.corpus, "dev")
     metrics = {
         **content,

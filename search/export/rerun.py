@@ -26,7 +26,7 @@ from search.confirm.predictions import split_scores
 from search.export import environment
 from search.export.best import read_metrics
 from search.export.others import OVERALL
-from search.resources.workers import gpu_count
+from search.resources.workers import DRIVER_DEVICE, gpu_count
 from search.run_folder import METRICS, TEACHER_FILE
 
 #: The scores that are compared: (split, name).
@@ -104,6 +104,8 @@ def rerun(
                 f"--rerun {folder}: was trained with precision = '{precision}': {reason}; rerun it on "
                 "another machine, or give --force"
             )
+    # Earlier versions evaluated where they trained.
+    evaluated_on = DRIVER_DEVICE if recorded.get("evaluated_on") == DRIVER_DEVICE else device
     with threads(thread_count):
         models = [
             _train_again(folder, recorded, config, fold, corpus.without_test_labels(), device, on_epoch)
@@ -111,7 +113,7 @@ def rerun(
         ]
         model = Average(tuple(models)) if average else models[0]
         new = {
-            name: split_scores(evaluate_model(model, corpus, split, device=device), corpus, split)
+            name: split_scores(evaluate_model(model, corpus, split, device=evaluated_on), corpus, split)
             for name, split in (("validation", "dev"), ("test", "test"))
         }
     rows = [(split, name, recorded[split][name], new[split][name]) for split, name in SCORES]

@@ -24,7 +24,7 @@ from rigsl.errors import UserError
 from rigsl.precisions import unsuited
 from search.resources.authentication import users_token
 from search.resources.versions import difference, worker_versions
-from search.resources.workers import PACKED, Node, gpu_count, gpu_memory, packed_trials
+from search.resources.workers import PACKED, Node, free_gpu_memory, gpu_count, packed_trials
 from search.run_folder import ROOT
 
 #: What a worker imports; by name, as the execution package comes after this one.
@@ -320,8 +320,8 @@ class NodeChecks:
 
 
 def _gpus_of_this_node() -> tuple[int, int]:
-    """Runs on a node: bytes of its smallest GPU, and the maximum of concurrent trials on one GPU."""
-    return gpu_memory(), packed_trials()
+    """Runs on a node: free bytes of its GPU with the least, and the maximum of concurrent trials on one."""
+    return free_gpu_memory(), packed_trials()
 
 
 def _unsuited_here(precisions: Sequence[str]) -> dict[tuple[str, str], str]:

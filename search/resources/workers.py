@@ -23,6 +23,11 @@ MARGIN = 1.25
 #: the number with the highest throughput on a GPU of this model: name -> {trials = N}.
 PACKED = 8
 MEASURED = Path(__file__).with_name("packing.toml")
+#: Least bytes of GPU memory of a trial: below it, no configuration fits.
+LEAST_GPU_MEMORY = 100_000_000
+#: Where the process of a search itself computes, for the test and the export. A CUDA context of it would take
+#: memory from the trials, and on a cluster it may have no GPU.
+DRIVER_DEVICE = "cpu"
 #: The nodes of a cluster, in messages.
 CLUSTER = "the cluster"
 
@@ -35,7 +40,7 @@ class Node:
     cores: int
     gpus: int = 0
     memory: int = 0  #: RAM that is free for trials
-    gpu_memory: int = 0  #: of its smallest GPU
+    gpu_memory: int = 0  #: that is free on that of its GPUs with the least
     packed: int = PACKED  #: maximum of concurrent trials on one of its GPUs
     #: (device, precision) -> why that device of the node is not made for it; see `rigsl.precisions.unsuited`
     unsuited: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -93,11 +98,6 @@ def gpu_count() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def driver_device(device: str) -> str:
-    """Where this process evaluates what workers trained on `device`: a driver may lack the cluster's GPUs."""
-    return device if gpu_count() else "cpu"
-
-
 def gpu_memory() -> int:
     """Bytes of memory of the smallest GPU that torch can use; 0 without a GPU."""
     import torch
@@ -106,9 +106,36 @@ def gpu_memory() -> int:
     return min(sizes, default=0)
 
 
+def free_gpu_memory() -> int:
+    """Bytes of memory that are free on the GPU with the least, at least 1; 0 without a GPU.
+
+    Other programs on a GPU leave that much of it to the trials.
+    """
+    import torch
+
+    free = [
+        torch.cuda.get_device_properties(index).total_memory - _used_gpu_memory(index)
+        for index in range(gpu_count())
+    ]
+    return max(1, min(free)) if free else 0
+
+
+def _used_gpu_memory(index: int) -> int:
+    """Bytes of a GPU's memory that are in use, by NVIDIA's management library; 0 where it cannot tell.
+
+    CUDA itself would tell too (`torch.cuda.mem_get_info`), but only a process with a context on that GPU.
+    """
+    import torch
+
+    try:
+        return int(torch.cuda.device_memory_used(index))
+    except Exception:  # many kinds: no library, no right to ask, a part of a GPU (MIG), an older PyTorch
+        return 0
+
+
 def this_node() -> Node:
     """The machine on which this process runs."""
-    return Node("this machine", cores(), gpu_count(), free_memory(), gpu_memory(), packed_trials())
+    return Node("this machine", cores(), gpu_count(), free_memory(), free_gpu_memory(), packed_trials())
 
 
 def packed_trials(measured: Path = MEASURED) -> int:
@@ -222,6 +249,12 @@ def _on_gpus(
     threads = cpus or min(node.cores // min(trials, number) for node, trials in used)
     sizes = [node.gpu_memory for node, _ in used if node.gpu_memory]
     memory = int(usable_share(fraction, min(sizes)) * min(sizes)) if sizes else 0
+    if sizes and memory < LEAST_GPU_MEMORY:
+        raise UserError(
+            f"--gpus-per-trial {fraction:g}: {where} has a GPU with only {min(sizes) / 1e9:.1f} GB of free "
+            "memory, too little for such a trial; end other programs on it, or give a larger share or "
+            "--device cpu"
+        )
     total = sum(node.gpus for node, _ in used)
     return Workers(number, "cuda", threads, fraction, total, _used(slots), memory)
 

@@ -343,3 +343,24 @@ def test_the_state_of_a_trial_that_was_scored_on_dev_alone_is_not_gone_on_with(
     worker.reset_config({"number": 0, "config": config})
     assert worker.step()["epoch"] == 1
     assert "val_split_weighted_f1" in read_curve(options.trials / "0000")[0]
+
+
+@pytest.mark.parametrize(
+    ("share", "limit", "part"),
+    [(0.5, 0, 0.4), (0.5, 1_200_000_000, 0.2), (0.5, 5_000_000_000, 0.4), (1.0, 1_200_000_000, None)],
+)
+def test_a_trial_takes_no_more_of_a_gpu_than_its_share_of_what_was_free(
+    worker: TrialWorker,
+    gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    limit: int,
+    part: float | None,
+) -> None:
+    parts: list[float] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", parts.append)
+    properties = SimpleNamespace(total_memory=6_000_000_000)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    worker.options = dataclasses.replace(worker.options, gpu_fraction=share, gpu_memory=limit)
+    worker._limit_memory()
+    assert parts == ([] if part is None else [pytest.approx(part)])

@@ -1,6 +1,8 @@
 """Workers: how many run concurrently, and what each of them may take."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
 
 import psutil
 import pytest
@@ -53,6 +55,49 @@ def test_gpus_are_packed_by_memory(
     if gpu_memory:
         assert trials * (workers.memory + CONTEXT) <= gpu_memory
         assert workers.memory > trial_bytes or trials == 1
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, *used: int | None) -> None:
+    """This machine has GPUs of 80 GB, of which so much is used; None: nobody can tell."""
+
+    def used_memory(index: int) -> int:
+        if (bytes_used := used[index]) is None:
+            raise RuntimeError("a MIG instance")
+        return bytes_used
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(used))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "GPU")
+    properties = SimpleNamespace(total_memory=80 * GB)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    monkeypatch.setattr(torch.cuda, "device_memory_used", used_memory, raising=False)
+    monkeypatch.setattr(resources, "cores", lambda: 16)
+
+
+def plan_on_gpus(share: float | Literal["auto"]) -> Workers:
+    return plan_workers(
+        device="cuda", count=None, cpus=1, gpus=share, share=0.5, trial_bytes=lambda _: 15 * GB
+    )
+
+
+def test_trials_share_the_memory_that_other_programs_leave_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 0, 40 * GB)
+    assert plan_on_gpus(0.25).memory == pytest.approx(10 * GB - CONTEXT), "of the GPU with the least"
+    assert plan_on_gpus("auto").gpus == pytest.approx(1 / 2, abs=1e-3)
+    gpus(monkeypatch, 0, None)
+    assert plan_on_gpus(0.25).memory == pytest.approx(20 * GB - CONTEXT), (
+        "where nobody can tell, all of it is free"
+    )
+    assert plan_on_gpus("auto").gpus == pytest.approx(1 / 4, abs=1e-3)
+
+
+def test_a_gpu_that_others_fill_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 80 * GB - 1)
+    with pytest.raises(UserError) as refused:
+        plan_on_gpus(0.25)
+    assert str(refused.value).startswith(
+        "--gpus-per-trial 0.25: this machine has a GPU with only 0.0 GB of free memory, too little for such"
+    )
 
 
 def test_no_more_are_packed_than_measured_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
