@@ -17,10 +17,10 @@ from rigsl.data.corpus import Corpus
 from rigsl.errors import UserError
 from rigsl.files import write_tensors
 from rigsl.modalities import modality_names
-from rigsl.model.graph import DialogueGraph, dialogue_graph
+from rigsl.model.graph import dialogue_graph
 from rigsl.model.nodeformer import NodeFormerLayer
 from rigsl.model.rigsl import RIGSL
-from rigsl.model.sparsify import EdgeScores, EdgeValues, SparseGraph, cross_mask
+from rigsl.model.sparsify import EdgeScores, SparseGraph
 from rigsl.training.evaluation import check_schema
 
 if TYPE_CHECKING:
@@ -115,14 +115,14 @@ def learned_graph(model: RIGSL, corpus: Corpus, dialogue: str) -> LearnedGraph:
         out = model.eval()(batch)
         relations = [layer.relations(*inputs).mean(dim=1)[0] for layer, *inputs in layer_inputs]
     graph = dialogue_graph(batch, model.config)
-    edge_index, edge_type, position = _edges(graph)
-    values = [_flat(sparse.gates)[position] for sparse in sparse_graphs]
+    source, target, edge_type = graph.listed()
+    values = [graph.listed_values(sparse.gates) for sparse in sparse_graphs]
     return LearnedGraph(
         dialogue=dialogue,
         modalities=tuple(modality_names(model.config.modalities)),
         speakers=batch.speaker.numpy(),
         predicted=out.log_prob.argmax(dim=1).numpy(),
-        edge_index=edge_index,
+        edge_index=torch.stack([source, target]),
         edge_type=edge_type,
         gates=torch.stack(values, dim=1) if values else torch.zeros(len(edge_type), 0),
         relations=torch.stack(relations) if relations else torch.zeros(0),
@@ -152,25 +152,3 @@ def _recording(
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _flat(values: EdgeValues) -> Tensor:
-    """[1, M, T, T] and [1, M, M, T] -> one vector."""
-    return torch.cat([values.intra.flatten(), values.cross.flatten()])
-
-
-def _edges(graph: DialogueGraph) -> tuple[Tensor, Tensor, Tensor]:
-    """All predefined edges of the only dialogue: [2, E] source and target, [E] type, [E] index in `_flat`."""
-    modalities, length = graph.modalities, graph.real.shape[1]
-    node = torch.arange(modalities * length).reshape(modalities, length)
-    shape = (modalities, length, length)
-    target, source = node[:, :, None].expand(shape), node[:, None, :].expand(shape)
-    kind = graph.same[0].long().expand(shape)
-    across = (modalities, modalities, length)
-    cross_target, cross_source = node[:, None, :].expand(across), node[None].expand(across)
-    mask = torch.cat([graph.intra[0].expand(shape).flatten(), cross_mask(graph)[0].flatten()])
-    position = torch.nonzero(mask).squeeze(1)
-    sources = torch.cat([source.flatten(), cross_source.flatten()])[position]
-    targets = torch.cat([target.flatten(), cross_target.flatten()])[position]
-    kinds = torch.cat([kind.flatten(), torch.full((cross_target.numel(),), 2)])[position]
-    return torch.stack([sources, targets]), kinds, position

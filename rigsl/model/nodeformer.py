@@ -6,15 +6,21 @@ the exact dense form of section 7: one [N, N] weight matrix per head, no [N, H, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
-from rigsl.model.graph import DialogueGraph
+from rigsl.model.dense_graph import DenseGraph
+from rigsl.model.edge_list import EdgeList
+from rigsl.model.edges import DialogueGraph
 from rigsl.model.linear import Linear, linear
+from rigsl.model.linear_attention import linear_attention, linear_link_loss
 from rigsl.model.precision import full_precision
+from rigsl.model.recomputed import recomputed
 
 #: Added to every random feature, as the official kernel does.
 STABILISER = 1e-6
@@ -71,6 +77,34 @@ def relation_weights(query: Tensor, key: Tensor, real: Tensor) -> Tensor:
         return similarity / similarity.sum(dim=-1, keepdim=True)
 
 
+def key_features(data: Tensor, lengths: Sequence[int]) -> Tensor:
+    """`softmax_kernel` of the keys of dialogues one after another: its max is over each dialogue's own nodes.
+
+    Shapes: data [H, M, U, F + 1] (see `projected`) -> [H, M, U, F]
+    """
+    products, half_square = data[..., :-1], data[..., -1:]
+    largest = [
+        part.amax(dim=(1, 2, 3), keepdim=True).expand(-1, 1, length, 1)
+        for part, length in zip(torch.split(products, list(lengths), dim=2), lengths, strict=True)
+    ]
+    return torch.exp(products - (half_square + torch.cat(largest, dim=2))) + STABILISER
+
+
+def exponential_noise(like: Tensor, *shape: int) -> Tensor:
+    """Positive exponential variates."""
+    noise = torch.empty(*shape, device=like.device, dtype=like.dtype)
+    return noise.exponential_().clamp_min(torch.finfo(noise.dtype).tiny)
+
+
+def gumbel_factors(exponential: Tensor, tau: float, real: Tensor) -> Tensor:
+    """G_jk = exp(gumbel_jk / tau) without a common factor of a sample, zero in padding.
+
+    Shapes: exponential [B, H, N, K], real [B, 1, N, 1] -> [B, H, N, K]
+    """
+    log_noise = (-torch.log(exponential) / tau).masked_fill(~real, -torch.inf)
+    return torch.exp(log_noise - log_noise.amax(dim=2, keepdim=True))
+
+
 def gumbel_weights(weights: Tensor, exponential: Tensor, tau: float, real: Tensor) -> Tensor:
     """Mean over samples k of the weights A_ij G_jk / sum_j A_ij G_jk, G_jk = exp(gumbel_jk / tau).
 
@@ -79,14 +113,13 @@ def gumbel_weights(weights: Tensor, exponential: Tensor, tau: float, real: Tenso
 
     Shapes: weights [B, H, N, N], exponential [B, H, N, K], real [B, 1, N, 1] -> [B, H, N, N]
     """
-    log_noise = (-torch.log(exponential) / tau).masked_fill(~real, -torch.inf)
-    noise = torch.exp(log_noise - log_noise.amax(dim=2, keepdim=True))  # [B, H, N, K]
+    noise = gumbel_factors(exponential, tau, real)
     with torch.autocast(weights.device.type, enabled=False):
         share = weights @ noise  # [B, H, i, K]: sum_j A_ij G_jk
         return weights * (share.reciprocal() @ noise.transpose(-1, -2)) / exponential.shape[-1]
 
 
-def link_loss(weights: Tensor, graph: DialogueGraph) -> Tensor:
+def link_loss(weights: Tensor, graph: DenseGraph) -> Tensor:
     """The mean of log(A_ij) / indegree(i) over a dialogue's predefined edges j -> i and the heads, summed
     over the dialogues; a dialogue without edges adds zero.
 
@@ -101,7 +134,7 @@ def link_loss(weights: Tensor, graph: DialogueGraph) -> Tensor:
     total = (torch.where(mask, within, 1.0).log().sum(dim=(1, 3, 4)) * per_edge).sum()
     if modalities > 1:
         across = torch.diagonal(blocks, dim1=3, dim2=5)  # [B, H, M, M, T]
-        mask = graph.cross[:, :, None] & graph.real[:, None, None, None, :]
+        mask = graph.cross[:, None]
         total = total + (torch.where(mask, across, 1.0).log().sum(dim=(1, 2, 3)) * per_edge).sum()
     return total
 
@@ -124,11 +157,13 @@ class NodeFormerLayer(nn.Module):
     def forward(
         self, z: Tensor, projection: Tensor, batch: Batch, graph: DialogueGraph
     ) -> tuple[Tensor, Tensor]:
+        if isinstance(graph, EdgeList):
+            return self._linear(z, projection, graph)
+        assert isinstance(graph, DenseGraph)
         weights = self.relations(z, projection, batch, graph)
         links = link_loss(weights, graph)
         if self.training and self.samples:
-            noise = torch.empty(*weights.shape[:3], self.samples, device=z.device, dtype=weights.dtype)
-            noise = noise.exponential_().clamp_min(torch.finfo(noise.dtype).tiny)
+            noise = exponential_noise(weights, *weights.shape[:3], self.samples)
             weights = gumbel_weights(weights, noise, self.tau, _real_nodes(graph))
         value = batch.pad_heads(self._heads(self.value(z)), graph.modalities)
         rows = batch.unpad_heads(weights.to(value.dtype) @ value, graph.modalities)
@@ -141,6 +176,36 @@ class NodeFormerLayer(nn.Module):
             for layer in (self.query, self.key)
         )
         return relation_weights(query, key, _real_nodes(graph))
+
+    def _linear(self, z: Tensor, projection: Tensor, graph: EdgeList) -> tuple[Tensor, Tensor]:
+        """`forward` for a graph in the sparse form, in full precision."""
+        modalities, lengths = graph.modalities, list(graph.batch.lengths)
+        query, key, value = (
+            full_precision(layer(z).reshape(modalities, -1, self.heads, z.shape[1]).permute(2, 0, 1, 3))
+            for layer in (self.query, self.key, self.value)
+        )  # [H, M, U, d]
+        with torch.autocast(z.device.type, enabled=False):
+            query, key = recomputed(self._features, query, key, projection, lengths)  # [H, M, U, F]
+            links = linear_link_loss(query.flatten(1, 2), key.flatten(1, 2), graph)
+            parts = [torch.split(part, lengths, dim=2) for part in (query, key, value)]
+            out = torch.cat([self._attend(*dialogue) for dialogue in zip(*parts, strict=True)], dim=2)
+        return self.out(out.permute(1, 2, 0, 3).flatten(2).flatten(0, 1).to(z.dtype)), links
+
+    def _features(
+        self, query: Tensor, key: Tensor, projection: Tensor, lengths: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        query, key = (projected(rows, projection, self.tau) for rows in (query, key))
+        return softmax_kernel(query), key_features(key, lengths)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """All heads of one dialogue. Shapes: query, key [H, M, T, F], value [H, M, T, d] -> [H, M, T, d]"""
+        nodes = [part.flatten(1, 2).unbind() for part in (query, key, value)]
+        noise: Sequence[Tensor | None] = [None] * self.heads
+        if self.training and self.samples:
+            drawn = exponential_noise(value, 1, self.heads, nodes[0][0].shape[0], self.samples)
+            noise = gumbel_factors(drawn, self.tau, torch.ones_like(drawn[:, :1, :, :1]) > 0)[0].unbind()
+        heads = [linear_attention(*head) for head in zip(*nodes, noise, strict=True)]
+        return torch.stack(heads).reshape(value.shape)
 
     def _heads(self, rows: Tensor) -> Tensor:
         """[M * U, H * d] -> [M * U, H, d]"""

@@ -4,7 +4,7 @@ base       `Backbone`: what a backbone declares and computes
 gcn        gated edges with symmetric degree normalisation
 gat        gated edges with attention
 m3net      hypergraph branch and frequency branch
-mmgcn      GCNII on a dense similarity graph, without gates
+mmgcn      GCNII on a similarity graph, without gates
 layers     message passing over gated edges, for GCN, GAT and M3Net
 speakers   the speaker embedding of M3Net and MMGCN
 

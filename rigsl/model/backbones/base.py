@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
+from rigsl.model.edges import DialogueGraph
 from rigsl.model.fusion import Fusion
-from rigsl.model.graph import DialogueGraph
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from rigsl.model.backbones.layers import CGSLayer, CGSStack
-from rigsl.model.graph import DialogueGraph
-from rigsl.model.sparsify import EdgeValues, SparseGraph
+from rigsl.model.edges import DialogueGraph, EdgeValues
+from rigsl.model.sparsify import SparseGraph
 
 
 class GCNLayer(CGSLayer):
     """Value of an edge: s_i s_j g_ji."""
 
     def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
-        return sparse.normalised()
+        return graph.scaled(sparse.gates, sparse.norm)
 
 
 class GCN(CGSStack):

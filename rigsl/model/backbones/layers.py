@@ -14,11 +14,11 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
 from rigsl.model.backbones.base import Backbone, BackboneOutput
+from rigsl.model.edges import DialogueGraph, EdgeValues
 from rigsl.model.fusion import GatedFusion
-from rigsl.model.graph import DialogueGraph
 from rigsl.model.linear import Linear, linear
 from rigsl.model.precision import full_precision
-from rigsl.model.sparsify import EdgeValues, SparseGraph, make_gate, propagate
+from rigsl.model.sparsify import SparseGraph, make_gate
 
 
 class CGSLayer(nn.Module):
@@ -46,10 +46,10 @@ class CGSLayer(nn.Module):
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         x = self.lin(x)
         weight, bias = self._score_weights()
-        scores = batch.pad(full_precision(linear(x, weight, bias)), graph.modalities)  # [B, M, T, 6 or 8]
-        sparse: SparseGraph = self.edge_gate(self.edge_gate.logits(scores[..., :6], graph), graph)
-        values = self.values(sparse, _pair_logits(scores[..., 6:]), graph)
-        out = batch.unpad(propagate(batch.pad(x, graph.modalities), values))
+        scores = graph.node_vectors(full_precision(linear(x, weight, bias)))  # 6, or 8 with a pair
+        sparse: SparseGraph = self.edge_gate(self.edge_gate.logits(scores[:6], graph), graph)
+        pair = EdgeValues(()) if self.pair is None else graph.sums(target=scores[6], source=scores[7])
+        out = graph.propagate(x, self.values(sparse, pair, graph))
         return BackboneOutput(out, sparse.penalty, sparse.kept)
 
     def _score_weights(self) -> tuple[Tensor, Tensor]:
@@ -64,15 +64,6 @@ class CGSLayer(nn.Module):
     @abstractmethod
     def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
         """The value of every edge, zero where there is none."""
-
-
-def _pair_logits(scores: Tensor) -> EdgeValues:
-    """[B, M, T, 2] (as target, as source) -> their sum for every edge; a scalar zero if there are none."""
-    if not scores.shape[-1]:
-        zero = scores.new_zeros(())
-        return EdgeValues(zero, zero)
-    target, source = scores.unbind(dim=-1)
-    return EdgeValues(target[..., :, None] + source[..., None, :], target[:, :, None] + source[:, None])
 
 
 def run_layers(

@@ -13,11 +13,11 @@ from rigsl.errors import UserError
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.layers import CGSLayer, run_layers
 from rigsl.model.backbones.speakers import TextSpeakers
+from rigsl.model.edges import DialogueGraph, EdgeValues
 from rigsl.model.fusion import GatedFusion
-from rigsl.model.graph import DialogueGraph
 from rigsl.model.linear import Linear
 from rigsl.model.precision import full_precision
-from rigsl.model.sparsify import EdgeValues, SparseGraph
+from rigsl.model.sparsify import SparseGraph
 from rigsl.wording import counted
 
 HYPERGRAPH_LAYERS = 3
@@ -36,10 +36,7 @@ class FrequencyLayer(CGSLayer):
         nn.init.xavier_uniform_(self.pair.weight)
 
     def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
-        normalised = sparse.normalised()
-        return EdgeValues(
-            normalised.intra * torch.tanh(pair.intra), normalised.cross * torch.tanh(pair.cross)
-        )
+        return graph.scaled(sparse.gates, sparse.norm) * pair.map(torch.tanh)
 
 
 class HypergraphBranch(nn.Module):

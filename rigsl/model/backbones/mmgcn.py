@@ -1,4 +1,4 @@
-"""MMGCN backbone: GCNII on a dense similarity graph (Hu et al., ACL 2021; GCNII: Chen et al., ICML 2020)."""
+"""MMGCN backbone: GCNII on a similarity graph (Hu et al., ACL 2021; GCNII: Chen et al., ICML 2020)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rigsl.data.corpus import Schema
 from rigsl.modalities import module_name
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.speakers import TextSpeakers
+from rigsl.model.edge_list import EdgeList
+from rigsl.model.edges import DialogueGraph, EdgeValues
 from rigsl.model.fusion import Concatenation
-from rigsl.model.graph import DialogueGraph
 from rigsl.model.linear import Linear
-from rigsl.model.precision import full_precision
-from rigsl.model.sparsify import EdgeValues, propagate
+from rigsl.model.recomputed import recomputed
 
 #: The official sizes; they are hyperparameters neither there nor here.
 NODE_WIDTH, HIDDEN_WIDTH, LAYERS = 200, 100, 64
@@ -39,28 +39,19 @@ class GCNIILayer(nn.Module):
         bound = HIDDEN_WIDTH**-0.5
         self.weight = nn.Parameter(torch.empty(2 * HIDDEN_WIDTH, HIDDEN_WIDTH).uniform_(-bound, bound))
 
-    def forward(self, h: Tensor, h0: Tensor, batch: Batch, adjacency: EdgeValues) -> Tensor:
-        messages = batch.unpad(propagate(batch.pad(h, adjacency.intra.shape[1]), adjacency))
+    def forward(self, h: Tensor, h0: Tensor, graph: DialogueGraph, adjacency: EdgeValues) -> Tensor:
+        messages = graph.propagate(h, adjacency)
         mixed = (1 - ALPHA) * messages + ALPHA * h0
         return self.theta * (torch.cat([messages, h0], dim=1) @ self.weight) + (1 - self.theta) * mixed
 
 
 def similarity_graph(x: Tensor, graph: DialogueGraph) -> EdgeValues:
-    """D^-1/2 A D^-1/2 with A = 1 - arccos(0.99999 cos) / pi between all utterances of a modality
-    (including each with itself) and between the modalities of an utterance.
+    """D^-1/2 A D^-1/2 with A = 1 - arccos(0.99999 cos) / pi between the utterances of a modality (including
+    each with itself) and between the modalities of an utterance.
 
-    Shapes: x [B, M, T, 200] -> EdgeValues
+    Shapes: x [M * U, 200] -> EdgeValues
     """
-    unit = F.normalize(full_precision(x), dim=-1, eps=1e-12)
-    real = graph.real[:, None, :, None] & graph.real[:, None, None, :]
-    intra = _similarity(unit @ unit.transpose(-1, -2)) * real
-    across = torch.einsum("bmtd,bntd->bmnt", unit, unit)
-    cross = _similarity(across) * (graph.cross[:, :, None] & graph.real[:, None, None, :])
-    degree = intra.sum(dim=3) + cross.sum(dim=2)  # [B, M, T]
-    norm = torch.where(degree > 0, degree, 1.0).rsqrt()
-    return EdgeValues(
-        intra * norm[..., :, None] * norm[..., None, :], cross * norm[:, :, None] * norm[:, None, :]
-    )
+    return graph.similarities(x, _similarity)
 
 
 def _similarity(cosine: Tensor) -> Tensor:
@@ -70,8 +61,8 @@ def _similarity(cosine: Tensor) -> Tensor:
 class MMGCN(Backbone):
     """Nodes projected to 200 (+ speaker embedding on text), 64 GCNII layers of 100; result [200 ; 100].
 
-    There are no edge gates: the penalty is the constant 1, all edges are kept, and the CGS hyperparameters
-    have no effect. The official code has this backbone for IEMOCAP only.
+    There are no edge gates: the penalty is the constant 1, all edges are kept, and the hyperparameters of
+    gates and layers have no effect. The official code has this backbone for IEMOCAP only.
 
     Shapes: [M * U, d] -> [M * U, 300]
     """
@@ -95,10 +86,18 @@ class MMGCN(Backbone):
         parts = x.chunk(len(self.project))
         nodes = torch.cat([layer(part) for layer, part in zip(self.project.values(), parts, strict=True)])
         nodes = self.speakers(nodes, batch)
-        adjacency = similarity_graph(batch.pad(nodes, graph.modalities), graph)
+        adjacency = similarity_graph(nodes, graph)
         nodes = F.dropout(nodes, DROPOUT, self.training)
         h = h0 = F.relu(self.input(nodes))
         for layer in self.layers:
-            h = F.relu(layer(F.dropout(h, DROPOUT, self.training), h0, batch, adjacency))
+            if isinstance(graph, EdgeList):  # at such lengths, what 64 layers keep would outweigh all else
+                h = recomputed(self._step, layer, h, h0, graph, adjacency, random=True)
+            else:
+                h = self._step(layer, h, h0, graph, adjacency)
         features = torch.cat([nodes, F.dropout(h, DROPOUT, self.training)], dim=1)
         return BackboneOutput(features, x.new_ones(()), x.new_ones(3))
+
+    def _step(
+        self, layer: nn.Module, h: Tensor, h0: Tensor, graph: DialogueGraph, adjacency: EdgeValues
+    ) -> Tensor:
+        return F.relu(layer(F.dropout(h, DROPOUT, self.training), h0, graph, adjacency))

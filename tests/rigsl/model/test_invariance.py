@@ -113,6 +113,17 @@ def test_every_number_is_finite(lengths, tau, bf16, scale, backbone):
         assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
 
 
+def test_mmgcn_has_finite_gradients_in_bfloat16():
+    """The cosine of an utterance with itself is 1, where arccos has no finite gradient."""
+    corpus = _dialogues([9, 4])
+    model = _model(corpus, modals="ld", backbone="MMGCN").train()
+    batch = BatchSource(corpus, "ld").batch(np.arange(2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = model(batch)
+    out.log_prob.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
 def test_official_quirks_depend_on_the_batch():
     """The switch restores what the default removes; without this the test above could not fail."""
     corpus = toy_corpus(widths=WIDTHS, longest=12)

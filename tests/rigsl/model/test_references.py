@@ -245,9 +245,10 @@ def test_gat_attention(modals):
 
 
 @pytest.mark.parametrize("modals", MODALITIES)
-def test_mmgcn_similarity_graph(modals):
-    config, batch, graph, x = _setup(modals)
-    values = similarity_graph(batch.pad(x, len(modals)), graph)
+@pytest.mark.parametrize("windows", [{}, {"windowp": 1, "windowf": 2}], ids=str)
+def test_mmgcn_similarity_graph(modals, windows):
+    config, batch, graph, x = _setup(modals, **windows)
+    values = similarity_graph(x, graph)
     edges, utterances = EdgeList(config, batch), len(batch.rows)
     nodes = len(modals) * utterances
     dense = torch.zeros(nodes, nodes)
@@ -258,7 +259,7 @@ def test_mmgcn_similarity_graph(modals):
     scale = dense.sum(dim=1).rsqrt()
     dense = dense * scale[:, None] * scale[None]
     h = torch.randn(nodes, 3)
-    out = batch.unpad(sparsify.propagate(batch.pad(h, len(modals)), values))
+    out = graph.propagate(h, values)
     torch.testing.assert_close(out, dense @ h)
 
 

@@ -1,0 +1,195 @@
+"""The graph of a batch as a list of its edges, for long dialogues: numbers and time grow with the edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.utils import segment, softmax
+
+from rigsl.config import RIGSLConfig
+from rigsl.data.batches import Batch, on_device
+from rigsl.data.gather import PaddedIndex, permuted
+from rigsl.model.dense_graph import NO_EDGE
+from rigsl.model.edges import KINDS, DialogueGraph, EdgeValues, inverse_roots, unit_vectors
+from rigsl.model.sparse_products import Pattern, inner_products, weighted_sums
+from rigsl.model.sparsemax import sparsemax
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EdgeList(DialogueGraph):
+    """The sparse form. A node vector is [M * U]; `EdgeValues` are one [E] in the order of the targets, for
+    `similarities` followed by the value of each node with itself [M * U].
+
+    Sums over the edges of a node are those of torch_geometric: torch-scatter's where it is installed.
+
+    pattern: the edges as a matrix (target, source); kind: [E]; by_source: [E] the edges in the order of their
+    sources; by_target: [E] the inverse order; target_by_kind, source_by_kind: [E] the ends of each edge in a
+    table of node vectors for each kind; slots: between edges and slots (target, one of the edges that may end
+    in it).
+    """
+
+    pattern: Pattern
+    kind: Tensor
+    by_source: Tensor
+    by_target: Tensor
+    target_by_kind: Tensor
+    source_by_kind: Tensor
+    slots: PaddedIndex
+
+    def dialogue_edges(self) -> Tensor:
+        """The number of edges in the dialogue of each edge. [E]"""
+        return self.edges[self.batch.dialogues.sequence][self.pattern.row % len(self.batch.rows)]
+
+    def dialogue_sums(self, x: Tensor) -> Tensor:
+        """For every node the sum over all nodes of its dialogue. Shapes: [M * U, d] -> [M * U, d]"""
+        utterances = x.reshape(self.modalities, -1, x.shape[1]).sum(dim=0)  # [U, d]
+        start = torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
+        sums: Tensor = segment(utterances, start)  # [B, d]
+        return sums.repeat_interleave(self.lengths, dim=0, output_size=len(utterances)).repeat(
+            self.modalities, 1
+        )
+
+    def indegree(self) -> Tensor:
+        """Number of edges that end in a node: [M * U]"""
+        return self.pattern.start.diff()
+
+    def node_vectors(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return rows.unbind(dim=-1)
+
+    def sums_by_kind(self, source: Sequence[Tensor], target: Sequence[Tensor]) -> EdgeValues:
+        starts, ends = torch.stack(list(source)).flatten(), torch.stack(list(target)).flatten()  # [3 * M * U]
+        return EdgeValues((_taken(ends, self.target_by_kind) + _taken(starts, self.source_by_kind),))
+
+    def sums(self, source: Tensor, target: Tensor) -> EdgeValues:
+        return EdgeValues((_taken(target, self.pattern.row) + _taken(source, self.pattern.column),))
+
+    def scaled(self, values: EdgeValues, norm: Tensor) -> EdgeValues:
+        edges, *loops = values.parts
+        edges = edges * _taken(norm, self.pattern.row) * _taken(norm, self.pattern.column)
+        return EdgeValues((edges, *(loop * norm * norm for loop in loops)))
+
+    def masked(self, values: EdgeValues) -> EdgeValues:
+        return values
+
+    def outgoing(self, kept: EdgeValues) -> tuple[Tensor, Tensor]:
+        (edges,) = kept.parts
+        ordered = edges[self.by_source].to(torch.get_default_dtype())
+        degree = segment(ordered, self.pattern.column_start)
+        counts = [(edges & (self.kind == kind)).sum() for kind in range(KINDS)]
+        return degree, torch.stack(counts)
+
+    def softmax_by_source(self, logits: EdgeValues) -> EdgeValues:
+        (edges,) = logits.parts
+        ordered = permuted(edges[None], self.by_source, self.by_target)[0]
+        shares = softmax(ordered, ptr=self.pattern.column_start)
+        return EdgeValues((permuted(shares[None], self.by_target, self.by_source)[0],))
+
+    def sparsemax_by_target(self, logits: EdgeValues) -> EdgeValues:
+        (edges,) = logits.parts
+        if not len(edges):
+            return logits
+        padded = self.slots.pad(edges).index_fill(0, self.slots.padding, NO_EDGE)
+        incoming = sparsemax(padded.reshape(len(self.pattern.start) - 1, -1))
+        return EdgeValues((self.slots.unpad(incoming.flatten()),))
+
+    def propagate(self, x: Tensor, values: EdgeValues) -> Tensor:
+        edges, *loops = values.parts
+        out = weighted_sums(self.pattern, edges, x)
+        return out if not loops else out + loops[0].to(x.dtype)[:, None] * x
+
+    def similarities(self, x: Tensor, similarity: Callable[[Tensor], Tensor]) -> EdgeValues:
+        unit = unit_vectors(x)
+        edges = similarity(inner_products(self.pattern, unit, unit))
+        loops = similarity(unit.square().sum(dim=-1))
+        degree = segment(edges, self.pattern.start) + loops
+        return self.scaled(EdgeValues((edges, loops)), inverse_roots(degree))
+
+    def listed(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.pattern.column, self.pattern.row, self.kind
+
+    def listed_values(self, values: EdgeValues) -> Tensor:
+        return values.parts[0]
+
+
+def _taken(numbers: Tensor, index: Tensor) -> Tensor:
+    """numbers[index], with a faster gradient."""
+    return numbers.index_select(0, index)
+
+
+def edge_list(batch: Batch, config: RIGSLConfig) -> EdgeList:
+    """The edges between the utterances of a modality within both windows, which are finite, and between
+    the modalities of an utterance."""
+    modalities, utterances = len(config.modalities), len(batch.rows)
+    target, source, slot, width = _edges(np.array(batch.lengths), config, modalities)
+    nodes = modalities * utterances
+    by_source = np.argsort(source, kind="stable")
+    by_target = np.empty_like(by_source)
+    by_target[by_source] = np.arange(len(by_source))
+    start, column_start = (
+        np.concatenate([[0], np.bincount(ends, minlength=nodes).cumsum()]) for ends in (target, source)
+    )
+    row = np.full(nodes * width, -1)
+    row[slot] = np.arange(len(slot))
+    device = batch.label.device
+    matrix = [start, source, target, by_source, column_start]
+    slots = [np.maximum(row, 0), slot, np.flatnonzero(row < 0)]
+    tensors = on_device([*matrix, by_target, *slots], device)
+    pattern = Pattern(*tensors[:5])
+    speaker = batch.speaker
+    same = speaker[pattern.row % utterances] == speaker[pattern.column % utterances]
+    across = pattern.row // utterances != pattern.column // utterances
+    kind = torch.where(across, 2, same.long())
+    crossing = batch.sizes * modalities * (modalities - 1)
+    real = torch.arange(batch.longest, device=device) < batch.sizes[:, None]
+    position = batch.dialogues.position
+    length = batch.sizes[batch.dialogues.sequence]
+    degree = position.clamp_max(config.windowp) + (length - 1 - position).clamp_max(config.windowf)
+    within = batch.pad(degree)[:, 0].sum(dim=1)
+    return EdgeList(
+        batch=batch,
+        real=real,
+        modalities=modalities,
+        edges=modalities * within + crossing,
+        by_type=torch.stack([(kind == each).sum() for each in range(KINDS)]),
+        pattern=pattern,
+        kind=kind,
+        by_source=pattern.transposed,
+        by_target=tensors[5],
+        target_by_kind=kind * nodes + pattern.row,
+        source_by_kind=kind * nodes + pattern.column,
+        slots=PaddedIndex(*tensors[6:]),
+    )
+
+
+def _edges(lengths: Indices, config: RIGSLConfig, modalities: int) -> tuple[Indices, Indices, Indices, int]:
+    """Target, source and slot of every edge, in the order of target and source, and the slots of a node.
+
+    Node (m, u) has the number m * U + u; its slots are the other modalities before m, the utterances from the
+    first to the last one of the windows, and the modalities after m.
+    """
+    utterances = int(lengths.sum())
+    position = np.arange(utterances) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    longest = int(lengths.max())
+    past, future = min(config.windowp, longest - 1), min(config.windowf, longest - 1)
+    offset = np.concatenate([np.arange(-past, 0), np.arange(1, future + 1)])
+    at = position[:, None] + offset  # [U, W]
+    inside = (at >= 0) & (at < np.repeat(lengths, lengths)[:, None])
+    row = np.arange(utterances)[:, None]
+    sources, there = [], []
+    for m in range(modalities):
+        before, after = np.arange(m) - m, np.arange(m + 1, modalities) - m
+        cross = [row + others * utterances for others in (before, after)]  # [U, M - 1] in total
+        always = [np.ones(part.shape, dtype=bool) for part in cross]
+        sources.append(np.concatenate([cross[0], row + offset, cross[1]], axis=1) + m * utterances)
+        there.append(np.concatenate([always[0], inside, always[1]], axis=1))
+    source, exists = np.concatenate(sources), np.concatenate(there)  # [M * U, W + M - 1]
+    width = source.shape[1]
+    slot = np.flatnonzero(exists)
+    return slot // width if width else slot, source.ravel()[slot], slot, width
