@@ -62,14 +62,15 @@ def m3net_stages(s: Sizes) -> list[Stage]:
 
 def _layers(s: Sizes, edges: EdgeMemory, *, dropout: float, pair: int) -> Stage:
     """The layers of message passing; `pair`: parameters of the map of a pair of nodes to one number."""
-    config, node, padded = s.config, s.node, s.padded
-    edge = s.pair + s.cross
+    config, node, edge = s.config, s.node, s.edge
+    # A list of edges has the normaliser of both ends of each, and messages without padding or copies.
+    ends, padded = (2, 0.0) if s.sparse else (0, s.padded)
     gate = GATES[config.sparsifier]
     inference = edges.inference if gate.inference is None else gate.inference
     weights = linear(s.d, s.d, bias=False) + linear(s.d, s.d) + 3 * linear(2 * s.d, 1) + pair
     nodes = (s.mask(dropout) + 2 * s.half) * node + s.cast(weights)
     copies = (2 if s.modalities > 1 else 1) * s.half * padded  # matmul and einsum keep a copy each
-    saved = nodes + copies + edge * (gate.saved + edges.saved + s.half)
+    saved = nodes + copies + edge * (gate.saved + edges.saved + ends + s.half)
     results = config.num_L * node  # of all layers, until the last one is done
     return Stage(
         saved=saved,

@@ -45,7 +45,10 @@ def model_stages(s: Sizes) -> list[Stage]:
 
 
 def _graph(s: Sizes) -> Stage:
-    """Masks with one byte per pair, counted in a copy of 64-bit integers."""
+    """Masks with one byte per pair, counted in a copy of 64-bit integers; or nine such integers per edge."""
+    if s.sparse:
+        indices = 18 * s.edge
+        return Stage(saved=indices, forward=2 * indices, inference=2 * indices, output=indices)
     pairs = s.pair / s.modalities
     return Stage(saved=pairs / 2, forward=3 * pairs, inference=3 * pairs, output=pairs / 2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rigsl.memory.stage import Sizes, Stage, linear
+from rigsl.model.linear_attention import COLUMNS
 
 
 def nodeformer_stages(s: Sizes) -> list[Stage]:
@@ -48,6 +49,8 @@ def _layers(s: Sizes) -> Stage:
     relation: [B, H, N, N]; feature: [B, H, N, M_f]; sample: [B, H, N, K], zero without Gumbel noise;
     head: [M U, H d]; padded: [B, H, N, d].
     """
+    if s.sparse:
+        return _linear_layers(s)
     config, half, d = s.config, s.half, s.d
     slots = s.padded / d * config.nodeformer_heads  # [B, H, N]
     relation, feature = slots * s.modalities * s.batch.longest, slots * config.nb_features_dim
@@ -55,7 +58,7 @@ def _layers(s: Sizes) -> Stage:
     head, padded = s.node * config.nodeformer_heads, s.padded * config.nodeformer_heads
     link = relation / s.modalities  # the diagonal blocks, whose logarithm the link loss takes
 
-    weights = 3 * linear(d, d * config.nodeformer_heads) + linear(d * config.nodeformer_heads, d) + 2 * d
+    weights = _layer_weights(s)
     casts = s.cast(weights) + (3 * s.cast(s.node) if s.cuda else 0.0)
     nodes = casts + _norm_size(s) * (2 + s.mask(config.nodeformer_dropout)) * s.node
     # Queries and keys: rows before padding, scaled vectors, and three steps of the kernel.
@@ -87,6 +90,41 @@ def _layers(s: Sizes) -> Stage:
             relation + 2 * link,
             relation + 4 * padded + head,
         ),
+        output=outputs if config.use_jk_nodeformer else 0.0,
+        weights=weights,
+        layers=config.num_K,
+    )
+
+
+def _layer_weights(s: Sizes) -> int:
+    """Parameters of a layer and its norm."""
+    heads = s.d * s.config.nodeformer_heads
+    return 3 * linear(s.d, heads) + linear(heads, s.d) + 2 * s.d
+
+
+def _linear_layers(s: Sizes) -> Stage:
+    """A layer with linear attention. Samples of the noise and the steps of the random features are computed
+    again in the backward pass.
+
+    head: [M U, H d]; feature: [M U, H, M_f]; sample: [M U, H, K]; shared: [M U, columns] of a head's samples.
+    """
+    config = s.config
+    head = s.node * config.nodeformer_heads
+    nodes, heads = s.node / s.d, config.nodeformer_heads
+    feature = nodes * heads * config.nb_features_dim
+    sample = nodes * heads * config.gumbel_k if config.use_gumbel else 0.0
+    samples = min(config.gumbel_k, max(1, COLUMNS // config.nb_features_dim)) if config.use_gumbel else 1
+    shared = nodes * config.nb_features_dim * samples
+    weights = _layer_weights(s)
+    rows = s.cast(weights) + _norm_size(s) * (2 + s.mask(config.nodeformer_dropout)) * s.node
+    # Queries, keys, values; values and results in the order of the heads; features; logarithms of the links.
+    saved = rows + 3 * s.half * head + (3 + s.half) * head + 2 * feature + heads * s.edge + 2 * sample
+    outputs = config.num_K * s.node
+    return Stage(
+        saved=saved,
+        forward=saved + max(4 * feature, 4 * shared),
+        backward=saved + 2 * head + 4 * feature + 4 * shared,
+        inference=outputs + 4 * head + 4 * feature + 3 * s.edge,
         output=outputs if config.use_jk_nodeformer else 0.0,
         weights=weights,
         layers=config.num_K,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Schema
 from rigsl.memory.shapes import BatchShape
+from rigsl.model.graph import sparse_form_pays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,9 @@ class Stage:
 class Sizes:
     """Numbers in the tensors of a batch, by shape.
 
-    utterance: [U, d]; node: [M U, d]; padded: [B, M, T, d]; pair: [B, M, T, T]; cross: [B, M, M, T].
+    utterance: [U, d]; node: [M U, d]; padded: [B, M, T, d]; pair: [B, M, T, T]; cross: [B, M, M, T];
+    edge: of every edge in the form that the graph has, slots of pairs without one included.
+    sparse: whether that is a list of edges.
     half: the size of a matrix product's result in numbers of four bytes, 0.5 in training with bfloat16.
     """
 
@@ -47,6 +50,11 @@ class Sizes:
         self.padded = batch.dialogues * modalities * batch.longest * d
         self.pair = batch.dialogues * modalities * batch.longest**2
         self.cross = batch.dialogues * modalities**2 * batch.longest
+        self.sparse = sparse_form_pays(config, batch.dialogues, batch.longest, batch.utterances)
+        self.edge = self.pair + self.cross
+        if self.sparse:
+            width = min(config.windowp + config.windowf, batch.longest) + modalities - 1
+            self.edge = modalities * batch.utterances * width
 
     def cast(self, numbers: float) -> float:
         """Size of the bfloat16 copies of weights and inputs that autocast keeps for the backward pass."""

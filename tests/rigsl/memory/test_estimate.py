@@ -14,6 +14,7 @@ from rigsl.errors import UserError
 from rigsl.memory import Shapes, estimate_epoch_seconds, estimate_peak_bytes
 from rigsl.memory.model import model_stages
 from rigsl.memory.stage import Sizes
+from rigsl.model.graph import SHORTEST
 from rigsl.model.rigsl import RIGSL
 
 WIDTHS = {"l": 48, "a": 20, "v": 12}
@@ -80,6 +81,27 @@ def test_each_lever_is_within_a_quarter(changes, short):
 @pytest.mark.parametrize("backbone", BACKBONES[:3])
 def test_long_dialogues_are_within_a_quarter(backbone, long):
     assert abs(error(BASE.replace(backbone=backbone, hidden_dim=12, batch_size=2), long)) < 0.25
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("changes", [{}, {"use_igr": False}, {"sparsifier": "sparsemax"}], ids=str)
+def test_lists_of_edges_are_within_a_quarter(backbone, changes):
+    corpus = synthetic_corpus([SHORTEST * 2, 3], WIDTHS, validation=1, speakers=3)
+    config = BASE.replace(backbone=backbone, hidden_dim=24, windowp=10, windowf=5, batch_size=1, **changes)
+    sizes = Sizes(config, corpus.schema, Shapes.of(corpus).training_batches(1)[-1], cuda=False, training=True)
+    assert sizes.sparse
+    assert abs(error(config, corpus)) < 0.25
+
+
+def test_a_long_dialogue_within_windows_takes_as_much_more_as_it_is_longer():
+    config = BASE.replace(batch_size=1, windowp=20, windowf=20)
+    short, long = (
+        estimate_peak_bytes(
+            config, Shapes.of(synthetic_corpus([length, 3], {"l": 8, "a": 8, "v": 8}, validation=1))
+        )
+        for length in (2_000, 20_000)
+    )
+    assert 8 < long / short < 10
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
