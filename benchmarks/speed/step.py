@@ -188,10 +188,14 @@ def _cells(measurement: Measurement, reference: Measurement | None) -> list[str]
     return cells
 
 
-def lengths(device: str, table: Table) -> None:
-    """Add rows for single long dialogues at the published IEMOCAP configuration to `table`."""
-    config = preset("official/iemocap").config.replace(batch_size=1)
-    for count in (50, 100, 200, 400, 1000):
+def lengths(device: str, table: Table, counts: Sequence[int], window: int) -> None:
+    """Add rows for single dialogues of these lengths at the published IEMOCAP configuration to `table`.
+
+    Args:
+        window: past and future utterances that an utterance is connected with; -1: all.
+    """
+    config = preset("official/iemocap").config.replace(batch_size=1, windowp=window, windowf=window)
+    for count in counts:
         corpus = synthetic_corpus([count, 2], IEMOCAP_WIDTHS, validation=1, views=4, text_default="first")
         measurement = measure([ours("float32", config, corpus, device)], corpus, device, 3)[0]
         table.add_row(str(count), f"{measurement.seconds * 1e3:.2f}", f"{measurement.peak / 1e6:,.0f}")
@@ -217,10 +221,28 @@ def main() -> None:
     )
     parser.add_argument("--batches", type=int, default=2, help="batches per round (default: 2)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds after the warm-up (default: 3)")
+    parser.add_argument(
+        "--long",
+        type=int,
+        nargs="*",
+        metavar="UTTERANCES",
+        help="only single dialogues of these lengths, with windows (default: 100 1000 10000)",
+    )
+    parser.add_argument(
+        "--window", type=int, default=20, help="past and future utterances of --long (default: 20)"
+    )
     args = parser.parse_args()
     console = Console(width=100)
     console.print(machine(args.device, torch.get_num_threads()))
     console.print(f"instruction sets: {', '.join(instruction_sets()) or 'unknown'}")
+    if args.long is not None:
+        counts = args.long or (100, 1_000, 10_000)
+        table = _lengths_table(
+            f"A single dialogue with windows of {args.window} (IEMOCAP's configuration, float32)"
+        )
+        lengths(args.device, table, counts, args.window)
+        console.print(table)
+        return
     table = Table(title="A training step at the published configurations")
     for column in ("configuration", "arithmetic", "ms per utterance", "x faster", "peak MB", "x smaller"):
         table.add_column(column, justify="left" if column in ("configuration", "arithmetic") else "right")
@@ -230,11 +252,16 @@ def main() -> None:
         ):
             table.add_row(*row)
     console.print(table)
-    table = Table(title="A single dialogue (IEMOCAP's configuration, float32)")
+    table = _lengths_table("A single dialogue (IEMOCAP's configuration, float32)")
+    lengths(args.device, table, (50, 100, 200, 400, 1000), -1)
+    console.print(table)
+
+
+def _lengths_table(title: str) -> Table:
+    table = Table(title=title)
     for column in ("utterances", "ms per utterance", "peak MB"):
         table.add_column(column, justify="right")
-    lengths(args.device, table)
-    console.print(table)
+    return table
 
 
 if __name__ == "__main__":

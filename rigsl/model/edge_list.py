@@ -16,6 +16,7 @@ from rigsl.data.batches import Batch, on_device
 from rigsl.data.gather import PaddedIndex, permuted
 from rigsl.model.dense_graph import NO_EDGE
 from rigsl.model.edges import KINDS, DialogueGraph, EdgeValues, inverse_roots, unit_vectors
+from rigsl.model.heap import return_large_blocks
 from rigsl.model.sparse_products import Pattern, inner_products, weighted_sums
 from rigsl.model.sparsemax import sparsemax
 
@@ -138,6 +139,8 @@ def edge_list(batch: Batch, config: RIGSLConfig) -> EdgeList:
     row = np.full(nodes * width, -1)
     row[slot] = np.arange(len(slot))
     device = batch.label.device
+    if device.type == "cpu":
+        return_large_blocks()
     matrix = [start, source, target, by_source, column_start]
     slots = [np.maximum(row, 0), slot, np.flatnonzero(row < 0)]
     tensors = on_device([*matrix, by_target, *slots], device)
