@@ -70,6 +70,14 @@ class GaussianProcess:
         explained = np.square(cross @ self._inverse.T).sum(axis=1)
         return cross @ self._weights, np.sqrt(np.maximum(self._output_scale - explained, 1e-10))
 
+    def leave_one_out(self) -> Floats:
+        """What each observation is predicted to be by all others. [n]
+
+        Source: Rasmussen & Williams, eq. 5.12.
+        """
+        targets = self._observations[1]
+        return np.asarray(targets - self._weights / np.square(self._inverse).sum(axis=0))
+
     def _cross_covariance(self, inputs: Floats) -> Floats:
         covariance = _matern(_squared_distances(inputs / self._length_scales, self._scaled))
         covariance *= self._output_scale

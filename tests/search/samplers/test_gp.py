@@ -104,3 +104,12 @@ def test_a_target_with_extra_variance_counts_less(data) -> None:
     certain = mean(targets + change, 0 * extra_variance)
     uncertain = mean(targets + change, 9 * change)
     assert abs(uncertain - before) < 0.3 * abs(certain - before)
+
+
+@pytest.mark.parametrize("hyperparameters", HYPERPARAMETERS)
+def test_an_observation_is_predicted_by_all_others(hyperparameters, data) -> None:
+    predicted = GaussianProcess(*data, COLUMN_PARAMETER, hyperparameters).leave_one_out()
+    for left_out in range(0, 40, 7):
+        others = np.delete(np.arange(40), left_out)
+        process = GaussianProcess(*(part[others] for part in data), COLUMN_PARAMETER, hyperparameters)
+        assert predicted[left_out] == pytest.approx(process.mean(data[0][[left_out]])[0], abs=1e-7)
