@@ -29,6 +29,7 @@ SEARCH = [
     {"schedulers"},
     {"plan"},
     {"execution"},
+    {"trust"},
     {"confirm"},
     {"export"},
     {"tracking"},

@@ -18,6 +18,7 @@ from rigsl.errors import UserError
 from rigsl.files import read_json, write_text
 from search.confirm.summary import PairedTests, TestScores
 from search.run_folder import FINAL, check_present
+from search.trust.trust_record import TrustRecord
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -146,6 +147,7 @@ class FinalRecord:
     openings: tuple[Opening, ...] = ()
     test: TestRecord | None = None
     paper: PaperRecord | None = None
+    trust: TrustRecord | None = None  #: written before test is opened; None: by an earlier version
 
     def opened(self, what: str, protocol: str) -> FinalRecord:
         """This record with one more opening of the test split, now."""

@@ -27,6 +27,7 @@ from search.confirm.evaluation import (
     open_test,
     was_tested,
 )
+from search.confirm.evidence import gather_evidence
 from search.confirm.final_record import (
     ConfigurationRecord,
     FinalistsRecord,
@@ -53,6 +54,10 @@ from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.lineage import Stage
 from search.run_folder import AVERAGE, BEST, MODEL, TAUGHT, TRIALS
+from search.trust.assess import assess
+
+#: Parts of ``final.json`` that are those of one winner, and not of another.
+OF_A_WINNER = ("test", "paper", "trust")
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,8 @@ class FinalStage:
         self._record_finalists(race, winner)
         chosen, checkpoints = self._trained(race)
         chosen = self._with_other_answers(chosen, race, {tested.side for tested in checkpoints})
+        if not was_tested(self.plan.folder, checkpoints):
+            self._record_trust(race, winner)  # now: what is expected of test cannot change afterwards
         test = self._test(checkpoints)
         paper = self._paper(winner) if self.options.protocol == "paper" else None
         self._update_record(test=test, paper=paper)
@@ -172,7 +179,7 @@ class FinalStage:
                 winner.trial, winner.config.to_dict(), dict(winner.params), winner.key
             ),
             baseline=self._baseline_record(),
-            **({} if same else {"test": None, "paper": None}),  # scores of another winner
+            **({} if same else dict.fromkeys(OF_A_WINNER)),
         )
 
     def _baseline_record(self) -> ConfigurationRecord | None:
@@ -253,6 +260,15 @@ class FinalStage:
         if best is None:
             return self._search_checkpoint(winner)
         return self._checkpoint(winner, make_job("", winner.config, best))
+
+    def _record_trust(self, race: Race, winner: Finalist) -> None:
+        """Whether the search can be trusted, and what is expected of test."""
+        evidence = gather_evidence(self.plan, self.trainings, race, winner, self._baseline())
+        final = read_final_record(self.plan.folder)
+        openings = len(final.openings)
+        trust, before = assess(evidence, self.study, self.plan.space, openings), final.trust
+        if before is None or dataclasses.replace(trust, at=before.at, openings=before.openings) != before:
+            self._update_record(trust=trust)
 
     def _test(self, checkpoints: Sequence[Checkpoints]) -> TestRecord:
         """Open the test split, once; scores of all answers, and their differences to the baseline."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,9 @@ def before_test(folder: Path) -> list:
     names = ["trial", "seed", "best_epoch", "recorded_weighted_f1", "validation", "lineage"]
     jobs = json.loads((folder / "final" / RESULTS).read_text())
     exported = {name: metrics[name] for name in names}
+    trust = dataclasses.replace(final.trust, at="")
     weights = (folder / "best" / "model.safetensors").read_bytes()
-    return [search, jobs, final.finalists, final.winner, final.test.validation, exported, weights]
+    return [search, jobs, final.finalists, final.winner, final.test.validation, trust, exported, weights]
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,19 @@ def test_nothing_before_the_test_depends_on_test_labels(twins: Twins) -> None:
     assert tests[0] != tests[1], "the labels of test do matter in the end"
 
 
+def test_every_answer_predicts_the_same_whatever_the_labels_of_test_are(twins: Twins) -> None:
+    first, second = (read_predictions(outcome.plan.folder) for outcome in (twins.first, twins.second))
+    assert set(first) == set(second)
+    for side, runs in first.items():
+        assert np.array_equal(runs.predicted, second[side].predicted), side
+        assert runs.weights == second[side].weights, side
+    assert not np.array_equal(first["average"].labels, second["average"].labels)
+    for pattern in ("best/taught/*.safetensors", "best/average/*/*.safetensors", "final/*/held_out.*"):
+        files, others = (sorted(outcome.plan.folder.glob(pattern)) for outcome in (twins.first, twins.second))
+        assert files
+        assert [path.read_bytes() for path in files] == [path.read_bytes() for path in others], pattern
+
+
 def test_the_winner_has_the_best_mean_and_test_is_opened_once(twins: Twins) -> None:
     outcome = twins.first
     folder = outcome.plan.folder
@@ -123,6 +138,23 @@ def test_the_winner_has_the_best_mean_and_test_is_opened_once(twins: Twins) -> N
     assert final.test.validation["winner"][index] == max(final.test.validation["winner"])
     assert metrics["test"]["weighted_f1"] == final.test.winner.weighted_f1.values[index]
     assert len(list((folder / "final").glob("*/model"))) == 2, "of the exported ones, untaught and taught"
+
+
+def test_what_is_expected_of_test_is_recorded_before_it_is_opened(twins: Twins) -> None:
+    final = read_final_record(twins.first.plan.folder)
+    trust, expected = final.trust, final.trust.expected
+    assert trust.openings == 0
+    assert datetime.fromisoformat(trust.at) <= datetime.fromisoformat(final.openings[0].at)
+    assert trust.numbers["seed_deviation"] > 0
+    assert 0 <= expected.low < expected.mean < expected.high <= 1
+    gain = expected.corrections["all of train"]
+    results = json.loads((twins.first.plan.folder / "final" / RESULTS).read_text())
+    key = final.winner.config_hash[:12]
+    scores = [[], []]
+    for name, result in results.items():
+        if name.startswith(key):
+            scores["fold" in name].append(result["score"])
+    assert gain == pytest.approx(np.mean(scores[0]) - np.mean(scores[1]))
 
 
 @pytest.mark.parametrize("answer", ["", "taught", "average"])
@@ -246,6 +278,7 @@ def test_a_finished_study_goes_on_with_another_winner_and_more_seeds(
     final = read_final_record(folder)
     assert final.winner.config_hash != first.winner.config_hash
     assert len(final.openings) == 3
+    assert [first.trust.openings, final.trust.openings] == [0, 2], "what was known of test is said"
     predictions = read_predictions(folder)["winner"]
     assert predictions.config_hash == final.winner.config_hash
     metrics = other.exported.metrics
@@ -338,4 +371,5 @@ def test_the_fields_protocol_is_told_apart(interrupted: Interrupted) -> None:
     final = read_final_record(interrupted.after.plan.folder)
     assert [opening.protocol for opening in final.openings] == ["validation", "paper"]
     assert final.paper.winner.mean >= 0
+    assert final.trust.expected is not None
     assert interrupted.after.exported.metrics["protocol"] == "validation"
