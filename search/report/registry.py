@@ -23,6 +23,7 @@ from search.report.sections import (
     result,
     setup,
     trials,
+    trust,
 )
 
 
@@ -39,6 +40,7 @@ class Section:
 SECTIONS: Mapping[str, Section] = {
     "result": Section(result.content, "Winner against baseline", "Winner against baseline"),
     "finalists": Section(finalists.content, "Finalists: retrained with fresh seeds", "Finalists"),
+    "trust": Section(trust.content, "Can this search be trusted?", "Trust"),
     "classes": Section(classes.content, "F1 of every emotion", "Emotions"),
     "history": Section(history.content, "Best score so far (incumbent)", "Best score"),
     "curves": Section(curves.content, "Learning curves", "Learning curves"),

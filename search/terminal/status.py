@@ -22,6 +22,7 @@ from search.record.study_options import read_study_options
 from search.space.budget import minutes_in_words, read_budget
 from search.terminal.answers import score_lines
 from search.terminal.progress import key_parameters, trial_summary
+from search.terminal.trust import status_line
 
 #: Ended trials that are printed: the last ones.
 LAST_TRIALS = 5
@@ -30,7 +31,8 @@ LAST_TRIALS = 5
 def print_status(folder: Path, console: Console, storage: str | None = None) -> None:
     """Print the state of the study in `folder`: its process, budget, best trial, running and last trials.
 
-    Of a study with several answers (configuration, taught, average), what each has on test.
+    Of a study with several answers (configuration, taught, average), what each has on test. How many checks
+    of the search pass, and what was expected of test.
 
     Raises:
         UserError: its record cannot be read.
@@ -74,7 +76,7 @@ def print_status(folder: Path, console: Console, storage: str | None = None) -> 
 
 
 def _test_lines(folder: Path) -> list[tuple[str, str]]:
-    """A line for each answer of a study that has several, in the order in which they are printed."""
+    """A line for each answer of a study that has several; then whether the search can be trusted."""
     try:
         final = read_final_record(folder)
     except UserError as error:  # the record of the search still tells the rest
@@ -83,7 +85,8 @@ def _test_lines(folder: Path) -> list[tuple[str, str]]:
     openings = sum(opening.protocol == "validation" for opening in final.openings)
     if lines and openings > 1:
         lines.append(f"test was opened {openings} times, so these scores are no longer unbiased")
-    return [("" if i else "test", line) for i, line in enumerate(lines)]
+    titled = [("" if i else "test", line) for i, line in enumerate(lines)]
+    return [*titled, ("trust", line)] if (line := status_line(final)) else titled
 
 
 def print_studies(runs: Path, console: Console) -> None:
