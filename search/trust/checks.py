@@ -34,7 +34,8 @@ def noise_check(evidence: Evidence, fit: VarianceFit | None) -> Check:
     if test is not None:
         parts.append(f"dialogues of test {_size(test)}")
     figure = f"{', '.join(parts)} points (standard deviations)"
-    seeds, (deviation, _) = len(evidence.tests), seed_deviation(evidence.repeated)
+    seeds, (deviation, freedom) = len(evidence.tests), seed_deviation(evidence.repeated)
+    deviation = deviation if freedom else math.sqrt(fit.residual)
     if not evidence.baseline_tests or not seeds:
         telling = NORMAL_95 * math.sqrt(2 * fit.residual / max(fit.counts[0], 1))
         trainings = counted(fit.counts[0], "training")

@@ -95,6 +95,8 @@ def test_the_noise_floor_is_compared_with_the_lead_on_the_baseline() -> None:
     verdict(checks.noise_check(near, fit_finals(near)), WARN, "give --test-seeds 11")
     verdict(checks.noise_check(APART, fit_finals(APART)), PASS, "two configurations with 3 trainings each")
     verdict(checks.noise_check(NONE, None), UNKNOWN, "once only")
+    single = dataclasses.replace(ahead, tests=(0.605,), baseline_tests=(0.6,), repeated=())
+    verdict(checks.noise_check(single, fit_finals(single)), WARN, "+0.50 points, is within")
 
 
 def test_validation_that_ranks_the_finalists_the_wrong_way_round_is_overtuned() -> None:
