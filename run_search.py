@@ -170,6 +170,12 @@ def _add_confirmation(result: Parser) -> None:
         metavar="NAME",
         help="validation (default), or paper: report the best test epoch, too (optimistic)",
     )
+    group.add_argument(
+        "--explain",
+        action="store_const",
+        const=True,
+        help="train the path from the baseline to the winner, one change at a time, with the finals' seeds",
+    )
 
 
 def _add_resources(result: Parser) -> None:

@@ -298,11 +298,13 @@ def _give_back_record(plan: Plan) -> None:
 
 
 def _check_budget_left(plan: Plan, study: optuna.Study) -> None:
-    """Check that a finished study has budget left.
+    """Check that a finished study has budget left, or is to be explained for the first time.
 
     Raises:
         UserError: there is nothing to resume.
     """
+    if plan.final.explain and read_final_record(plan.folder).explanation is None:
+        return
     if not str(study.user_attrs.get(record.STANDING, "")).startswith("finished"):
         return
     spent = take_snapshot(study).spent(record.seconds(study), record.gpu_seconds(study))

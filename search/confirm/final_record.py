@@ -128,6 +128,27 @@ class PaperRecord:
 
 
 @dataclass(frozen=True)
+class StepRecord:
+    """A configuration on the path from the baseline to the winner."""
+
+    changes: dict[str, tuple[Any, Any]]  #: name -> values before and after; None: it does not exist there
+    params: dict[str, Any]
+    scores: tuple[float | None, ...]  #: in the order of the finals' blocks; None: that training failed
+    mean: float | None
+    gain: float | None  #: over the step before, over their common blocks; None: the baseline, or not known
+    error: float | None  #: standard error of the gain; None: not known
+
+
+@dataclass(frozen=True)
+class ExplanationRecord:
+    """The path from the baseline to the winner, trained under the finals' blocks."""
+
+    steps: tuple[StepRecord, ...]  #: the baseline first, the winner last
+    simplest: int | None  #: the first step that is not worse than the winner beyond noise; None: not known
+    trainings: int  #: of the path; the finals have shared theirs
+
+
+@dataclass(frozen=True)
 class Opening:
     """One opening of the test split."""
 
@@ -148,6 +169,7 @@ class FinalRecord:
     test: TestRecord | None = None
     paper: PaperRecord | None = None
     trust: TrustRecord | None = None  #: written before test is opened; None: by an earlier version
+    explanation: ExplanationRecord | None = None  #: None: it was not asked for
 
     def opened(self, what: str, protocol: str) -> FinalRecord:
         """This record with one more opening of the test split, now."""

@@ -258,7 +258,7 @@ def pooled_deviation(finalists: Sequence[Finalist]) -> tuple[float, int] | None:
     ]
     indices, seeds = sorted({i for i, _, _ in rows}), sorted({seed for _, seed, _ in rows})
     terms = len(indices) + len(seeds) - 1
-    if len(rows) <= terms:
+    if len(rows) <= max(terms, 0):
         return None
     design = np.zeros((len(rows), terms))
     for row, (i, seed, _) in enumerate(rows):

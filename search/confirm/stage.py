@@ -28,6 +28,7 @@ from search.confirm.evaluation import (
     was_tested,
 )
 from search.confirm.evidence import gather_evidence
+from search.confirm.explanation import Explanation
 from search.confirm.final_record import (
     ConfigurationRecord,
     FinalistsRecord,
@@ -57,7 +58,7 @@ from search.run_folder import AVERAGE, BEST, MODEL, TAUGHT, TRIALS
 from search.trust.assess import assess
 
 #: Parts of ``final.json`` that are those of one winner, and not of another.
-OF_A_WINNER = ("test", "paper", "trust")
+OF_A_WINNER = ("test", "paper", "trust", "explanation")
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,10 @@ class FinalStage:
         chosen = self._with_other_answers(chosen, race, {tested.side for tested in checkpoints})
         if not was_tested(self.plan.folder, checkpoints):
             self._record_trust(race, winner)  # now: what is expected of test cannot change afterwards
+        if self.options.explain:
+            self._explain()
+        if self.interrupted():
+            return None
         test = self._test(checkpoints)
         paper = self._paper(winner) if self.options.protocol == "paper" else None
         self._update_record(test=test, paper=paper)
@@ -260,6 +265,19 @@ class FinalStage:
         if best is None:
             return self._search_checkpoint(winner)
         return self._checkpoint(winner, make_job("", winner.config, best))
+
+    def _explain(self) -> None:
+        """Train the path from the baseline to the winner, and record it."""
+        final = read_final_record(self.plan.folder)
+        if final.baseline is None or final.winner is None:
+            return
+        explanation = Explanation(self.plan, self.study, self.blocks, final.baseline, final.winner)
+        missing = self.trainings.missing(explanation.jobs())
+        if missing:
+            self.on_phase(explanation.in_words())
+            self.trainings.train(JobList(missing), self.plan.corpus.without_test_labels())
+        if not self.interrupted():
+            self._update_record(explanation=explanation.record(self.trainings))
 
     def _record_trust(self, race: Race, winner: Finalist) -> None:
         """Whether the search can be trusted, and what is expected of test."""

@@ -42,6 +42,7 @@ class SearchOptions:
     teacher_temperature: float | None = None
     test_seeds: int | None = None
     protocol: str | None = None
+    explain: bool | None = None
     workers: int | None = None
     cpus_per_trial: int | None = None
     gpus_per_trial: float | Literal["auto"] | None = None

@@ -39,6 +39,8 @@ class FinalOptions:
     #: Trainings of winner and of baseline that are tested; 0: only the exported checkpoint is.
     test_seeds: int = 5
     protocol: str = "validation"  #: "paper": also the best test epoch, as in most published numbers
+    #: Whether the path from the baseline to the winner is trained, one change at a time.
+    explain: bool = False
 
     def __post_init__(self) -> None:
         for name, minimum in (("finalists", 0), ("finalist_seeds", 1), ("folds", 0), ("test_seeds", 0)):
@@ -53,6 +55,8 @@ class FinalOptions:
                 raise UserError(f"{name}: {value!r} is not a number from {low:g} to {high:g}")
         if self.folds == 1:
             raise UserError("folds: 1 is not possible; give 2 or more, or 0 for scores on dev")
+        if type(self.explain) is not bool:
+            raise UserError(f"explain: {self.explain!r} is neither true nor false")
         if self.protocol not in PROTOCOLS:
             raise UserError(f"protocol: {self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
 
@@ -70,8 +74,9 @@ class FinalOptions:
         else:
             finalists = f"the best with {fresh}{scored}" if self.finalists else "none"
         tested = f"{tests} each of winner and baseline" if self.test_seeds else "one checkpoint"
+        explained = "; the winner explained" if self.explain else ""
         paper = "; and the best test epoch (optimistic)" if self.protocol == "paper" else ""
-        return f"finalists: {finalists}; tested once: {tested}{paper}"
+        return f"finalists: {finalists}; tested once: {tested}{paper}{explained}"
 
 
 NAMES = tuple(spec.name for spec in dataclasses.fields(FinalOptions))

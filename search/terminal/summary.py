@@ -30,7 +30,7 @@ from search.space.budget import Spent
 from search.space.extension import extended, extending_options
 from search.terminal.answers import difference_lines
 from search.terminal.time_left import ending_time
-from search.terminal.trust import trust_lines
+from search.terminal.trust import explanation_lines, trust_lines
 
 if TYPE_CHECKING:
     from search.results import Outcome
@@ -175,7 +175,7 @@ def _print_scores(outcome: Outcome, console: Console) -> None:
     table.add_row(f"the checkpoint in best/ (seed {exported.metrics['seed']})", *checkpoint, "")
     console.print(table)
     _print_differences(test, console)
-    for line in trust_lines(final):
+    for line in [*explanation_lines(final), *trust_lines(final)]:
         console.print(line)
     if final.paper is not None and final.paper.winner is not None:
         console.print(f"best test epoch (selected on test, optimistic): {percent(final.paper.winner.mean)}")

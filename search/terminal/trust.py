@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from rigsl.wording import points
 from search.confirm.final_record import FinalRecord
 from search.trust.expectation import against_tested, in_words
+from search.trust.path import simplest_in_words
 from search.trust.trust_record import TrustRecord
 
 
@@ -26,6 +28,19 @@ def trust_lines(final: FinalRecord) -> list[str]:
 def status_line(final: FinalRecord) -> str:
     """One line: checks that pass, what was expected of test, and what was measured; empty: not recorded."""
     return "" if final.trust is None else f"{_passed(final.trust)}; {expectation_line(final)}"
+
+
+def explanation_lines(final: FinalRecord) -> list[str]:
+    """What every change from the baseline to the winner gained; empty: it was not asked for."""
+    explanation = final.explanation
+    if explanation is None or len(explanation.steps) < 2:
+        return []
+    gains = [f"  {points(step.gain):>6}  {', '.join(step.changes)}" for step in explanation.steps[1:]]
+    return [
+        "from the baseline to the winner, in points:",
+        *gains,
+        simplest_in_words(explanation.simplest, len(gains)),
+    ]
 
 
 def expectation_line(final: FinalRecord) -> str:

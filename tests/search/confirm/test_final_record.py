@@ -179,7 +179,9 @@ def test_a_file_of_the_search_before_its_packages_loads_without_a_loss(tmp_path:
         "finalists": {"folds": []},
         "test": dict.fromkeys(("taught", "average", "parameters", "milliseconds")),
     }  # of later versions
-    later = {name: EARLIER[name] | values for name, values in parts.items()} | {"trust": None}
+    later = {name: EARLIER[name] | values for name, values in parts.items()} | dict.fromkeys(
+        ("trust", "explanation")
+    )
     assert json.loads(json.dumps(asdict(record))) == EARLIER | later
     assert record.finalists.candidates[0].scores == (0.0273, 0.0876)
     assert record.test.side("baseline").interval.resampled == ("dialogues", "seeds")

@@ -1,6 +1,7 @@
 """The final stage: fresh seeds decide, test is opened once, and nothing before it depends on test labels."""
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -351,7 +352,7 @@ def interrupted(
         results = json.loads((folder / "final" / RESULTS).read_text())
         openings, times = read_final_record(folder).openings, write_times(folder)
         patch.setattr(stage, "open_test", watched_open_test)
-        after = searched(home, resume="one")
+        after = searched(home, resume="one", explain=True)
     return Interrupted(outcome, results, openings, times, times_at_test, after)
 
 
@@ -373,3 +374,19 @@ def test_the_fields_protocol_is_told_apart(interrupted: Interrupted) -> None:
     assert final.paper.winner.mean >= 0
     assert final.trust.expected is not None
     assert interrupted.after.exported.metrics["protocol"] == "validation"
+
+
+def test_the_winner_is_explained_from_the_baseline_on(interrupted: Interrupted) -> None:
+    folder = interrupted.after.plan.folder
+    final = read_final_record(folder)
+    explanation, results = final.explanation, json.loads((folder / "final" / RESULTS).read_text())
+    assert explanation.steps[0].params == final.baseline.params
+    assert explanation.steps[-1].params == final.winner.params
+    [winner] = [one for one in final.finalists.candidates if one.state == "winner"]
+    assert explanation.steps[-1].scores == winner.scores, "it is not trained again"
+    for before, step in itertools.pairwise(explanation.steps):
+        assert step.changes
+        assert step.gain == pytest.approx(step.mean - before.mean)
+    assert explanation.trainings == 2 * len(explanation.steps)
+    assert sum("fold" in name for name in results) >= explanation.trainings
+    assert [opening.protocol for opening in final.openings] == ["validation", "paper"]

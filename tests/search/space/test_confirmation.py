@@ -32,11 +32,12 @@ def test_it_is_described_in_words(options: dict, words: str) -> None:
         ({"folds": 2.5}, "folds: 2.5 is not a whole number from 0 up"),
         ({"teacher_weight": 1.5}, "teacher_weight: 1.5 is not a number from 0 to 1"),
         ({"teacher_temperature": 0}, "teacher_temperature: 0 is not a number from 0.01 to 100"),
+        ({"explain": 1}, "explain: 1 is neither true nor false"),
         ({"protocol": "test"}, "protocol: 'test' is not one of validation, paper"),
         (
             {"winners": 1},
             "winners: unknown key; the keys are finalists, finalist_seeds, folds, teacher_weight, "
-            "teacher_temperature, test_seeds, protocol",
+            "teacher_temperature, test_seeds, protocol, explain",
         ),
         (3, "is not a table"),
     ],
