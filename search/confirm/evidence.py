@@ -74,6 +74,7 @@ def gather_evidence(
         repeated=tuple(tuple(scores(group)) for group in (tested, baseline_jobs, *jobs) if scores(group)),
         dialogues=noise,
         suits_dev=suits_dev,
+        searched_on_dev=not plan.validation_folds,
         epoch_bias=None if folds else epoch_bias(trainings.folder, [*tested, *itertools.chain(*jobs)]),
         prior_shift=shift,
         prior_effect=effect,

@@ -41,6 +41,9 @@ class Evidence:
     dialogues: DialogueNoise = field(default_factory=lambda: DialogueNoise(None, None))
     #: standard deviation of how well a configuration suits the dialogues of dev, beyond what any gains there
     suits_dev: float | None = None
+    searched_on_dev: bool = (
+        True  #: whether search scores are on dev alone, as those of the finals without folds
+    )
     epoch_bias: float | None = None  #: how far the best epoch on dev is above its neighbours, in the mean
     prior_shift: PriorShift | None = None
     #: how the winner's score changes if classes were as frequent as in train (measured on dev), or as in dev

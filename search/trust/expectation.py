@@ -121,6 +121,8 @@ def _luck_on_dev(evidence: Evidence, fit: VarianceFit) -> float:
     variance = evidence.suits_dev**2
     optimism = [one.search_score - float(np.mean([*one.scores.values()])) for one in evidence.finalists]
     by_search = max(0.0, float(np.mean(optimism))) * variance / fit.residual
+    if not evidence.searched_on_dev:
+        by_search = 0.0  # search scores are on other utterances, too, and cannot be compared
     by_finals = float(fit.means[0] - fit.means.mean()) * variance / max(fit.between, variance)
     return min(by_search + by_finals, MOST_LUCK * evidence.suits_dev)
 

@@ -121,6 +121,7 @@ def test_on_dev_the_best_epoch_and_the_class_frequencies_are_measured(tmp_path: 
     assert not evidence.folds
     assert evidence.left_out == ()
     assert evidence.suits_dev is not None
+    assert evidence.searched_on_dev
     assert evidence.epoch_bias == pytest.approx(np.mean([*evidence.tests, *_all_scores(evidence)]) - 0.35)
     shares, effects = np.array(evidence.prior_shift.train), []
     for seed in stage.plan.final_seeds.tests:
@@ -149,6 +150,12 @@ def test_a_baseline_that_won_and_one_that_is_missing_have_no_trainings_of_their_
         evidence = stage.evidence(baseline)
         assert evidence.baseline_tests == ()
         assert evidence.suits_dev is None
+
+
+def test_search_scores_on_a_fold_beside_dev_are_not_compared_with_scores_on_dev(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, folds=0)
+    stage.plan = dataclasses.replace(stage.plan, validation_folds=3)
+    assert not stage.evidence().searched_on_dev
 
 
 def test_a_winner_without_a_score_leaves_no_finalists(tmp_path: Path) -> None:

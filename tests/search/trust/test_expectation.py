@@ -60,6 +60,8 @@ def test_luck_and_class_frequencies_of_dev_are_taken_off_scores_on_dev() -> None
     assert expected(known).mean == pytest.approx(plain.mean + 0.016)
     assert expected(ON_DEV).mean < plain.mean
     assert expected(ON_DEV).standard_error > plain.standard_error
+    elsewhere = expected(dataclasses.replace(ON_DEV, searched_on_dev=False))
+    assert expected(ON_DEV).mean < elsewhere.mean < plain.mean, "only the finals have chosen on dev"
 
 
 def test_noisier_dialogues_and_fewer_seeds_make_the_interval_wider() -> None:
