@@ -23,7 +23,7 @@ from search.confirm.runner import TrainingRunner
 from search.confirm.trainings import Job, identity, make_job
 from search.plan.plan import Plan
 from search.record.learning_curve import read_curve
-from search.resources.workers import driver_device
+from search.resources.workers import DRIVER_DEVICE
 from search.trust.dialogues import f1_with_shares, standard_error
 from search.trust.evidence import DialogueNoise, Evidence, FinalistEvidence
 from search.trust.priors import PriorShift, prior_shift
@@ -101,10 +101,9 @@ def _dev_tables(plan: Plan, corpus: Corpus, checkpoints: Mapping[int, Path]) -> 
     """Confusion matrices on dev of every checkpoint and dialogue [m, n, k, k]; None: there are none."""
     if not checkpoints:
         return None
-    device = driver_device(plan.workers.device)
     with threads(plan.workers.cpus):
         evaluations = {
-            seed: evaluate(load_checkpoint(path, device=device), corpus, "dev", device=device)
+            seed: evaluate(load_checkpoint(path, device=DRIVER_DEVICE), corpus, "dev", device=DRIVER_DEVICE)
             for seed, path in checkpoints.items()
         }
     return dialogue_confusions(seed_runs(corpus, "dev", evaluations))
