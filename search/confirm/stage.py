@@ -169,11 +169,12 @@ class FinalStage:
     def _record_finalists(self, race: Race, winner: Finalist) -> None:
         ranked = race.ranked()
         gaps = [finalist.search_score - finalist.mean for finalist in ranked if finalist.scores]
+        comparable = not self.options.folds and not self.plan.validation_folds  # both scores are on dev
         finalists = FinalistsRecord(
             seeds=tuple(race.seeds),
             epochs=self.plan.epochs,
             candidates=tuple(finalist.record(race.seeds, winner=finalist is winner) for finalist in ranked),
-            optimism=float(np.mean(gaps)) if gaps and not self.options.folds else None,
+            optimism=float(np.mean(gaps)) if gaps and comparable else None,
             folds=tuple(block.fold for block in race.blocks if block.fold is not None),
         )
         before = read_final_record(self.plan.folder).winner
