@@ -8,6 +8,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -43,7 +44,7 @@ from search.resources.memory_limit import epoch_seconds, excess
 from search.results import Outcome
 from search.run_folder import BEST, ENVIRONMENT, SCRATCH, SPACE, TRAININGS, TRIALS
 from search.schedulers.pbt import Population
-from search.schedulers.recorded_curves import recorded_curves
+from search.schedulers.recorded_curves import recorded_curves, recorded_ends
 from search.schedulers.registry import make_scheduler
 from search.space.budget import exhausted, trials_done
 from search.space.extension import extended, extending_options
@@ -189,6 +190,7 @@ def _search(
         listeners=listeners,
         excess=excess(plan.corpus, plan.workers.device, plan.workers.memory),
         seconds=epoch_seconds(plan.corpus, plan.workers.device),
+        dialogues=len(plan.corpus.dialogues("train")),
     )
     scheduler = make_scheduler(
         plan.schedule,
@@ -196,6 +198,7 @@ def _search(
         epochs=plan.epochs,
         seed=plan.seed,
         curves=recorded_curves(study, plan.folder / TRIALS),
+        ends=partial(recorded_ends, study),
         population=population,
     )
     run_on_ray(

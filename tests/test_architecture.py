@@ -24,6 +24,7 @@ SEARCH = [
     {"command_lines"},
     {"space"},
     {"record"},
+    {"curves"},
     {"resources"},
     {"samplers"},
     {"schedulers"},
