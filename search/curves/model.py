@@ -33,7 +33,7 @@ RATES = np.array([0.5, 2.0, 6.0, 18.0])
 #: Prior mean of each term's shared weight, in units of the spread of all z.
 GAIN = 0.55
 #: Prior standard deviations in the same units: of the shared limit and of a trial's own; of a trial's own
-#: terms, of an epoch's noise, of the shared weights, and of their dependence on a column of the configuration.
+#: terms, of an epoch's noise, of the shared weights, and of their change with a column of the configuration.
 SHARED_LIMIT, OWN_LIMIT, OWN_TERM, NOISE, SHARED_TERM, BY_COLUMN = 1.0, 0.4, 0.7, 0.075, 0.6, 0.2
 #: The time scales of the grid, and the prior deviation of their logarithm.
 TIME_SCALES, TIME_SCALE_DEVIATION = (0.6, 1.0, 1.7), 0.5
@@ -118,7 +118,8 @@ class _Scale:
         shares = below[:, None] + (1 - below[:, None]) * QUANTILES
         z = np.maximum(mean[:, None] + deviation[:, None] * ndtri(shares), self.forth(best)[:, None])
         scores = self._ceiling - np.exp(-z)
-        return [PredictedScore(float(row.mean()), float(row.var())) for row in scores]
+        pairs = zip(scores.mean(axis=1).tolist(), scores.var(axis=1).tolist(), strict=True)
+        return [PredictedScore(mean, variance) for mean, variance in pairs]
 
 
 def _thinned(curve: LearningCurve) -> LearningCurve:

@@ -27,7 +27,8 @@ def claim(data: StudyData) -> str:
     if best is None:
         return f"None of {trials} finished an epoch; there is no result."
     stopped = "" if best.state == TrialState.COMPLETE else " (stopped before its last epoch)"
-    start = f"The best of {trials} on {data.corpus}, trial {best.number}{stopped}, reaches a weighted F1 of"
+    name = f"trial {best.number}{stopped}, {data.origin}"
+    start = f"The best of {trials} on {data.corpus}, {name}, reaches a weighted F1 of"
     if "test" not in data.metrics:
         tested = (
             "only the paper protocol has used the test split" if data.final.openings else "nothing was tested"
@@ -44,7 +45,9 @@ def claim(data: StudyData) -> str:
 def _tested(data: StudyData, test: TestRecord, trials: str) -> str:
     """The claim of a study whose winner was tested in the final stage."""
     subject = (
-        "the baseline itself" if data.baseline_won else f"the configuration that won a search of {trials}"
+        "the baseline itself"
+        if data.baseline_won
+        else f"the configuration that won a search of {trials} ({data.origin})"
     )
     return (
         f"On the test split of {data.corpus}{_size(data)}, {subject} reaches a weighted F1 of "

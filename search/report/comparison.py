@@ -147,11 +147,12 @@ def _pair(first: ComparedStudy, second: ComparedStudy) -> StudyPair:
     return StudyPair(first, second, summary.compare(first.predictions, second.predictions), remark)
 
 
-#: Columns of the table of studies: the first three are words.
+#: Columns of the table of studies: the first WORDS are words.
 HEAD = (
-    "study", "corpus", "backbone", "trials", "validation", "test", "test opened", "95 % interval", "baseline",
-    "difference",
+    "study", "corpus", "backbone", "winner", "trials", "validation", "test", "test opened", "95 % interval",
+    "baseline", "difference",
 )  # fmt: skip
+WORDS = 4
 #: Columns of the table of pairs: the first and the last are words.
 PAIRS_HEAD = (
     "first minus second",
@@ -165,7 +166,8 @@ PAIRS_HEAD = (
 #: Columns of the table of answers: the first two are words.
 ANSWERS_HEAD = ("study", "answer", *ANSWER_HEAD)
 NOTE = (
-    "Weighted F1 of each study's winner. Validation: mean over the fresh seeds of the finalists, or the "
+    "Weighted F1 of each study's winner: a start point of the space file (given), or found by the search. "
+    "Validation: mean over the fresh seeds of the finalists, or the "
     "search score if there were none. Test: mean ± standard deviation over the trainings. Choosing a study "
     "by its test score selects on test."
 )
@@ -191,6 +193,7 @@ def _study_row(study: ComparedStudy) -> tuple[str, ...]:
         study.label,
         data.corpus,
         study.backbone,
+        DASH if data.winner is None else data.origin,
         str(len(record.finished(data.study))),
         percent(study.validation_score) + (" (folds)" if study.on_folds else ""),
         spread(None if tested is None else tested.weighted_f1),

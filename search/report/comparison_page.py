@@ -20,6 +20,7 @@ from search.report.comparison import (
     ANSWERS_NOTE,
     HEAD,
     PAIRS_HEAD,
+    WORDS,
     ComparedStudy,
     StudyComparison,
     answer_rows,
@@ -57,7 +58,7 @@ def page(comparison: StudyComparison) -> str:
         section(
             "test",
             "Studies side by side",
-            table(HEAD, study_rows(comparison), words=(0, 1, 2)),
+            table(HEAD, study_rows(comparison), words=range(WORDS)),
             drawn(lambda: _intervals(studies)),
             note(note_of(comparison)),
         ),

@@ -22,6 +22,7 @@ from search.record.states import RUNNING
 from search.record.study_options import read_study_options
 from search.report.importance import Importances, measure
 from search.run_folder import BEST, ENVIRONMENT, FACTS, METRICS, SPACE
+from search.space.origin import origin
 from search.space.space import Space, read_space
 
 Json = Mapping[str, Any]
@@ -69,6 +70,11 @@ class StudyData:
     def winner_params(self) -> Json:
         """The searched hyperparameters of the winner; empty: there is none."""
         return _params(self.final.winner, self.winner)
+
+    @property
+    def origin(self) -> str:
+        """Where the winner comes from: given, searched, or searched near a given one; see `origin`."""
+        return origin(self.space, self.winner_params)
 
     @property
     def baseline_params(self) -> Json:

@@ -12,4 +12,9 @@
 - predicted_scores: where the trials of a study end, for samplers and the scheduler.
 - imputed_scores: the study as a sampler sees it, scores of pruned trials predicted.
 - good_trials: which trials count as good.
+- standalone: gp and tpe as samplers of any Optuna study, `GPSampler` and `TPESampler`.
 """
+
+from search.samplers.standalone import GPSampler, TPESampler
+
+__all__ = ["GPSampler", "TPESampler"]

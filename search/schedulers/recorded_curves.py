@@ -19,7 +19,7 @@ from search.record.learning_curve import read_curve
 from search.samplers.predicted_scores import predicted_scores
 
 #: Trials that are compared with each other, at most: the latest ones.
-MAX_COMPARED = 250
+MAX_COMPARED = 100
 #: Trial number -> epoch -> best score so far.
 Curves = Mapping[int, Mapping[int, float]]
 

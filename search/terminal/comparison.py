@@ -10,6 +10,7 @@ from search.report.comparison import (
     ANSWERS_NOTE,
     HEAD,
     PAIRS_HEAD,
+    WORDS,
     StudyComparison,
     note_of,
     pair_rows,
@@ -21,7 +22,7 @@ from search.terminal.answers import score_lines
 def print_comparison(comparison: StudyComparison, console: Console) -> None:
     """Print the tables of the studies and of their pairs, the answers of each study, and notes."""
     for head, rows, text_columns in (
-        (HEAD, study_rows(comparison), 3),
+        (HEAD, study_rows(comparison), WORDS),
         (PAIRS_HEAD, pair_rows(comparison), 1),
     ):
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")

@@ -28,6 +28,7 @@ from search.report.format import span, spread
 from search.run_folder import BEST, FINAL, OFFICIAL, REPORT, SPACE
 from search.space.budget import Spent
 from search.space.extension import extended, extending_options
+from search.space.origin import origin
 from search.terminal.answers import difference_lines
 from search.terminal.time_left import ending_time
 from search.terminal.trust import explanation_lines, trust_lines
@@ -166,7 +167,9 @@ def _print_scores(outcome: Outcome, console: Console) -> None:
     assert exported is not None
     assert final.test is not None
     test, name = final.test, f"trial {exported.metrics['trial']}"
-    table = Table("weighted F1", title=f"{name} won", title_justify="left")
+    winner = final.winner
+    where = "" if winner is None else f": {origin(outcome.plan.space, winner.params)}"
+    table = Table("weighted F1", title=f"{name} won{where}", title_justify="left")
     for column in ("validation", "test", "95 % interval"):
         table.add_column(column, justify="right")
     for row in _test_rows(test, name):

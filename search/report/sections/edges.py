@@ -1,4 +1,7 @@
-"""Ranges whose good values cluster at an edge: the best value may be outside the search space."""
+"""Ranges: where good values and the last proposals cluster at an edge, and how much of each was tried.
+
+The best value may be outside the search space, or the search may have stopped to look elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,15 @@ from scipy import stats
 from rigsl.config import FIELDS, allowed, checked
 from rigsl.errors import UserError
 from rigsl.wording import listed
+from search.record import record
 from search.report.commands import resume_command
 from search.report.data import StudyData
 from search.report.format import value_text
-from search.report.html import code, note, table
+from search.report.html import code, heading, note, table
 from search.report.trial_views import good_trials
 from search.run_folder import SPACE
 from search.samplers.good_trials import MIN_SCORED
+from search.space.origin import origin
 from search.space.parameter import Parameter
 
 #: The edge is this outer share of a range, or its last value.
@@ -28,6 +33,8 @@ EDGE = 0.1
 MIN_SHARE, SIGNIFICANCE = 0.5, 0.05
 #: Good trials that must have a parameter for a statement about it.
 MIN_VALUES = 3
+#: The last proposals, of which all are watched; a range has so many parts for their coverage.
+LAST_PROPOSALS, PARTS = 10, 5
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,11 @@ def content(data: StudyData) -> str:
     trials = good_trials(data.study)
     if not trials:
         return note(f"Ranges are assessed from {MIN_SCORED} trials with a score on; this study has fewer.")
+    return _good(data, trials) + _coverage(data)
+
+
+def _good(data: StudyData, trials: Sequence[FrozenTrial]) -> str:
+    """Ranges that may be too narrow."""
     edges = find_edges(list(data.space.parameters.values()), trials)
     if not edges:
         return note(
@@ -59,6 +71,54 @@ def content(data: StudyData) -> str:
     head = ("parameter", "range", "good trials", "advice")
     can_widen = [edge for edge in edges if edge.wider is not None]
     return table(head, [_row(edge) for edge in edges], words=(0, 1, 2, 3)) + _advice(data, can_widen)
+
+
+def last_proposals(data: StudyData) -> list[FrozenTrial]:
+    """The last trials that the search proposed itself; start points are none of them."""
+    proposed = [
+        trial for trial in record.begun(data.study) if origin(data.space, trial.params)[:5] != "given"
+    ]
+    return proposed[-LAST_PROPOSALS:] if len(proposed) >= LAST_PROPOSALS else []
+
+
+def _coverage(data: StudyData) -> str:
+    """A warning for each edge at which the last proposals pile up, and which part of each range was tried."""
+    parameters = list(data.space.parameters.values())
+    piles = [
+        note(
+            f"Warning: the last proposals pile up at an edge: {edge.count} of the last {edge.of} have "
+            f"{edge.parameter.name} at its {edge.side} end, {value_text(edge.end)}."
+        )
+        for edge in find_edges(parameters, last_proposals(data))
+    ]
+    begun = record.begun(data.study)
+    rows = [
+        (parameter.name, parameter.describe(), *row)
+        for parameter in parameters
+        if (row := _tried(parameter, begun))
+    ]
+    head = ("parameter", "range", "parts of the range that were tried", "trials in each part")
+    return heading("Coverage of the space") + "".join(piles) + table(head, rows, words=(0, 1, 2, 3))
+
+
+def _tried(parameter: Parameter, trials: Sequence[FrozenTrial]) -> tuple[str, str] | None:
+    """How many parts of a range were tried, and the trials in each, from low to high; None: in none."""
+    counts = parts(
+        parameter, [trial.params[parameter.name] for trial in trials if parameter.name in trial.params]
+    )
+    if not any(counts):
+        return None
+    return f"{sum(count > 0 for count in counts)} of {len(counts)}", " ".join(map(str, counts))
+
+
+def parts(parameter: Parameter, values: Sequence[Any]) -> list[int]:
+    """The number of values in each part of a range: each single value of it, or PARTS equal parts."""
+    if single := ordered_values(parameter) or list(parameter.values):
+        return [sum(value == one for value in values) for one in single]
+    low, high = _on_scale(parameter, parameter.low), _on_scale(parameter, parameter.high)
+    positions = [(_on_scale(parameter, value) - low) / (high - low) for value in values]
+    places = [min(PARTS - 1, max(0, int(PARTS * position))) for position in positions]
+    return [places.count(part) for part in range(PARTS)]
 
 
 def find_edges(parameters: Sequence[Parameter], good: Sequence[FrozenTrial]) -> list[Edge]:

@@ -19,7 +19,7 @@ from search.report import importance, sections
 from search.report.clock import search_seconds
 from search.report.registry import SECTIONS
 from search.report.sections.classes import row_shares
-from search.report.sections.edges import beyond, find_edges
+from search.report.sections.edges import beyond, find_edges, parts
 from search.report.sections.trials import grouped
 from search.report.trial_views import good_trials, scored_view
 from search.report.write import rebuild, study_claim, write_report
@@ -277,6 +277,26 @@ def test_parameters_at_an_edge_are_found_and_can_be_widened() -> None:
     assert beyond(layers, "high") == 4
     assert beyond(layers, "low") is None
     assert beyond(dataclasses.replace(dropout, high=0.9), "high") == 0.95
+
+
+def test_coverage_counts_the_trials_in_each_part_of_a_range() -> None:
+    lr = Parameter("lr", "float", 1e-4, 1e-2, log=True)
+    assert parts(lr, [1e-4, 1e-3, 1e-2, 1e-2]) == [1, 0, 1, 0, 2]
+    assert parts(Parameter("num_L", "int", 1, 3), [3, 3, 1]) == [1, 0, 2]
+    assert parts(Parameter("class_weight", "choice", values=("none", "sqrt")), ["sqrt"]) == [0, 1]
+
+
+def test_last_proposals_at_an_edge_are_a_warning(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, "piled")
+    study = make_study(plan, "c" * 14)
+    calm = words(write(plan, study))
+    assert "Coverage of the space" in calm
+    assert "pile up" not in calm
+    entries = {name: distribution(parameter) for name, parameter in plan.space.parameters.items()}
+    for number in range(10):
+        params = {"lr": 0.09, "num_L": 1 + number % 2, "use_gumbel": True, "tau": 0.2 + 0.06 * number}
+        study.add_trial(create_trial(value=0.3, params=params, distributions=entries))
+    assert "10 of the last 10 have lr at its high end, 0.1" in words(write(plan, study))
 
 
 def test_good_trials_are_the_best_fifth_of_enough(tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Our samplers pass Optuna's own conformance suite, and serve any Optuna study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import optuna
+import pytest
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    RelativeSamplerTestCase,
+    SingleOnlySamplerTestCase,
+)
+
+from search.samplers import GPSampler, TPESampler
+from search.samplers.standalone import observed_conditions
+
+
+class TestGPSampler(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+    """Optuna's suite on gp, which proposes from the first ended trial on."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: GPSampler(seed=0, startup=1)
+
+
+class TestTPESampler(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+    """Optuna's suite on tpe."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: TPESampler(seed=0, startup=1)
+
+
+def test_conditions_are_found_by_the_trials_of_the_study() -> None:
+    plain = [{"lr": 0.1, "kind": "plain"}, {"lr": 0.2, "kind": "plain"}]
+    curved = [{"lr": 0.3, "kind": "curved", "x": 0.1}, {"lr": 0.4, "kind": "steep", "x": 0.2}]
+    assert observed_conditions([*plain, *curved, {}], ["kind"]) == {"x": {"kind": ["curved", "steep"]}}
+    assert observed_conditions(curved, ["kind"]) == {}
+    assert observed_conditions([*plain, *curved, {"lr": 0.1, "kind": "steep"}], ["kind"]) == {}
+
+
+def conditional(trial: optuna.Trial) -> float:
+    """0 at its best, with a parameter that only one of two choices has."""
+    if trial.suggest_categorical("kind", ["plain", "curved"]) == "plain":
+        return 0.5
+    return (trial.suggest_float("x", -1, 1) - 0.3) ** 2 + (trial.suggest_float("y", -1, 1) + 0.6) ** 2
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("minimize", 1), ("maximize", -1)])
+def test_gp_finds_the_optimum_of_a_conditional_space_in_both_directions(direction: str, sign: int) -> None:
+    study = optuna.create_study(direction=direction, sampler=GPSampler(seed=1))
+    study.optimize(lambda trial: sign * conditional(trial), n_trials=30)
+    assert sign * study.best_value < 0.01
+
+
+def test_the_same_seed_proposes_the_same() -> None:
+    def run() -> list[dict]:
+        study = optuna.create_study(sampler=GPSampler(seed=3))
+        study.optimize(conditional, n_trials=12)
+        return [trial.params for trial in study.trials]
+
+    assert run() == run()
