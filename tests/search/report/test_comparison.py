@@ -118,7 +118,7 @@ def test_a_study_without_a_test_is_shown_with_what_it_has(tmp_path: Path) -> Non
         "no recorded predictions of searched and empty",
     ]
     rows = study_rows(comparison)
-    assert rows[1][5:] == rows[2][4:5] * 5
+    assert rows[1][6:] == rows[2][5:6] * 5
     out = write_comparison(compare_studies([plan.folder, empty.folder]), tmp_path / "c.html")
     text = words(out.read_text(encoding="utf-8"))
     assert "None of them was tested." in text
@@ -129,7 +129,7 @@ def test_a_second_opening_is_said_beside_the_test_score(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, "twice")
     make_final(plan, make_study(plan, "cc"), openings=2)
     comparison = compare_studies([plan.folder, make_run(tmp_path, "once")])
-    assert [row[6] for row in study_rows(comparison)] == ["2 times (!)", "once"]
+    assert [row[7] for row in study_rows(comparison)] == ["2 times (!)", "once"]
 
 
 def test_names_are_told_apart_and_one_study_is_no_comparison(tmp_path: Path) -> None:

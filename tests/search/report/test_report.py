@@ -160,8 +160,8 @@ def test_a_second_opening_of_test_is_said_wherever_a_test_score_stands(tmp_path:
     [
         ("", "None of 0 trials finished an epoch; there is no result."),
         ("fff", "None of 3 trials finished an epoch; there is no result."),
-        ("c", "The best of 1 trial on MELD-tiny, trial 0, reaches a weighted F1 of"),
-        ("p", "trial 0 (stopped before its last epoch), reaches a weighted F1 of"),
+        ("c", "The best of 1 trial on MELD-tiny, trial 0, given (start point 1), reaches a weighted F1 of"),
+        ("p", "trial 0 (stopped before its last epoch), given (start point 1), reaches a weighted F1 of"),
         ("cc", "it is a single training (seed 0), so its spread over seeds is not known."),
     ],
 )
