@@ -33,8 +33,9 @@ RATES = np.array([0.5, 2.0, 6.0, 18.0])
 #: Prior mean of each term's shared weight, in units of the spread of all z.
 GAIN = 0.55
 #: Prior standard deviations in the same units: of the shared limit and of a trial's own; of a trial's own
-#: terms, of an epoch's noise, of the shared weights, and of their change with a column of the configuration.
-SHARED_LIMIT, OWN_LIMIT, OWN_TERM, NOISE, SHARED_TERM, BY_COLUMN = 1.0, 0.4, 0.7, 0.075, 0.6, 0.2
+#: terms, of an epoch's noise, of the shared weights, and of their change with the configuration, all columns
+#: of which have the same share in it.
+SHARED_LIMIT, OWN_LIMIT, OWN_TERM, NOISE, SHARED_TERM, BY_CONFIGURATION = 1.0, 0.4, 0.5, 0.075, 0.6, 2.0
 #: The time scales of the grid, and the prior deviation of their logarithm.
 TIME_SCALES, TIME_SCALE_DEVIATION = (0.6, 1.0, 1.7), 0.5
 #: The prior of the variance scale counts as so many observations of scale 1.
@@ -181,7 +182,8 @@ def _fit(progress: Floats, time: float, columns: Floats, targets: Floats, presen
 
 def _prior(columns: int) -> tuple[Floats, Floats]:
     """Mean and precision of the shared weights. [p], [p]"""
-    mean, deviation = np.zeros((len(RATES), columns)), np.full((len(RATES), columns), BY_COLUMN)
+    by_column = BY_CONFIGURATION / math.sqrt(max(columns - 1, 1))
+    mean, deviation = np.zeros((len(RATES), columns)), np.full((len(RATES), columns), by_column)
     mean[:, 0], deviation[:, 0] = GAIN, SHARED_TERM
     return np.append(mean, 0.0), np.append(deviation, SHARED_LIMIT) ** -2.0
 

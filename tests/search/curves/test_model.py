@@ -38,7 +38,7 @@ def dense_ends(curves: list[LearningCurve]) -> list[tuple[float, float]]:
         decay = np.exp(-np.array([s for _, s in rows])[:, None] / (typical * time) * model.RATES)
         own = np.equal.outer([trial for trial, _ in rows], [trial for trial, _ in rows])
         inputs = np.array([curves[trial].inputs - 0.5 for trial, _ in rows])
-        similar = model.SHARED_TERM**2 + model.BY_COLUMN**2 * inputs @ inputs.T
+        similar = model.SHARED_TERM**2 + model.BY_CONFIGURATION**2 / inputs.shape[1] * inputs @ inputs.T
         kernel = model.SHARED_LIMIT**2 + similar * (decay @ decay.T)
         kernel += own * (model.OWN_LIMIT**2 + model.OWN_TERM**2 * (decay @ decay.T))
         mean = -model.GAIN * decay.sum(axis=1)
