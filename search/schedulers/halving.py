@@ -22,7 +22,7 @@ from search.schedulers.factory import Ends, SchedulerContext
 from search.schedulers.recorded_curves import Curves
 
 #: A trial with this probability to end above every other one is not stopped.
-REAL_CHANCE = 0.05
+REAL_CHANCE = 0.1
 
 
 def make_asha(context: SchedulerContext) -> PredictedHalving:
