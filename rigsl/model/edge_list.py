@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.utils import segment, softmax
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch, on_device
@@ -52,7 +51,7 @@ class EdgeList(DialogueGraph):
         """For every node the sum over all nodes of its dialogue. Shapes: [M * U, d] -> [M * U, d]"""
         utterances = x.reshape(self.modalities, -1, x.shape[1]).sum(dim=0)  # [U, d]
         start = torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
-        sums: Tensor = segment(utterances, start)  # [B, d]
+        sums = _segment_sums(utterances, start)  # [B, d]
         return sums.repeat_interleave(self.lengths, dim=0, output_size=len(utterances)).repeat(
             self.modalities, 1
         )
@@ -82,14 +81,14 @@ class EdgeList(DialogueGraph):
     def outgoing(self, kept: EdgeValues) -> tuple[Tensor, Tensor]:
         (edges,) = kept.parts
         ordered = edges[self.by_source].to(torch.get_default_dtype())
-        degree = segment(ordered, self.pattern.column_start)
+        degree = _segment_sums(ordered, self.pattern.column_start)
         counts = [(edges & (self.kind == kind)).sum() for kind in range(KINDS)]
         return degree, torch.stack(counts)
 
     def softmax_by_source(self, logits: EdgeValues) -> EdgeValues:
         (edges,) = logits.parts
         ordered = permuted(edges[None], self.by_source, self.by_target)[0]
-        shares = softmax(ordered, ptr=self.pattern.column_start)
+        shares = _segment_softmax(ordered, self.pattern.column_start)
         return EdgeValues((permuted(shares[None], self.by_target, self.by_source)[0],))
 
     def sparsemax_by_target(self, logits: EdgeValues) -> EdgeValues:
@@ -109,7 +108,7 @@ class EdgeList(DialogueGraph):
         unit = unit_vectors(x)
         edges = similarity(inner_products(self.pattern, unit, unit))
         loops = similarity(unit.square().sum(dim=-1))
-        degree = segment(edges, self.pattern.start) + loops
+        degree = _segment_sums(edges, self.pattern.start) + loops
         return self.scaled(EdgeValues((edges, loops)), inverse_roots(degree))
 
     def listed(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -196,3 +195,19 @@ def _edges(lengths: Indices, config: RIGSLConfig, modalities: int) -> tuple[Indi
     width = source.shape[1]
     slot = np.flatnonzero(exists)
     return slot // width if width else slot, source.ravel()[slot], slot, width
+
+
+def _segment_sums(values: Tensor, start: Tensor) -> Tensor:
+    """Sums of neighbouring values, from each start to the next. [E, ...], [n + 1] -> [n, ...]"""
+    from torch_geometric.utils import segment  # seconds of imports, only where dialogues are long
+
+    sums: Tensor = segment(values, start)
+    return sums
+
+
+def _segment_softmax(values: Tensor, start: Tensor) -> Tensor:
+    """The softmax of neighbouring values, from each start to the next. [E, ...], [n + 1] -> [E, ...]"""
+    from torch_geometric.utils import softmax
+
+    shares: Tensor = softmax(values, ptr=start)
+    return shares
