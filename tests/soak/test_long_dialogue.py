@@ -50,8 +50,9 @@ def peak_of_a_step(utterances: int, **changes: object) -> int:
     return int(peak)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("sparsifier", ["hard_concrete", "sparsemax"])
+@pytest.mark.parametrize(
+    ("backbone", "sparsifier"), zip(BACKBONES, ["hard_concrete", "sparsemax"] * 2, strict=True)
+)
 def test_a_dialogue_of_ten_thousand_utterances_trains_in_four_gigabytes(
     backbone: str, sparsifier: str
 ) -> None:
