@@ -22,10 +22,9 @@ the options. The packages, along the way of a trial:
 
 space       search spaces: parameters, budgets, scheduler and final stage from a TOML file
 record      every trial, its state and scores, in an Optuna storage
-curves      learning curves: where the trainings of a study will end
 resources   workers, GPU shares, memory limit, Ray clusters
 samplers    what to try next: Gaussian process, TPE, CMA-ES and others
-schedulers  which trials are stopped early: halving by predicted ends, Hyperband, median rule, PBT
+schedulers  which weak trials are stopped early: successive halving, Hyperband, median rule, PBT
 plan        the user's options, checked before anything is written
 execution   the driver, and the trainings in Ray's workers
 confirm     finalists, racing, the one test, statistics

@@ -8,7 +8,6 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import optuna
@@ -44,7 +43,7 @@ from search.resources.memory_limit import epoch_seconds, excess
 from search.results import Outcome
 from search.run_folder import BEST, ENVIRONMENT, SCRATCH, SPACE, TRAININGS, TRIALS
 from search.schedulers.pbt import Population
-from search.schedulers.recorded_curves import recorded_curves, recorded_ends
+from search.schedulers.recorded_curves import recorded_curves
 from search.schedulers.registry import make_scheduler
 from search.space.budget import exhausted, trials_done
 from search.space.extension import extended, extending_options
@@ -190,7 +189,6 @@ def _search(
         listeners=listeners,
         excess=excess(plan.corpus, plan.workers.device, plan.workers.memory),
         seconds=epoch_seconds(plan.corpus, plan.workers.device),
-        dialogues=len(plan.corpus.dialogues("train")),
     )
     scheduler = make_scheduler(
         plan.schedule,
@@ -198,7 +196,6 @@ def _search(
         epochs=plan.epochs,
         seed=plan.seed,
         curves=recorded_curves(study, plan.folder / TRIALS),
-        ends=partial(recorded_ends, study),
         population=population,
     )
     run_on_ray(

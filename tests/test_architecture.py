@@ -24,7 +24,6 @@ SEARCH = [
     {"command_lines"},
     {"space"},
     {"record"},
-    {"curves"},
     {"resources"},
     {"samplers"},
     {"schedulers"},

@@ -29,6 +29,7 @@ from benchmarks.efficiency.simulator import (
     RayMethod,
     our_method,
 )
+from rigsl.config import RIGSLConfig
 from search.record.learning_curve import METRIC
 from search.record.trial_report import TrialReport
 from search.resources.memory_limit import epoch_seconds
@@ -44,12 +45,12 @@ MethodFactory = Callable[[Space, int, int], Method]
 def ours(space: Space, workers: int, seed: int, **options: Any) -> Method:
     """The search of run_search.py, with `options` of `our_method`."""
     study = optuna.create_study(direction="maximize")
-    return our_method(study, space, workers=workers, seed=seed, **_corpus_options(), **options)
+    return our_method(study, space, workers=workers, seed=seed, seconds=_epoch_seconds(), **options)
 
 
 @cache
-def _corpus_options() -> dict[str, Any]:
-    return {"seconds": epoch_seconds(meld(), "cpu"), "dialogues": len(meld().dialogues("train"))}
+def _epoch_seconds() -> Callable[[RIGSLConfig], float]:
+    return epoch_seconds(meld(), "cpu")
 
 
 def _tpe(seed: int, workers: int) -> TPESampler:

@@ -16,7 +16,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import optuna
@@ -31,7 +30,7 @@ from search.record.learning_curve import METRIC
 from search.record.trial_report import BY_ITSELF, FAILED, TrialReport
 from search.samplers.registry import DEFAULT_SAMPLER
 from search.schedulers.pbt import Population
-from search.schedulers.recorded_curves import recorded_curves, recorded_ends
+from search.schedulers.recorded_curves import recorded_curves
 from search.schedulers.registry import make_scheduler
 from search.space.budget import Budget
 from search.space.schedule import Schedule
@@ -323,7 +322,6 @@ def our_method(
     seed: int = 0,
     listeners: Sequence[Listener] = (),
     seconds: Callable[[RIGSLConfig], float] | None = None,
-    dialogues: int = 0,
     make_sampler: Callable[[int], BaseSampler] | None = None,
 ) -> RayMethod:
     """The search of run_search.py: `StudySearcher`, with the scheduler of `space` or `schedule` instead.
@@ -342,13 +340,11 @@ def our_method(
         epochs=epochs,
         seed=seed,
         curves=recorded_curves(study),
-        ends=partial(recorded_ends, study),
         population=population,
     )
     searcher = StudySearcher(
         study, space, sampler=sampler, seed=seed, budget=Budget(), workers=workers,
-        overrides={}, listeners=listeners, seconds=seconds, dialogues=dialogues,
-        make_sampler=make_sampler,
+        overrides={}, listeners=listeners, seconds=seconds, make_sampler=make_sampler,
     )  # fmt: skip
     return RayMethod(searcher, scheduler, lambda proposal: proposal["config"])
 

@@ -23,7 +23,6 @@ from ray.tune.search import Searcher
 
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
-from search.curves.progress import Pace
 from search.execution.error_guard import StorageFailure
 from search.execution.listener import Listener
 from search.record import lineage, record, times
@@ -64,7 +63,6 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         listeners: called at every event.
         excess: by how much a configuration exceeds a worker's memory; see search/resources/memory_limit.py.
         seconds: estimated relative duration of an epoch of a configuration; None: it is not known.
-        dialogues: of the training split; 0: it is not known.
         make_sampler: trial number -> the sampler that proposes it; None: `sampler` from the registry.
     """
 
@@ -82,11 +80,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         listeners: Sequence[Listener] = (),
         excess: Callable[[RIGSLConfig], float] = lambda config: 0.0,
         seconds: Callable[[RIGSLConfig], float] | None = None,
-        dialogues: int = 0,
         make_sampler: Callable[[int], BaseSampler] | None = None,
     ) -> None:
         super().__init__(metric=METRIC, mode="max")
-        self.excess, self.seconds, self.dialogues = excess, seconds, dialogues
+        self.excess, self.seconds = excess, seconds
         self.study, self.space, self.budget = study, space, budget
         self.sampler, self.seed, self.workers = sampler, seed, workers
         self.overrides, self.trials, self.listeners = dict(overrides), trials, list(listeners)
@@ -205,8 +202,6 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             trial.set_user_attr(times.STARTED_AT, times.now())
         if self.seconds is not None:
             trial.set_user_attr(record.ESTIMATE, self.seconds(config))
-        if self.dialogues:
-            trial.set_user_attr(record.PACE, Pace.of(config, self.dialogues).to_json())
         self._begun += resumed is None
         if start is None:  # the result of a child does not follow from its configuration alone
             self._known.setdefault(digest, trial.number)

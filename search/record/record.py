@@ -32,7 +32,6 @@ SECONDS, TOTAL_SECONDS, GPU_SECONDS = "seconds", "total_seconds", "gpu_seconds"
 #: User attributes of a trial.
 HASH, REASON = "config_hash", "reason"
 ESTIMATE = "estimated_epoch_seconds"  #: estimated cost of its training, relative to other trials
-PACE = "pace"  #: what the speed of its training depends on; see search/curves/progress.py
 NOT_RUN = "not_run"  #: why a proposal was never handed to a worker
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

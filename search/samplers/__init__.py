@@ -9,8 +9,7 @@
 - cmaes, qmc, auto: CMA-ES with margin; a Sobol sequence; the automatic choice.
 - grouped: a sampler for each group of parameters; parameter_groups: those groups.
 - encoding: configurations as unit-cube vectors.
-- predicted_scores: where the trials of a study end, for samplers and the scheduler.
-- imputed_scores: the study as a sampler sees it, scores of pruned trials predicted.
+- imputed_scores: the study as a sampler sees it, scores of pruned trials extrapolated.
 - good_trials: which trials count as good.
 - standalone: gp and tpe as samplers of any Optuna study, `GPSampler` and `TPESampler`.
 """

@@ -78,34 +78,6 @@ class GaussianProcess:
         targets = self._observations[1]
         return np.asarray(targets - self._weights / np.square(self._inverse).sum(axis=0))
 
-    @property
-    def noise_ratio(self) -> float:
-        """The noise variance of one observation, in units of the variance of the function."""
-        return float(np.exp(self._hyperparameters[-1] - self._hyperparameters[-2]))
-
-    def highest_correlation(self, inputs: Floats, others: Floats) -> Floats:
-        """With which correlation each function value goes with the most similar of `others`.
-
-        Shapes: [m, columns], [k, columns] -> [m]; 0 where there are no others.
-        """
-        if not len(others):
-            return np.zeros(len(inputs))
-        squared = _squared_distances(inputs / self._length_scales, others / self._length_scales)
-        return np.asarray(_matern(squared.min(axis=1)))
-
-    def highest_correlation_but_one(self, inputs: Floats, others: Floats) -> Floats:
-        """The same if each pair did not differ in the parameter by which it differs most."""
-        highest = np.zeros(len(inputs))
-        if int(self._column_parameter.max()) == 0:
-            return highest
-        for other in others:
-            by_column = np.square((inputs - other) / self._length_scales)
-            by_parameter = np.add.reduceat(
-                by_column, np.unique(self._column_parameter, return_index=True)[1], axis=1
-            )
-            highest = np.maximum(highest, _matern(by_parameter.sum(axis=1) - by_parameter.max(axis=1)))
-        return highest
-
     def _cross_covariance(self, inputs: Floats) -> Floats:
         covariance = _matern(_squared_distances(inputs / self._length_scales, self._scaled))
         covariance *= self._output_scale

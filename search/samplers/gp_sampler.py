@@ -4,19 +4,15 @@ Optuna's GPSampler models the parameters that every trial has and needs a second
 hundred trials. This one models all of them, conditional ones too, in some hundredths of a second, and knows
 more of a study:
 
-- a pruned trial counts with its predicted score, which has a variance of its own, and so does a running one
-  after its first epoch (imputed_scores.py);
+- the score of a pruned trial is extrapolated and has a variance of its own (imputed_scores.py);
 - scores below the median are log-compressed, so that outliers do not dominate the length scales;
 - the acquisition function is log expected improvement (Ament et al., NeurIPS 2023). Because scores are noisy,
   it is the improvement over the best posterior mean, not over the best score;
 - improvement counts per second of training (Snoek et al., NeurIPS 2012), by a second Gaussian process of the
   logarithm of an epoch's time. That time is an estimate: measured times differ from run to run, and the
   proposals would, too;
-- running trials without an epoch count as if they had ended with their posterior mean (Kriging believer,
-  Ginsbourger et al., 2010);
-- a near copy of a known trial is not proposed: one that differs by less than the noise of a training lets
-  see. From a running trial a proposal differs in more than one parameter that matters. To train a
-  configuration once more, with another seed, is what the final stage is for.
+- running trials count as if they had ended with their posterior mean (Kriging believer, Ginsbourger et al.,
+  2010), so that concurrent trials differ.
 """
 
 from __future__ import annotations
@@ -35,9 +31,9 @@ from search.record import record
 from search.samplers.acquisition import compress_low_scores, log_expected_improvement
 from search.samplers.encoding import Conditions, Encoder, Floats
 from search.samplers.factory import trial_seed
-from search.samplers.gp import COST_NOISE_PRIOR, SCORE_NOISE_PRIOR, GaussianProcess
+from search.samplers.gp import COST_NOISE_PRIOR, SCORE_NOISE_PRIOR
 from search.samplers.grouped import Group, GroupedSampler, RelativeSampler, StudyView
-from search.samplers.imputed_scores import PREDICTED, SCORE_VARIANCE, with_imputed_scores
+from search.samplers.imputed_scores import SCORE_VARIANCE, with_imputed_scores
 from search.samplers.kernel_cache import COST_KERNEL, SCORE_KERNEL, KernelCache
 from search.samplers.parameter_groups import conditions, distributions
 from search.space.space import Space
@@ -49,8 +45,6 @@ MIN_COST_TRIALS = 5
 #: Candidates of the acquisition function: first random ones, then, in each round, so many neighbours of each
 #: of the best ones, at half the distance of the round before.
 RANDOM_CANDIDATES, NEIGHBOURS, BEST_CANDIDATES, ROUNDS, FIRST_DISTANCE = 1000, 60, 5, 5, 0.2
-#: Near copies: see `_copy_correlation`; and what puts them behind all other candidates.
-COPY_NOISE, COPY_FROM, COPY = 0.5, 0.9, 1e6
 
 
 def make_gp(
@@ -102,80 +96,61 @@ class GaussianProcessSampler(RelativeSampler):
         ended: Sequence[FrozenTrial],
         kernels: KernelCache,
     ) -> dict[str, Any]:
-        running = [trial for trial in others if trial.state == TrialState.RUNNING and trial.params]
-        seen = [*ended, *(trial for trial in running if PREDICTED in trial.user_attrs)]
-        inputs = encoder.encode([trial.params for trial in seen])
-        scores, slopes = compress_low_scores(np.array([_score(trial) for trial in seen]))
-        variances = slopes**2 * [trial.user_attrs.get(SCORE_VARIANCE, 0.0) for trial in seen]
+        inputs = encoder.encode([trial.params for trial in ended])
+        scores, slopes = compress_low_scores(np.array([trial.values[0] for trial in ended]))
+        variances = slopes**2 * [trial.user_attrs.get(SCORE_VARIANCE, 0.0) for trial in ended]
         surrogate = kernels.gaussian_process(
             SCORE_KERNEL, SCORE_NOISE_PRIOR, inputs, scores, variances, encoder
         )
         incumbent = float(surrogate.mean(inputs).max())
-        begun = encoder.encode([trial.params for trial in running if PREDICTED not in trial.user_attrs])
-        if len(begun):
-            surrogate = surrogate.kriging_believer(begun)
-        log_cost = self._log_cost(kernels, encoder, ended)
-        known, beside = np.concatenate([inputs, begun]), encoder.encode([trial.params for trial in running])
+        running = encoder.encode(
+            [trial.params for trial in others if trial.state == TrialState.RUNNING and trial.params]
+        )
+        if len(running):
+            surrogate = surrogate.kriging_believer(running)
+        log_cost = self._log_cost(kernels, encoder, ended, inputs)
 
         def acquisition(candidates: Floats) -> Floats:
             improvement = log_expected_improvement(*surrogate.predict(candidates), incumbent)
             return np.asarray(improvement - self._cost_exponent * log_cost(candidates))
 
-        def without_copies(candidates: Floats) -> Floats:
-            similarity = np.maximum(
-                surrogate.highest_correlation(candidates, known),
-                surrogate.highest_correlation_but_one(candidates, beside),
-            )
-            copies = similarity > _copy_correlation(surrogate)
-            return np.where(copies, -COPY * (1 + similarity), acquisition(candidates))
-
-        centres = inputs[np.argsort(-acquisition(inputs))[:BEST_CANDIDATES]]
-        return encoder.decode(self._maximise(without_copies, encoder, centres))
+        return encoder.decode(self._maximise(acquisition, encoder, inputs, running))
 
     def _log_cost(
-        self, kernels: KernelCache, encoder: Encoder, ended: Sequence[FrozenTrial]
+        self, kernels: KernelCache, encoder: Encoder, ended: Sequence[FrozenTrial], inputs: Floats
     ) -> Callable[[Floats], Floats]:
         """A model of the logarithm of an epoch's seconds, up to a constant. [n, columns] -> [n]"""
-        timed = [trial for trial in ended if trial.user_attrs.get(record.ESTIMATE, 0) > 0]
-        if not self._cost_exponent or len(timed) < MIN_COST_TRIALS:
+        rows = [row for row, trial in enumerate(ended) if trial.user_attrs.get(record.ESTIMATE, 0) > 0]
+        if not self._cost_exponent or len(rows) < MIN_COST_TRIALS:
             return lambda candidates: np.zeros(len(candidates))
-        inputs = encoder.encode([trial.params for trial in timed])
-        log_seconds = np.log([trial.user_attrs[record.ESTIMATE] for trial in timed])
+        log_seconds = np.log([ended[row].user_attrs[record.ESTIMATE] for row in rows])
         spread = float(log_seconds.std()) + 1e-9
         targets = (log_seconds - log_seconds.mean()) / spread
         model = kernels.gaussian_process(
-            COST_KERNEL, COST_NOISE_PRIOR, inputs, targets, np.zeros(len(timed)), encoder
+            COST_KERNEL, COST_NOISE_PRIOR, inputs[rows], targets, np.zeros(len(rows)), encoder
         )
         return lambda candidates: spread * model.mean(candidates)
 
-    def _maximise(self, acquisition: Callable[[Floats], Floats], encoder: Encoder, centres: Floats) -> Floats:
-        """The configuration with the highest acquisition. [columns]
+    def _maximise(
+        self, acquisition: Callable[[Floats], Floats], encoder: Encoder, ended: Floats, running: Floats
+    ) -> Floats:
+        """The configuration with the highest acquisition that has neither been tried nor runs. [columns]
 
-        Candidates are random configurations and neighbours of `centres`; then, round after round, nearer
-        neighbours of the best candidates.
+        Candidates are random configurations and neighbours of the best ended ones; then, round after round,
+        nearer neighbours of the best candidates.
         """
         candidates = encoder.sample(self._rng, RANDOM_CANDIDATES)
         values, distance = acquisition(candidates), FIRST_DISTANCE
+        centres = ended[np.argsort(-acquisition(ended))[:BEST_CANDIDATES]]
         for _ in range(ROUNDS):
             neighbours = encoder.neighbours(self._rng, centres, NEIGHBOURS, distance)
             candidates = np.concatenate([candidates, neighbours])
             values = np.concatenate([values, acquisition(neighbours)])
             centres, distance = candidates[np.argsort(-values)[:BEST_CANDIDATES]], distance / 2
-        return np.asarray(candidates[np.argmax(values)])
-
-
-def _score(trial: FrozenTrial) -> float:
-    """The score of an ended trial, or the predicted one of a running trial."""
-    return float(trial.values[0] if trial.state == TrialState.COMPLETE else trial.user_attrs[PREDICTED])
-
-
-def _copy_correlation(surrogate: GaussianProcess) -> float:
-    """From which correlation on two configurations are near copies.
-
-    The expected squared difference of their function values is then the share COPY_NOISE of the noise
-    variance of one training. However strong the noise, COPY_FROM is the limit.
-    """
-    return max(COPY_FROM, 1 - COPY_NOISE * surrogate.noise_ratio / 2)
+        tried = {_row_key(row) for row in (*ended, *running)}
+        order = np.argsort(-values)
+        best = next((index for index in order if _row_key(candidates[index]) not in tried), order[0])
+        return np.asarray(candidates[best])
 
 
 @cache
@@ -183,3 +158,8 @@ def _thread_pools() -> threadpoolctl.ThreadpoolController:
     from scipy import linalg, optimize, special  # noqa: F401  their threads are limited, too
 
     return threadpoolctl.ThreadpoolController()
+
+
+def _row_key(row: Floats) -> bytes:
+    """Equal for equal configurations, whatever the rounding errors and the sign of zero."""
+    return (np.round(row, 9) + 0.0).tobytes()

@@ -1,13 +1,12 @@
-"""A study as a sampler sees it: with comparable scores, predicted where a trial has none of a whole training.
+"""A study as a sampler sees it: with comparable scores, imputed where a trial has none of a whole training.
 
 Optuna's samplers take the record as it is. TPESampler ranks every pruned trial below all complete ones, of
 which a scheduler leaves a few in a hundred. CmaEsSampler compares the last score of a trial that was pruned
 after three epochs with those of whole trainings. Neither learns from a failure: both propose again what
 cannot be trained. And both become slower with every trial (_tpe/sampler.py, _cmaes.py of Optuna 5.0). Here
 
-- a pruned trial has the score that it would have reached, as the model of learning curves predicts it, with
-  the variance of the prediction (predicted_scores.py): the scheduler compares the same prediction;
-- so has a running trial once it has finished an epoch, in its user attributes;
+- the score of a pruned trial is extrapolated to the last epoch, by regression lines through the trials that
+  went on, and comes with the variance of this prediction;
 - a configuration that diverges, needs too much memory or is invalid has the worst score of all;
 - of many trials, the best and the latest are seen.
 """
@@ -15,18 +14,19 @@ cannot be trained. And both become slower with every trial (_tpe/sampler.py, _cm
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Container, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.curves.model import PredictedScore
 from search.record import record
-from search.samplers.predicted_scores import predicted_scores
+from search.samplers.encoding import Floats
 
-#: User attributes of a trial as it is seen here: the variance of its predicted score; of a running trial, the
-#: prediction itself.
-SCORE_VARIANCE, PREDICTED = "variance of the predicted score", "predicted score"
+#: User attribute of a trial as it is seen here: the variance of its extrapolated score.
+SCORE_VARIANCE = "variance of the predicted score"
 #: Beginnings of failure reasons that are the fault of the configuration: it would fail again.
 CONFIGURATION_FAULTS = ("diverged", "out of memory", "invalid configuration")
 
@@ -52,40 +52,103 @@ def with_imputed_scores(study: optuna.Study, max_trials: int) -> ImputedScores:
     """A view of `study`: its running trials, and at most `max_trials` of the ended ones, as complete trials.
 
     Where there are more, a quarter of `max_trials` are the best trials, the others the latest of the rest.
-    All are in the order of their numbers, as samplers expect it. The variance of a predicted score is in the
-    trial's user attribute SCORE_VARIANCE, and the prediction of a running trial in PREDICTED.
+    All are in the order of their numbers, as samplers expect it. The variance of an extrapolated score is in
+    the trial's user attribute SCORE_VARIANCE.
     """
     trials = study.get_trials(deepcopy=False)
-    ended = _best_and_latest([trial for trial in trials if _tells(trial)], max_trials)
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-    scores = predicted_scores([*(trial for trial in ended if record.score(trial) is not None), *running])
-    known = [scores[trial.number].score for trial in ended if trial.number in scores]
-    worst = PredictedScore(min(known, default=0.0))
-    view = [_as_complete(trial, *scores.get(trial.number, worst)) for trial in ended]
-    view += [_as_predicted(trial, scores.get(trial.number)) for trial in running]
-    return ImputedScores(study, sorted(view, key=lambda trial: trial.number))
+    scores = _comparable_scores([trial for trial in trials if trial.state.is_finished()])
+    if len(scores) > max_trials:
+        by_score = sorted(scores, key=lambda number: scores[number].score, reverse=True)
+        best = set(by_score[: max_trials // 4])
+        others = [number for number in scores if number not in best]
+        seen = best.union(others[len(others) - (max_trials - len(best)) :])
+        scores = {number: score for number, score in scores.items() if number in seen}
+    view = []
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:
+            view.append(trial)
+        elif trial.number in scores:
+            view.append(_as_complete(trial, *scores[trial.number]))
+    return ImputedScores(study, view)
 
 
-def _tells(trial: FrozenTrial) -> bool:
-    """Whether an ended trial tells something about its configuration."""
-    return record.score(trial) is not None or _is_configuration_fault(trial)
+class PredictedScore(NamedTuple):
+    """The score of a whole training, and the variance of its prediction: 0 where it was measured."""
+
+    score: float
+    variance: float = 0.0
 
 
-def _best_and_latest(trials: Sequence[FrozenTrial], count: int) -> Sequence[FrozenTrial]:
-    """At most `count` of the trials: a quarter are the best by their scores so far, the others the latest."""
-    if len(trials) <= count:
-        return trials
-    by_score = sorted(trials, key=lambda trial: record.score(trial) or 0.0, reverse=True)
-    best = {trial.number for trial in by_score[: count // 4]}
-    others = [trial.number for trial in trials if trial.number not in best]
-    seen = best.union(others[len(others) - (count - len(best)) :])
-    return [trial for trial in trials if trial.number in seen]
+def _comparable_scores(ended: Sequence[FrozenTrial]) -> dict[int, PredictedScore]:
+    """Trial number -> score, of the trials that tell something about their configuration."""
+    complete = [trial for trial in ended if trial.state == TrialState.COMPLETE]
+    pruned = [trial for trial in ended if trial.state == TrialState.PRUNED and trial.intermediate_values]
+    scores = {trial.number: PredictedScore(trial.values[0]) for trial in complete}
+    scores |= _extrapolated([*complete, *pruned], pruned)
+    worst = PredictedScore(min((score.score for score in scores.values()), default=0.0))
+    return {
+        trial.number: scores.get(trial.number, worst)
+        for trial in ended
+        if trial.number in scores or _is_configuration_fault(trial)
+    }
+
+
+def _extrapolated(trials: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial]) -> dict[int, PredictedScore]:
+    """The scores that the `pruned` ones among `trials` would have reached.
+
+    Each score is carried from one epoch at which trials were pruned to the next, and from the last of them to
+    the end, by a regression line through the trials that were trained so far.
+    """
+    last_epochs = {trial.number: max(trial.intermediate_values) for trial in pruned}
+    epochs = sorted(set(last_epochs.values()))
+    # The score of each trial at those epochs and at the end; NaN: it was pruned before. [trials, epochs + 1]
+    table = np.full((len(trials), len(epochs) + 1), math.nan)
+    for row, trial in enumerate(trials):
+        final = trial.values[0] if trial.state == TrialState.COMPLETE else math.nan
+        for column, epoch in enumerate(epochs):
+            table[row, column] = trial.intermediate_values.get(epoch, final)
+        table[row, -1] = final
+    scores = {
+        trial.number: PredictedScore(trial.intermediate_values[last_epochs[trial.number]]) for trial in pruned
+    }
+    for column, epoch in enumerate(epochs):
+        line = _fit_line(table[:, column], table[:, column + 1])
+        scores |= {
+            number: PredictedScore(
+                line.intercept + line.slope * score, line.slope**2 * variance + line.variance
+            )
+            for number, (score, variance) in scores.items()
+            if last_epochs[number] <= epoch
+        }
+    return scores
+
+
+class _Line(NamedTuple):
+    slope: float
+    intercept: float
+    variance: float  #: of its residuals
+
+
+def _fit_line(before: Floats, after: Floats) -> _Line:
+    """The regression line from scores at one epoch to those at a later one, by the trials that have both.
+
+    Low scores gain more than high ones. The slope is that of least squares, shrunk towards 1 with the weight
+    of one typical trial; the intercept is a median, which a single outlier does not move.
+    """
+    both = np.isfinite(before) & np.isfinite(after)
+    if not both.any():
+        return _Line(1.0, 0.0, 0.0)
+    x, y = before[both], after[both]
+    prior = float(np.nanvar(before))
+    from_mean = x - x.mean()
+    weight = float(from_mean @ from_mean) + prior
+    slope = (float(from_mean @ (y - y.mean())) + prior) / weight if weight else 1.0
+    intercept = float(np.median(y - slope * x))
+    return _Line(slope, intercept, float(np.mean((y - slope * x - intercept) ** 2)))
 
 
 def _is_configuration_fault(trial: FrozenTrial) -> bool:
-    """Whether an ended trial without a score shows that its configuration cannot be trained."""
-    if not trial.state.is_finished():
-        return False
+    """Whether a trial without a score shows that its configuration cannot be trained."""
     reason = trial.user_attrs.get(record.REASON) or trial.user_attrs.get(record.NOT_RUN) or ""
     violated = any(value > 0 for value in trial.constraints.values())
     return str(reason).startswith(CONFIGURATION_FAULTS) or violated
@@ -105,12 +168,3 @@ def _as_complete(trial: FrozenTrial, score: float, variance: float) -> FrozenTri
         key: value for key, value in trial.system_attrs.items() if not key.startswith("constraints")
     }
     return complete
-
-
-def _as_predicted(trial: FrozenTrial, end: PredictedScore | None) -> FrozenTrial:
-    """A running trial with the prediction of its end, if there is one."""
-    if end is None:
-        return trial
-    running = copy.copy(trial)
-    running.user_attrs = trial.user_attrs | {PREDICTED: end.score, SCORE_VARIANCE: end.variance}
-    return running

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ray.tune.schedulers import TrialScheduler
 
-from search.curves.model import PredictedScore
 from search.schedulers.pbt import Population
 from search.schedulers.recorded_curves import Curves
 from search.space.schedule import Schedule
-
-#: A trial and its score after an epoch that is not in the record yet -> the predicted ends of this trial and
-#: of others, by number.
-Ends = Callable[[int, int, float], Mapping[int, PredictedScore]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +21,6 @@ class SchedulerContext:
     epochs: int  #: of a whole trial
     seed: int  #: of the study
     curves: Curves  #: of the trials in the record
-    ends: Ends  #: where trials end
     population: Population | None = None  #: of population based training
 
     @property

@@ -13,13 +13,9 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from search.curves.model import PredictedScore
 from search.record import record
 from search.record.learning_curve import read_curve
-from search.samplers.predicted_scores import predicted_scores
 
-#: Trials that are compared with each other, at most: the latest ones.
-MAX_COMPARED = 100
 #: Trial number -> epoch -> best score so far.
 Curves = Mapping[int, Mapping[int, float]]
 
@@ -43,17 +39,6 @@ def recorded_curves(study: optuna.Study, trials: Path | None = None) -> Curves:
             if len(read_curve(trials / f"{trial.number:04d}")) <= last:
                 curves[trial.number].pop(last, None)
     return {number: curve for number, curve in curves.items() if curve}
-
-
-def recorded_ends(study: optuna.Study, number: int, epoch: int, score: float) -> dict[int, PredictedScore]:
-    """Where the trials of `study` end, by number, when trial `number` has come to `score` after `epoch`.
-
-    Its own end and those of the latest MAX_COMPARED trials.
-    """
-    known = [trial for trial in record.begun(study) if trial.state != TrialState.FAIL]
-    own = [trial for trial in known if trial.number == number]
-    others = [trial for trial in known if trial.number != number][-MAX_COMPARED:]
-    return predicted_scores([*others, *own], {number: {epoch: score}})
 
 
 def recorded_key(number: int) -> str:

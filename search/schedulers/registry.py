@@ -12,7 +12,7 @@ from collections.abc import Collection
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from rigsl.errors import UserError
-from search.schedulers.factory import Ends, SchedulerContext, SchedulerFactory
+from search.schedulers.factory import SchedulerContext, SchedulerFactory
 from search.schedulers.halving import make_asha, make_hyperband
 from search.schedulers.median import make_median
 from search.schedulers.pbt import Population
@@ -63,7 +63,6 @@ def make_scheduler(
     epochs: int,
     seed: int,
     curves: Curves,
-    ends: Ends,
     population: Population | None = None,
 ) -> TrialScheduler:
     """The scheduler that `schedule` describes.
@@ -74,7 +73,6 @@ def make_scheduler(
         epochs: of a whole trial.
         seed: of the study.
         curves: of the trials in the record; the scheduler starts with them.
-        ends: predicts where trials end; see `recorded_ends`.
         population: of the study, where the scheduler is pbt.
 
     Raises:
@@ -83,5 +81,5 @@ def make_scheduler(
     if schedule.name not in SCHEDULER_FACTORIES:
         names = ", ".join(SCHEDULER_FACTORIES)
         raise UserError(f"unknown scheduler '{schedule.name}'; choose one of {names}")
-    context = SchedulerContext(schedule, metric, epochs, seed, curves, ends, population)
+    context = SchedulerContext(schedule, metric, epochs, seed, curves, population)
     return SCHEDULER_FACTORIES[schedule.name](context)

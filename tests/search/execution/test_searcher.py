@@ -8,7 +8,6 @@ from optuna.trial import TrialState
 
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
-from search.curves.progress import Pace
 from search.execution.searcher import StudySearcher
 from search.record import learning_curve, record
 from search.record.snapshot import StudySnapshot
@@ -89,15 +88,6 @@ def test_what_an_epoch_takes_is_estimated_before_it_runs(space: Space) -> None:
     one.seconds = lambda config: config.batch_size / 2
     given = one.suggest("b")
     assert study.trials[1].user_attrs[record.ESTIMATE] == given["config"]["batch_size"] / 2
-
-
-def test_what_the_speed_of_a_training_depends_on_is_recorded(space: Space) -> None:
-    study = new_study()
-    one = searcher(study, space)
-    one.dialogues = 100
-    one.suggest("a")
-    config = space.config(space.starts[0], 3)
-    assert Pace.from_json(study.trials[0].user_attrs[record.PACE]) == Pace.of(config, 100)
 
 
 def test_a_trial_that_ended_by_itself_is_complete_with_its_best_score(space: Space) -> None:

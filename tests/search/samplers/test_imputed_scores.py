@@ -1,13 +1,12 @@
-"""A study as samplers see it: predicted scores, failures of a configuration, and which of many trials."""
+"""A study as samplers see it: extrapolated scores, failures of a configuration, and which of many trials."""
 
-import math
-
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from search.record import record
-from search.samplers.imputed_scores import PREDICTED, SCORE_VARIANCE, with_imputed_scores
+from search.samplers.imputed_scores import SCORE_VARIANCE, with_imputed_scores
 
 
 def trial_of(state: TrialState, curve: list[float], lr: float, reason: str = "") -> FrozenTrial:
@@ -29,38 +28,35 @@ def seen_scores(study: optuna.Study, max_trials: int = 100) -> dict[int, float |
     return {trial.number: trial.value for trial in seen(study, max_trials)}
 
 
-def rising(end: float, epochs: int = 12) -> list[float]:
-    """A curve that leads to `end`, 0.3 below it before its first epoch."""
-    return [end - 0.3 * (math.exp(-epoch / 3) - math.exp(-4)) for epoch in range(1, epochs + 1)]
-
-
-def test_a_pruned_trial_has_the_score_that_it_would_have_reached_with_a_variance() -> None:
+def test_a_pruned_trial_is_extrapolated_by_the_gain_of_complete_ones() -> None:
     study = optuna.create_study(direction="maximize")
-    for end in (0.5, 0.52, 0.56, 0.6):
-        study.add_trial(trial_of(TrialState.COMPLETE, rising(end), 1e-3))
-    for epochs in (2, 6):
-        study.add_trial(trial_of(TrialState.PRUNED, rising(0.57, epochs), 1e-3))
+    study.add_trial(trial_of(TrialState.PRUNED, [0.5], 1e-3))
+    assert seen_scores(study) == {0: 0.5}  # nothing is known about gains yet
+    for end in (0.3, 0.4, 0.6):
+        study.add_trial(trial_of(TrialState.COMPLETE, [0.2, end], 1e-3))
     study.add_trial(trial_of(TrialState.PRUNED, [], 1e-3))  # says nothing
-    assert list(seen_scores(study)) == [0, 1, 2, 3, 4, 5]
-    early, late = seen(study)[4:]
-    assert early.value == pytest.approx(0.57, abs=0.03)
-    assert late.value == pytest.approx(0.57, abs=0.01)
-    assert early.user_attrs[SCORE_VARIANCE] > late.user_attrs[SCORE_VARIANCE] > 0
-    assert [trial.value for trial in seen(study)[:4]] == [trial.value for trial in study.trials[:4]]
-    assert all(SCORE_VARIANCE not in trial.user_attrs for trial in seen(study)[:4])
-    assert study.trials[4].state == TrialState.PRUNED  # the record itself is as it was
+    assert seen_scores(study) == {0: pytest.approx(0.7), 1: 0.3, 2: 0.4, 3: 0.6}
+    assert study.trials[0].state == TrialState.PRUNED  # the record itself is as it was
 
 
-def test_a_running_trial_has_a_predicted_score_after_its_first_epoch() -> None:
+def test_regression_lines_lead_from_epoch_to_epoch_and_give_a_variance() -> None:
+    """Low scores gain more: twice a third of their distance to 0.7; last scores have an error of 0.02."""
     study = optuna.create_study(direction="maximize")
-    for end in (0.5, 0.52, 0.56, 0.6):
-        study.add_trial(trial_of(TrialState.COMPLETE, rising(end), 1e-3))
-    running = study.ask()
-    assert PREDICTED not in seen(study)[-1].user_attrs
-    for epoch, score in enumerate(rising(0.58, 6), start=1):
-        running.report(score, epoch)
-    assert seen(study)[-1].state == TrialState.RUNNING
-    assert seen(study)[-1].user_attrs[PREDICTED] == pytest.approx(0.58, abs=0.01)
+    firsts = np.linspace(0.1, 0.6, 40)
+    for number, first in enumerate(firsts):
+        curve = [0.7 - (0.7 - first) * (2 / 3) ** epoch for epoch in range(3)]
+        curve[2] += 0.02 * (-1) ** (number // 4)
+        epochs = 3 - number % 4 if number % 4 < 3 else 1
+        state = TrialState.COMPLETE if epochs == 3 else TrialState.PRUNED
+        study.add_trial(trial_of(state, curve[:epochs], 1e-3))
+    expected = 0.7 - (0.7 - firsts) * (2 / 3) ** 2
+    for trial, score, original in zip(seen(study), expected, study.trials, strict=True):
+        assert trial.value == pytest.approx(score, abs=0.03)
+        measured = original.state == TrialState.COMPLETE
+        assert np.sqrt(trial.user_attrs.get(SCORE_VARIANCE, 0.0)) == (
+            0 if measured else pytest.approx(0.02, abs=0.005)
+        )
+    assert SCORE_VARIANCE not in study.trials[1].user_attrs
 
 
 def test_only_a_failure_of_the_configuration_itself_counts_against_it() -> None:

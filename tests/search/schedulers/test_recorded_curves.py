@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +10,8 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from search.record.learning_curve import write_curve
-from search.schedulers.halving import PredictedHalving
-from search.schedulers.recorded_curves import recorded_curves, recorded_ends
+from search.schedulers.halving import RecordedHalving
+from search.schedulers.recorded_curves import recorded_curves
 
 
 @pytest.fixture
@@ -30,8 +29,7 @@ def study() -> optuna.Study:
 
 def _decision(study: optuna.Study, trials: Path, epoch: int) -> str:
     """What the scheduler of a resume decides when the running trial reports `epoch`."""
-    curves = recorded_curves(study, trials)
-    scheduler = PredictedHalving("score", 4, 2, 2, 1, 0, curves, partial(recorded_ends, study))
+    scheduler = RecordedHalving("score", 4, 2, 2, 1, 0, recorded_curves(study, trials))
     trial = SimpleNamespace(trial_id="again", config={"number": 1})
     scheduler.on_trial_add(None, trial)
     result = {"epoch": epoch, "score": 0.1, "training_iteration": epoch}

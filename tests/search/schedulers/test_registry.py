@@ -3,9 +3,8 @@
 import pytest
 
 from rigsl.errors import UserError
-from search.curves.model import PredictedScore
 from search.record.learning_curve import METRIC
-from search.schedulers.halving import PredictedHalving
+from search.schedulers.halving import RecordedHalving
 from search.schedulers.median import RecordedMedian
 from search.schedulers.registry import SCHEDULER_FACTORIES, check_registered, make_scheduler
 from search.space.schedule import SCHEDULERS, Schedule
@@ -35,21 +34,9 @@ def decisions(scheduler, number: int, scores: dict[int, float]) -> str:
     return letters
 
 
-class Record:
-    """What a record holds of the trials that a scheduler has decided on: they end as they are."""
-
-    def __init__(self, curves) -> None:
-        self.scores = {number: max(curve.values()) for number, curve in curves.items()}
-
-    def ends(self, number: int, epoch: int, score: float) -> dict[int, PredictedScore]:
-        self.scores[number] = score
-        return {trial: PredictedScore(reached, 1e-6) for trial, reached in self.scores.items()}
-
-
 def make(name: str, curves, **options):
     schedule = Schedule(name=name, **({"grace": 1, "reduction": 2} | options))
-    ends = Record(curves).ends
-    return make_scheduler(schedule, metric=METRIC, epochs=8, seed=1, curves=curves, ends=ends)
+    return make_scheduler(schedule, metric=METRIC, epochs=8, seed=1, curves=curves)
 
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
@@ -73,13 +60,13 @@ def test_the_first_weak_trial_after_a_resume_is_stopped_at_once() -> None:
 
 def test_a_resumed_trial_is_not_counted_twice() -> None:
     halving = make("asha", CURVES | {6: {1: 0.7, 2: 0.8}})
-    assert isinstance(halving, PredictedHalving)
-    (rungs,) = halving.brackets
-    assert rungs == {1: {*range(7)}, 2: {*range(7)}, 4: {*range(6)}}
+    assert isinstance(halving, RecordedHalving)
+    rungs = dict(halving._brackets[0]._rungs)
+    before = {milestone: sorted(rung.values()) for milestone, rung in rungs.items()}
     six = trial(6)
     halving.on_trial_add(None, six)
-    assert halving.on_trial_result(None, six, {"epoch": 2, METRIC: 0.0}) == "CONTINUE"
-    assert rungs == {1: {*range(7)}, 2: {*range(7)}, 4: {*range(6)}}
+    halving.on_trial_result(None, six, {"epoch": 2, METRIC: 0.8})
+    assert {milestone: sorted(rung.values()) for milestone, rung in rungs.items()} == before
     median = make("median", CURVES)
     assert isinstance(median, RecordedMedian)
     five = trial(5)
@@ -92,7 +79,7 @@ def test_a_resumed_trial_is_not_counted_twice() -> None:
 def test_a_bracket_is_the_same_after_every_restart() -> None:
     first, second = (make("hyperband", {}, brackets=3) for _ in range(2))
     chosen = [
-        [scheduler.brackets.index(scheduler.bracket_of(number)) for number in range(30)]
+        [scheduler._brackets.index(scheduler._bracket_of(number)) for number in range(30)]
         for scheduler in (first, second)
     ]
     assert chosen[0] == chosen[1]
@@ -131,5 +118,5 @@ def test_a_scheduler_that_is_known_on_one_side_only_is_an_error() -> None:
 
 
 def test_a_bracket_without_a_rung_is_left_out() -> None:
-    assert len(make("hyperband", {}, brackets=9).brackets) == 3
-    assert len(make("asha", {}, brackets=9).brackets) == 1
+    assert len(make("hyperband", {}, brackets=9)._brackets) == 3
+    assert len(make("asha", {}, brackets=9)._brackets) == 1
