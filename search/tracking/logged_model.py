@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: What loading and predicting import; the other dependencies of this project are not installed on a server.
 _PACKAGES = (
-    "mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "tomli_w", "torch"
+    "mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "tomli_w", "torch", "torch-geometric"
 )  # fmt: skip
 
 

@@ -364,14 +364,15 @@ def test_every_answer_has_an_alias_that_moves_by_its_own_scores(best, corpus, st
     second = register_best(client, run_id, three("second", 20, 0.55, 0.65, 0.69), corpus)
     assert [one.alias for one in (second, *second.others)] == ["best", "taught", "second-average"]
     assert "stays average: its validation weighted F1 is 70.00 %" in second.others[1].remark
-    third = register_best(client, run_id, three("third", 30, 0.1, 0.2, 0.3), corpus)
+    worse = three("third", 30, 0.1, 0.2, 0.3)
+    third = register_best(client, run_id, worse, corpus)
     assert [one.alias for one in (third, *third.others)] == ["third", "third-taught", "third-average"]
     expected = {"first": first, "first-taught": first.others[0], "first-average": first.others[1]}
     expected |= {"second": second, "second-taught": second.others[0], "second-average": second.others[1]}
     expected |= {"best": second, "taught": second.others[0], "average": first.others[1]}
     expected |= {"third": third, "third-taught": third.others[0], "third-average": third.others[1]}
     assert aliases(client, first.name) == {name: int(one.version) for name, one in expected.items()}
-    promoted = register_best(client, run_id, three("third", 30, 0.1, 0.2, 0.3), corpus, promote=True)
+    promoted = register_best(client, run_id, worse, corpus, promote=True)
     assert [one.alias for one in (promoted, *promoted.others)] == ["best", "taught", "average"]
     expected |= {"best": third, "taught": third.others[0], "average": third.others[1]}
     assert aliases(client, first.name) == {name: int(one.version) for name, one in expected.items()}
