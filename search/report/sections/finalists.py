@@ -38,7 +38,7 @@ def _introduction(finalists: FinalistsRecord) -> str:
     if finalists.folds:
         text += (
             ": trained on the other folds of train, epoch chosen on dev, scored on the held-out fold. Search "
-            "scores are on dev, so the two are not compared."
+            "scores are on other utterances, so the two are not compared."
         )
     else:
         text += ", and scored on validation."
@@ -59,7 +59,7 @@ def fold_titles(finalists: FinalistsRecord) -> list[str]:
 def score_titles(finalists: FinalistsRecord) -> tuple[str, str]:
     """What a single score of a finalist is, and the title of the axis of its scores."""
     if finalists.folds:
-        return "a held-out fold", "weighted F1 (%): folds of train; search score: dev"
+        return "a held-out fold", "weighted F1 (%): folds of train; search score: other utterances"
     return "a fresh seed", "validation weighted F1 (%)"
 
 
@@ -106,8 +106,7 @@ def _table(finalists: FinalistsRecord) -> str:
     columns = ["selection bias", *(f"seed {seed}" for seed in finalists.seeds)]
     if finalists.folds:
         columns = fold_titles(finalists)
-    search_score = "search score, dev" if finalists.folds else "search score"
-    head = ("", "configuration", search_score, "mean ± st. error", *columns, "state")
+    head = ("", "configuration", "search score", "mean ± st. error", *columns, "state")
     states = [finalist.state for finalist in finalists.candidates]
     winner = states.index("winner") if "winner" in states else None
     return table(head, rows, words=(1, len(head) - 1), marked=winner) + _reasons(finalists.candidates)

@@ -150,7 +150,7 @@ def test_finalists_that_are_scored_on_folds_say_so_and_promise_no_selection_bias
     section = page.partition('<section id="finalists">')[2].partition("</section>")[0]
     rows, text = cells(section), words(section)
     assert rows[""] == [
-        "configuration", "search score, dev", "mean ± st. error", "fold 1", "fold 2", "fold 3", "state"
+        "configuration", "search score", "mean ± st. error", "fold 1", "fold 2", "fold 3", "state"
     ]  # fmt: skip
     assert "trained on the other folds of train, epoch chosen on dev, scored on the held-out fold" in text
     assert "selection bias" not in text.lower()
