@@ -171,6 +171,7 @@ def digest(folder: Path, database: Path, *, order: bool = True) -> dict[str, Any
     trials = {str(trial.number): _trial_digest(trial, order) for trial in study.trials}
     final = _json(folder / run_folder.FINAL)
     openings = {opening["protocol"] for opening in final.pop("openings", [])}
+    (final.get("trust") or {}).pop("at", None)  # the moment at which the expectation was recorded
     best = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in (folder / run_folder.BEST / name for name in _EXPORTED)
