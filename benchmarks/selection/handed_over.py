@@ -19,10 +19,10 @@ from benchmarks.selection.rules import (
     STUDY_SIZE,
     TEACHERS,
     TRIAL_RULES,
-    PseudoTest,
+    predicted,
     truth,
 )
-from benchmarks.selection.tables import Floats, Measured, f1_of, rows_of_quarter
+from benchmarks.selection.tables import Measured, f1_of, rows_of_quarter
 
 #: Simulated studies of each pseudo-test.
 STUDIES = 100
@@ -44,7 +44,7 @@ def handed_over(measured: Measured, numbers: Sequence[int], studies: int = STUDI
             )
         )
         worth = {number: truth(measured, number, test) for number in numbers}
-        predicted = {number: _mean_probability(measured, number, test) for number in numbers}
+        means = {number: np.mean(predicted(measured, number, test), axis=0) for number in numbers}
         tested = rows_of_quarter(test.quarter)
         for study, tried in enumerate(chosen):
             finalists = sorted(tried, key=lambda number: -on_fold[number])[:TEACHERS]
@@ -54,12 +54,6 @@ def handed_over(measured: Measured, numbers: Sequence[int], studies: int = STUDI
                 "quarter": test.quarter, "study": study,
                 BEST_TRIAL: worth[max(tried, key=on_dev.__getitem__)],
                 CONFIGURATION: worth[ranked[0]],
-                AVERAGE: f1_of(np.mean([predicted[number] for number in members], axis=0), tested),
+                AVERAGE: f1_of(np.mean([means[number] for number in members], axis=0), tested),
             })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _mean_probability(measured: Measured, number: int, test: PseudoTest) -> Floats:
-    """Of a configuration's trainings without each fold, for the pseudo-test."""
-    parts = [measured.probability(number, test.without(fold), test.quarter) for fold in test.train.learned]
-    return np.asarray(np.mean(parts, axis=0))

@@ -19,14 +19,14 @@ from benchmarks.selection.rules import (
     judge,
     results,
 )
-from benchmarks.selection.tables import Measured
+from benchmarks.selection.tables import KEYS, Measured
 from benchmarks.selection.teaching import taught_scores
 
 
 def page(measured: Measured) -> str:
     """All tables."""
     numbers = measured.complete(NEEDED)
-    trained = measured.curves.drop_duplicates(["number", "part", "seed", "weight", "temperature"])
+    trained = measured.curves.drop_duplicates(KEYS)
     sections = [
         f"{len(trained)} trainings of {trained['number'].nunique()} configurations; "
         f"{len(numbers)} of them on all {len(parts(3))} + {len(parts(2))} parts of train."

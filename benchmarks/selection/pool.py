@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import optuna
 
-from benchmarks.selection.quarters import WHOLE, corpus
+from benchmarks.selection.quarters import WHOLE
+from benchmarks.selection.tables import f1_of
 from benchmarks.selection.trainings import SelectionTraining, params_of, read, space
-from rigsl.training.scores import confusion_matrix, weighted_f1
 from search.samplers.gp_sampler import make_gp
 
 #: Random configurations after the start points, and proposals of one round.
@@ -50,10 +49,7 @@ def dev_score(number: int) -> float:
 def dev_scores(number: int) -> list[float]:
     """Weighted F1 on dev after every epoch."""
     predictions = read(SelectionTraining(number, {}, WHOLE, 0).path)
-    labels = corpus().labels[predictions.rows]
-    classes = predictions.log_prob.argmax(axis=2).astype(np.int64)
-    counts = [confusion_matrix(labels, epoch, len(corpus().classes)) for epoch in classes]
-    return [float(weighted_f1(count)) for count in counts]
+    return [f1_of(epoch, predictions.rows) for epoch in predictions.log_prob]
 
 
 def known_configurations() -> list[dict[str, Any]]:

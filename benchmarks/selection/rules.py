@@ -25,9 +25,8 @@ SMOOTHING = 3
 #: Configurations whose out-of-fold predictions teach, as in the finals.
 TEACHERS = 8
 
-Judged = Mapping[
-    str, Floats
-]  #: rule -> score of every configuration on every pseudo-test [quarters, configs]
+#: Rule -> score of every configuration on every pseudo-test. [quarters, configs]
+Judged = Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -208,6 +207,11 @@ def ranked(measured: Measured, test: PseudoTest, numbers: list[int]) -> list[int
     return sorted(numbers, key=lambda number: -rule(measured, number, test))
 
 
+def predicted(measured: Measured, number: int, test: PseudoTest) -> list[Floats]:
+    """What a configuration's trainings without each fold predict for the pseudo-test. [U, classes] each"""
+    return [measured.probability(number, test.without(fold), test.quarter) for fold in test.train.learned]
+
+
 def averages(measured: Measured, numbers: list[int], counts: tuple[int, ...] = (1, 2, 4, 8)) -> pd.DataFrame:
     """Weighted F1 on every pseudo-test, of averages over the three trainings of the best configurations.
 
@@ -216,12 +220,7 @@ def averages(measured: Measured, numbers: list[int], counts: tuple[int, ...] = (
     rows = []
     for test in PSEUDO_TESTS:
         order, tested = ranked(measured, test, numbers), rows_of_quarter(test.quarter)
-        members = {
-            number: [
-                measured.probability(number, test.without(fold), test.quarter) for fold in test.train.learned
-            ]
-            for number in order[: max(counts)]
-        }
+        members = {number: predicted(measured, number, test) for number in order[: max(counts)]}
         for count in counts:
             chosen = [one for number in order[:count] for one in members[number]]
             rows.append({

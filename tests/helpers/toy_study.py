@@ -108,6 +108,17 @@ def write_home(folder: Path, epochs: int = 4) -> Path:
     return folder
 
 
+def edited(home: Path, *changes: tuple[str, str]) -> Path:
+    """A copy of the toy space, other.toml, with these texts (old, new) exchanged."""
+    text = (home / "space.toml").read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = home / "other.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 def toy_plan(home: Path, workers: int = 2, **options: Any) -> Plan:
     """The plan of a study in the working directory `home`, on `workers` CPU workers.
 

@@ -17,6 +17,7 @@ from search.run_folder import SPACE
 from search.space.space import read_space
 from search.study import write_folder
 from search.terminal.summary import print_plan
+from tests.helpers.toy_study import edited
 
 SLOW = "this processor has no bfloat16 instructions: a product takes 36 times as long as in float32"
 SEARCHED = '[space.precision]\ntype = "choice"\nvalues = ["fp32", "bf16"]\n\n[space.lr]'
@@ -37,16 +38,6 @@ def fixed(home: Path, value: str = "bf16") -> Path:
 
 def searched(home: Path, values: str = '["fp32", "bf16"]') -> Path:
     return edited(home, ("[space.lr]", SEARCHED.replace('["fp32", "bf16"]', values)), ("[[start]]\n", START))
-
-
-def edited(home: Path, *changes: tuple[str, str]) -> Path:
-    text = (home / "space.toml").read_text(encoding="utf-8")
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path = home / "other.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def plan_of(home: Path, **more) -> Plan:

@@ -18,6 +18,7 @@ from search.record.learning_curve import METRIC
 from search.run_folder import JOURNAL, SPACE, STUDY
 from search.space.budget import Budget
 from search.study import write_folder
+from tests.helpers.toy_study import edited
 
 
 def options(home: Path, **more) -> SearchOptions:
@@ -45,16 +46,6 @@ def first_study(home: Path, **more) -> Plan:
     plan = prepare(options(home, space=home / "space.toml", trials=9, study="first", **more))
     play_trials(plan, 9)
     return plan
-
-
-def edited(home: Path, *changes: tuple[str, str]) -> Path:
-    text = (home / "space.toml").read_text(encoding="utf-8")
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path = home / "other.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def contents(trials) -> list[tuple]:
