@@ -46,7 +46,6 @@ from benchmarks.efficiency.summaries import (
     ablation_cells,
     baseline_cells,
     compare_methods,
-    markdown,
     without_racing,
 )
 from benchmarks.efficiency.surrogate import (
@@ -58,6 +57,7 @@ from benchmarks.efficiency.surrogate import (
     prediction_errors,
     predictions,
 )
+from benchmarks.markdown import markdown
 from rigsl.files import write_text
 from rigsl.wording import counted
 from search.run_folder import ROOT

@@ -176,9 +176,3 @@ def ablation_cells(comparison: MethodComparison) -> list[list[str]]:
         ]
         for row in comparison.rows.to_dict("records")
     ]
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its first column aligned left, the others right."""
-    lines = [" | ".join(("", *row, "")).strip() for row in (head, *rows)]
-    return "\n".join([lines[0], "|---|" + "--:|" * (len(head) - 1), *lines[1:]])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.markdown import markdown
 from benchmarks.selection.handed_over import AVERAGE, BEST_TRIAL, CONFIGURATION, handed_over
 from benchmarks.selection.quarters import parts
 from benchmarks.selection.rules import (
@@ -52,7 +53,7 @@ def rules_table(title: str, found: Mapping[str, RuleResult]) -> str:
     ]
     best = next(iter(found.values())).best
     rows.append(("(the best on the pseudo-test)", "1", f"{best:+.2f}"))
-    return _markdown((title, "rank correlation", "gain of the chosen one, points"), rows)
+    return markdown((title, "rank correlation", "gain of the chosen one, points"), rows)
 
 
 def epochs_table(scores: pd.DataFrame) -> str:
@@ -64,7 +65,7 @@ def epochs_table(scores: pd.DataFrame) -> str:
         (name, f"{by_quarter[name].mean():.2f}", _difference((by_quarter[name] - base).to_numpy()))
         for name in names
     ]
-    return _markdown(("Epoch", "weighted F1", f"above {names[0]}, by pseudo-test"), rows)
+    return markdown(("Epoch", "weighted F1", f"above {names[0]}, by pseudo-test"), rows)
 
 
 def averages_table(scores: pd.DataFrame) -> str:
@@ -76,7 +77,7 @@ def averages_table(scores: pd.DataFrame) -> str:
         rows.append((str(count), *(f"{value:.2f}" for value in means), _difference(gain)))
     head = ("Configurations in the average", "a member", "average", "the configuration",
             "average above it, by pseudo-test")  # fmt: skip
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def handed_over_table(scores: pd.DataFrame) -> str:
@@ -85,7 +86,7 @@ def handed_over_table(scores: pd.DataFrame) -> str:
     for name in (BEST_TRIAL, CONFIGURATION, AVERAGE):
         gains = (100 * (scores[name] - scores[BEST_TRIAL])).groupby(scores["quarter"]).mean().to_numpy()
         rows.append((name, f"{100 * scores[name].mean():.2f}", _difference(gains)))
-    return _markdown(("Handed over", "weighted F1", "above the best trial on dev, by pseudo-test"), rows)
+    return markdown(("Handed over", "weighted F1", "above the best trial on dev, by pseudo-test"), rows)
 
 
 def taught_table(scores: pd.DataFrame) -> str:
@@ -97,7 +98,7 @@ def taught_table(scores: pd.DataFrame) -> str:
         rows.append(
             (f"{weight:g}", f"{temperature:g}", *(f"{value:.2f}" for value in means), _difference(gains))
         )
-    return _markdown(("Weight", "temperature", "untaught", "taught", "gain, by pseudo-test"), rows)
+    return markdown(("Weight", "temperature", "untaught", "taught", "gain, by pseudo-test"), rows)
 
 
 def _difference(values: np.ndarray) -> str:
@@ -108,9 +109,3 @@ def _difference(values: np.ndarray) -> str:
 def _with_interval(values: tuple[float, float, float], digits: int) -> str:
     mean, low, high = (f"{value:+.{digits}f}" for value in values)
     return f"{mean} ({low} to {high})"
-
-
-def _markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = tuple(head)
-    lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -31,11 +31,11 @@ from benchmarks.efficiency.summaries import (
     baseline_cells,
     compare_methods,
     interval,
-    markdown,
     time_to,
     without_racing,
 )
 from benchmarks.efficiency.surrogate import Surrogate, agreement
+from benchmarks.markdown import markdown
 from search.space.schedule import Schedule
 from tests.helpers.objectives import OPTIMUM, make_space, make_table
 
