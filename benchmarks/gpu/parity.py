@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.corpora import meld_dialogues
+from benchmarks.corpora import meld_dialogues, synthetic_corpus
 from benchmarks.gpu.context import Context
 from benchmarks.gpu.golden import (
     ATOL,
@@ -44,6 +44,10 @@ FIRST, LAST = (1e-4, 1e-5), (1e-2, 5e-4)
 CPU_THREADS = 8
 #: Steps, of a run that is not quick.
 STEPS = 20
+#: Utterances of a long dialogue, and the past and future ones that each of them sees.
+LONG, WINDOW = 300, 10
+#: Steps of long dialogues, of a run that is not quick.
+LONG_STEPS = 6
 #: The mean difference to float32 on the same device, after the last of these steps.
 TF32_TOLERANCE, BF16_TOLERANCE = 5e-3, 2e-2
 
@@ -61,6 +65,13 @@ def rows(context: Context) -> Iterator[Row]:
     config = _config("M3Net", "hard_concrete", context.quick)
     for name, changes in (("bf16", {"precision": "bf16"}), ("LSTM", {"base_model": "LSTM"})):
         yield _twice(f"M3Net, {name}", config.replace(**changes), corpus, context)
+    corpus = long_dialogues()
+    for name, config in variants(context.quick):
+        if config.sparsifier == "hard_concrete" and (config.backbone == "GCN" or not context.quick):
+            config = config.replace(hidden_dim=32, windowp=WINDOW, windowf=WINDOW, batch_size=2)
+            name = f"dialogues of {LONG} utterances, {name}"
+            yield from _against_cpu(name, config, corpus, context, last=LONG_STEPS)
+            yield _twice(name, config, corpus, context)
 
 
 def variants(quick: bool) -> Iterator[tuple[str, RIGSLConfig]]:
@@ -69,6 +80,11 @@ def variants(quick: bool) -> Iterator[tuple[str, RIGSLConfig]]:
         for sparsifier in SPARSIFIERS if backbone != "MMGCN" else SPARSIFIERS[:1]:
             name = backbone if backbone == "MMGCN" else f"{backbone}, {sparsifier}"
             yield name, _config(backbone, sparsifier, quick)
+
+
+def long_dialogues() -> Corpus:
+    """Dialogues so long that the model takes lists of edges where it has windows."""
+    return synthetic_corpus([LONG] * 4, {"l": 64, "a": 20, "v": 20}, validation=1)
 
 
 def _config(backbone: str, sparsifier: str, quick: bool) -> RIGSLConfig:
@@ -108,9 +124,11 @@ def _golden(context: Context) -> Iterator[Row]:
         yield Row(f"official code, {name}", values, met)
 
 
-def _against_cpu(name: str, config: RIGSLConfig, corpus: Corpus, context: Context) -> Iterator[Row]:
+def _against_cpu(
+    name: str, config: RIGSLConfig, corpus: Corpus, context: Context, last: int = STEPS
+) -> Iterator[Row]:
     """The same steps with the same noise on the CPU and on the device."""
-    steps = (1, context.choose(STEPS, 4))
+    steps = (1, context.choose(last, 4))
     with threads(min(cores(), CPU_THREADS)):
         on_cpu = _after_steps(config, corpus, "cpu", steps)
     standing_in: AbstractContextManager[None] = nullcontext() if context.cuda else other_operations()
