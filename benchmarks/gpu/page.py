@@ -13,6 +13,8 @@ PARTS = {
     "parity": ("Numbers", "The same numbers as the official code, as the CPU, and as themselves."),
     "speed": ("A training step", "Forward, backward, optimiser, and the construction of the batch; the "
               "implementations take turns, and a time is the median over rounds."),
+    "kernels": ("Kernels", "What the GPU computes of a step, by PyTorch's profiler, and what it waits; the "
+                "last column bounds what fewer or faster launches can bring."),
     "memory": ("The memory estimate", "Estimated and measured peaks of a training, in MiB. An estimate "
                "should be within a quarter of the peak."),
     "packing": ("Concurrent trials", "Trainings of the published MELD configuration at the same time on one "

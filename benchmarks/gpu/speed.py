@@ -22,7 +22,7 @@ ARITHMETIC = {"fp32": "float32", "tf32": "TF32", "bf16": "bfloat16"}
 
 def rows(context: Context) -> Iterator[Row]:
     """Published configurations and the bundled one, then the other backbones in float32."""
-    chosen = list(_problems(context))
+    chosen = list(compared_problems(context))
     for problem in chosen:
         yield from _compare(problem, _implementations(problem, context), context)
     for problem in chosen[:2]:
@@ -37,7 +37,8 @@ def rows(context: Context) -> Iterator[Row]:
             yield from _compare(other, [ours("float32", config, problem.corpus, context.device)], context)
 
 
-def _problems(context: Context) -> Iterator[Problem]:
+def compared_problems(context: Context) -> Iterator[Problem]:
+    """The published configurations and the bundled one; a small one, of a quick run."""
     if context.quick:
         problem = next(iter(problems(1)))
         small = problem.config.replace(hidden_dim=64, batch_size=4)

@@ -27,7 +27,7 @@ def rows(context: Context) -> Iterator[Row]:
     folder, trials, few = context.scratch, context.choose(4, 3), str(context.choose(2, 1))
     space = write_space(folder, context.quick)
     options = [
-        "--study", STUDY, "--space", str(space), "--epochs", str(context.choose(3, 2)),
+        "--study", STUDY, "--space", str(space), "--epochs", "2",
         "--trials", str(trials), "--time-budget", "1h", "--finalists", few, "--finalist-seeds", few,
         "--test-seeds", few, *resources(context),
     ]  # fmt: skip
