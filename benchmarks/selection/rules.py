@@ -176,6 +176,41 @@ def results(said: Judged, worth: Floats, level: float = 0.95) -> dict[str, RuleR
     return found
 
 
+@dataclass(frozen=True)
+class WorthVariance:
+    """How far configurations differ, by an analysis of variance; in points of weighted F1."""
+
+    between: float  #: standard deviation of the configurations' worth over all pseudo-tests
+    within: float  #: that of one training on one pseudo-test around its configuration's worth
+    ceiling: tuple[float, float, float]  #: of any rule's correlation with one training: estimate, low, high
+    attainable: float  #: expected gain of the truly best of STUDY_SIZE configurations above the mean one
+
+
+def worth_variance(worth: Floats, level: float = 0.95) -> WorthVariance:
+    """Two-way analysis of variance without replicates; the interval is of a bootstrap over configurations."""
+    rng, configs = np.random.default_rng(SEED), worth.shape[1]
+    between, within = _components(worth)
+    ceilings = []
+    for _ in range(STUDIES // 4):
+        one, rest = _components(worth[:, rng.integers(configs, size=configs)])
+        ceilings.append(math.sqrt(one / (one + rest)) if one else 0.0)
+    best = float(rng.standard_normal((STUDIES * 10, STUDY_SIZE)).max(axis=1).mean())
+    return WorthVariance(
+        100 * math.sqrt(between),
+        100 * math.sqrt(within),
+        (math.sqrt(between / (between + within)), *_interval(ceilings, level)),
+        100 * best * math.sqrt(between),
+    )
+
+
+def _components(worth: Floats) -> tuple[float, float]:
+    """Variance between configurations (0 if the estimate is negative), and of one training around it."""
+    tests, configs = worth.shape
+    rest = worth - worth.mean(axis=0) - worth.mean(axis=1, keepdims=True) + worth.mean()
+    within = float((rest**2).sum() / ((tests - 1) * (configs - 1)))
+    return max(0.0, float(worth.mean(axis=0).var(ddof=1)) - within / tests), within
+
+
 def _rank_correlation(values: Floats, worth: Floats) -> float:
     """Spearman's, the mean over pseudo-tests; without those in which all are equal."""
     ranks = [stats.rankdata(side, axis=1) for side in (values, worth)]

@@ -183,3 +183,24 @@ def test_the_page_has_all_tables(measured: Measured) -> None:
     assert f"{CONFIGURATIONS} of them on all {len(parts(3))} + {len(parts(2))} parts of train" in text
     for name in [*TRIAL_RULES, *FINAL_RULES, "best mean over the folds", "Configurations in the average"]:
         assert f"{name} |" in text
+
+
+def test_the_variances_of_simulated_worths_are_found() -> None:
+    """Configurations with a standard deviation of .5 points, trainings with 1 point, quarters that differ."""
+    rng = np.random.default_rng(0)
+    worth = (
+        rng.normal(0, 0.005, 400) + rng.normal(0, 0.01, (QUARTERS, 400)) + rng.normal(0, 0.02, (QUARTERS, 1))
+    )
+    found = rules.worth_variance(worth)
+    assert found.between == pytest.approx(0.5, abs=0.07)
+    assert found.within == pytest.approx(1.0, abs=0.05)
+    mean, low, high = found.ceiling
+    assert low < mean < high
+    assert mean == pytest.approx(np.sqrt(0.25 / 1.25), abs=0.06)
+    assert found.attainable == pytest.approx(0.5 * 1.629, abs=0.12), "the expected largest of 12 normal draws"
+
+
+def test_equal_configurations_leave_nothing_to_choose() -> None:
+    worth = np.array([[0.5, 0.6], [0.6, 0.5], [0.5, 0.6], [0.6, 0.5]])
+    found = rules.worth_variance(worth)
+    assert found.between == found.attainable == found.ceiling[0] == 0.0
