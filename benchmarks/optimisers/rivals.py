@@ -1,0 +1,43 @@
+"""The samplers of the contest, each through its public interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from optuna import samplers as optunas
+from optuna.samplers import BaseSampler
+
+from search.samplers import GPSampler, TPESampler
+
+#: Seed of a study -> its sampler.
+MakeSampler = Callable[[int], BaseSampler]
+#: Ours, and the one that the significance tests compare it with.
+OURS, REFERENCE = "gp", "Optuna TPE"
+#: Needs so much time for a proposal that it runs on a part of the problems only.
+SLOW = ("Optuna GPSampler",)
+
+SAMPLERS: Mapping[str, MakeSampler] = {
+    OURS: lambda seed: GPSampler(seed=seed),
+    "tpe": lambda seed: TPESampler(seed=seed),
+    REFERENCE: lambda seed: optunas.TPESampler(seed=seed),
+    "Optuna TPE, univariate": lambda seed: optunas.TPESampler(seed=seed, multivariate=False),
+    "Optuna CmaEsSampler": lambda seed: optunas.CmaEsSampler(
+        seed=seed, with_margin=True, warn_independent_sampling=False
+    ),
+    "Optuna GPSampler": lambda seed: optunas.GPSampler(seed=seed),
+    "Optuna QMCSampler": lambda seed: optunas.QMCSampler(
+        seed=seed, scramble=True, warn_independent_sampling=False
+    ),
+    "random": lambda seed: optunas.RandomSampler(seed=seed),
+}
+#: Name -> gp with one thing changed.
+ABLATIONS: Mapping[str, MakeSampler] = {}
+#: Rivals that are left out -> why.
+LEFT_OUT: Mapping[str, str] = {
+    "HEBO": "hebo 0.3.6 needs numpy before 1.25, and this project 2.0",
+    "NePS": "neural-pipeline-search 0.17.0 needs pandas before 3, and this project's pins have 3.1",
+    "BoTorch / Ax": "ax-platform 1.3.1 brings 40 packages that nothing else here needs; Optuna's GPSampler "
+    "stands for a Gaussian process whose acquisition is maximised by gradients",
+    "SMAC3": "smac 2.4.1 installs, but needs half a second for a proposal",
+    "DEHB, Hyperband, PriorBand": "none of the problems has fidelities",
+}

@@ -1,0 +1,114 @@
+"""One study of the contest: a sampler on a problem, with one seed."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import RandomSampler
+from optuna.trial import Trial
+
+from benchmarks.optimisers.objectives import make_objective
+from benchmarks.optimisers.problems import Objective, problems
+from benchmarks.optimisers.rivals import ABLATIONS, SAMPLERS
+from rigsl.files import write_text
+from search.samplers.factory import trial_seed
+
+#: The regret is recorded after every 20th of the trials.
+POINTS = 20
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What identifies a study."""
+
+    sampler: str
+    problem: str
+    seed: int
+    trials: int
+
+    @property
+    def file_name(self) -> str:
+        """Of its result."""
+        return f"{self.sampler}-{self.problem}-{self.seed}-{self.trials}.json".replace(" ", "_")
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """How a study went. Seconds are those of the sampler alone."""
+
+    sampler: str
+    problem: str
+    seed: int
+    trials: int
+    regrets: tuple[float, ...]  #: of what it would recommend, after each of POINTS equal parts of the trials
+    seconds: float  #: of all proposals
+    slowest: float  #: proposal
+    failures: int  #: proposals that ended with an error; a random configuration takes their place
+    error: str  #: the first of them
+
+
+def run_cell(cell: Cell, folder: Path, until: float, on_steps: Callable[[int], Any]) -> None:
+    """Run a study, and write its result into `folder`; nothing happens where it would begin after `until`."""
+    if time.time() < until:
+        write_text(folder / cell.file_name, json.dumps(asdict(run_study(cell))) + "\n")
+    on_steps(1)
+
+
+def run_study(cell: Cell) -> CellResult:
+    """Run a study.
+
+    It recommends what looked best so far, which is what `optuna.Study.best_params` are. The regret is that of
+    the true value.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    objective = make_objective(problems()[cell.problem], cell.seed)
+    recommended: list[int] = []
+    seconds: list[float] = []
+    errors: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of Optuna's samplers are experimental
+        study = optuna.create_study(sampler={**SAMPLERS, **ABLATIONS}[cell.sampler](cell.seed))
+        for number in range(cell.trials):
+            started = time.perf_counter()
+            try:
+                trial = study.ask(dict(objective.distributions))
+            except Exception as error:  # whatever a sampler raises is a failure of this sampler
+                errors.append(f"{type(error).__name__}: {error}")
+                trial = _random_trial(study, objective, trial_seed(cell.seed, number))
+            asked = time.perf_counter()
+            value = objective.observe(trial.params)
+            observed = time.perf_counter()
+            study.tell(trial, value)
+            seconds.append(asked - started + time.perf_counter() - observed)
+            recommended.append(study.best_trial.number)
+    at_points = [recommended[(point + 1) * cell.trials // POINTS - 1] for point in range(POINTS)]
+    regrets = {number: objective.regret(study.trials[number].params) for number in set(at_points)}
+    return CellResult(
+        cell.sampler,
+        cell.problem,
+        cell.seed,
+        cell.trials,
+        tuple(regrets[number] for number in at_points),
+        sum(seconds),
+        max(seconds),
+        len(errors),
+        errors[0] if errors else "",
+    )
+
+
+def _random_trial(study: optuna.Study, objective: Objective, seed: int) -> Trial:
+    """A trial with a random configuration, in the place of a proposal that failed."""
+    for running in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(running.number, state=optuna.trial.TrialState.FAIL)
+    sampler, study.sampler = study.sampler, RandomSampler(seed=seed)
+    try:
+        return study.ask(dict(objective.distributions))
+    finally:
+        study.sampler = sampler
