@@ -4,7 +4,8 @@
 - factory: what a sampler factory is, and the seed of a trial's proposal.
 - gp_sampler: Bayesian optimisation with Gaussian processes (gp), the default.
 - gp: the surrogate model itself; kernel_cache: its kernel hyperparameters, kept in the study.
-- acquisition: log expected improvement; compression of low scores.
+- acquisition: log expected improvement per cost; compression of low scores.
+- candidates: the search for the highest acquisition.
 - tpe, joint_tpe: tree-structured Parzen estimators, univariate and multivariate.
 - cmaes, qmc, auto: CMA-ES with margin; a Sobol sequence; the automatic choice.
 - grouped: a sampler for each group of parameters; parameter_groups: those groups.

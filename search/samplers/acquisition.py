@@ -3,10 +3,41 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from search.samplers.encoding import Floats
+from search.samplers.gp import GaussianProcess
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """Log expected improvement minus the logarithm of the cost."""
+
+    surrogate: GaussianProcess
+    incumbent: float  #: the improvement is over this score
+    log_cost: GaussianProcess | None = None  #: None: cost does not count
+    cost_weight: float = 0.0
+
+    def __call__(self, candidates: Floats) -> Floats:
+        """The acquisition of each candidate. [n, columns] -> [n]"""
+        values = log_expected_improvement(*self.surrogate.predict(candidates), self.incumbent)
+        if self.log_cost is not None:
+            values = values - self.cost_weight * self.log_cost.mean(candidates)
+        return values
+
+    def with_gradient(self, candidate: Floats) -> tuple[float, Floats]:
+        """The acquisition of one candidate and its gradient. [columns] -> [columns]"""
+        mean, deviation, *gradients = self.surrogate.predict_with_gradients(candidate[None])
+        value = log_expected_improvement(mean, deviation, self.incumbent)
+        slopes = improvement_slopes(mean, deviation, self.incumbent, value)
+        gradient = sum(slope * part[0] for slope, part in zip(slopes, gradients, strict=True))
+        if self.log_cost is not None:
+            cost, _, cost_gradient, _ = self.log_cost.predict_with_gradients(candidate[None])
+            value = value - self.cost_weight * cost
+            gradient = gradient - self.cost_weight * cost_gradient[0]
+        return float(value[0]), np.asarray(gradient)
 
 
 def log_expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
@@ -24,6 +55,17 @@ def log_expected_improvement(mean: Floats, deviation: Floats, best: float) -> Fl
     log_far = -(far**2) / 2 - math.log(2 * math.pi) / 2 + np.log1p(-ratio)
     log_standardised = np.where(z > -1.0, np.log(density + near * ndtr(near)), log_far)
     return np.asarray(log_standardised + np.log(deviation))
+
+
+def improvement_slopes(
+    mean: Floats, deviation: Floats, best: float, log_improvement: Floats
+) -> tuple[Floats, Floats]:
+    """The derivatives of `log_improvement`, by mean and by deviation. [n] each -> [n], [n]"""
+    from scipy.special import log_ndtr
+
+    z = (mean - best) / deviation
+    by_z = np.exp(log_ndtr(z) - (log_improvement - np.log(deviation)))
+    return by_z / deviation, (1 - z * by_z) / deviation
 
 
 def compress_low_scores(scores: Floats) -> tuple[Floats, Floats]:

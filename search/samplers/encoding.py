@@ -28,6 +28,7 @@ class UnitRange:
         assert isinstance(distribution, FloatDistribution | IntDistribution)
         self._distribution = distribution
         self._step = distribution.step or 0
+        self.is_continuous = not self._step
         self._is_int = isinstance(distribution, IntDistribution)
         half = self._step / 2
         low, high = distribution.low - half, distribution.high + half
@@ -73,6 +74,7 @@ class _ParameterEncoder(Protocol):
     """Encodes one parameter as one or more columns."""
 
     width: int  #: number of columns
+    is_continuous: bool  #: whether all values from 0 to 1 are valid
 
     def contains(self, value: Any) -> bool:
         """Whether the value can be encoded."""
@@ -98,6 +100,7 @@ class _NumberEncoder:
 
     def __init__(self, distribution: BaseDistribution) -> None:
         self._range = UnitRange(distribution)
+        self.is_continuous = self._range.is_continuous
 
     def contains(self, value: Any) -> bool:
         return True
@@ -124,7 +127,7 @@ class _NumberEncoder:
 class _OrdinalEncoder:
     """A choice among numbers: their rank, evenly spaced from 0 to 1."""
 
-    width = 1
+    width, is_continuous = 1, False
 
     def __init__(self, choices: Sequence[Any]) -> None:
         self._choices = sorted(choices)
@@ -151,6 +154,8 @@ class _OrdinalEncoder:
 
 class _OneHotEncoder:
     """Any other choice: one-hot, scaled so that any two choices are at distance 1."""
+
+    is_continuous = False
 
     def __init__(self, choices: Sequence[Any]) -> None:
         self._choices, self.width = list(choices), len(choices)
@@ -210,6 +215,10 @@ class Encoder:
         self._columns = [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
         #: The index of the parameter that each column belongs to. [columns]
         self.column_parameter: Indices = np.repeat(np.arange(len(widths)), widths)
+        #: Whether a column is that of a number without steps. [columns]
+        self.continuous: NDArray[np.bool_] = np.repeat(
+            [encoder.is_continuous for encoder in self._encoders.values()], widths
+        )
         self._conditions = [
             _Condition(name, needs, self._encoders[needs].encode(values))
             for name, when in conditions.items()
@@ -272,6 +281,12 @@ class Encoder:
         for name in {condition.name for condition in self._conditions}:
             vectors[~exists[name], columns[name]] = self._encoders[name].imputed()
         return vectors
+
+    def with_continuous(self, vector: Floats, values: Floats) -> Floats:
+        """A vector whose continuous columns have other `values`. [columns], [k] -> [columns]"""
+        changed = vector.copy()
+        changed[self.continuous] = values
+        return np.asarray(self._impute(changed[None])[0])
 
     def decode(self, vector: Floats) -> dict[str, Any]:
         """A vector -> its configuration, with a value for every parameter. [columns]"""

@@ -17,8 +17,9 @@ from search.samplers.encoding import Floats, Indices
 #: Normal priors (mean, standard deviation) of logarithms: of the length scale, if there is one parameter
 #: only, and of the output scale.
 LENGTH_SCALE_PRIOR, OUTPUT_SCALE_PRIOR = (math.log(0.7), 1.0), (0.0, 0.7)
-#: The same of the noise variance. Scores differ from seed to seed; the logarithm of seconds is less noisy.
-SCORE_NOISE_PRIOR, COST_NOISE_PRIOR = (-2.0, 1.0), (-4.0, 1.0)
+#: The same of the noise variance. Scores differ from seed to seed, by how much the data tell; the logarithm
+#: of seconds is less noisy.
+SCORE_NOISE_PRIOR, COST_NOISE_PRIOR = (-4.0, 2.0), (-4.0, 1.0)
 LENGTH_SCALE_BOUNDS, OUTPUT_SCALE_BOUNDS, NOISE_BOUNDS = (-3.0, 6.0), (-3.0, 3.0), (-9.0, 2.0)
 #: Added to the covariance's diagonal, so that its Cholesky factor exists.
 JITTER = 1e-8
@@ -69,6 +70,34 @@ class GaussianProcess:
         cross = self._cross_covariance(inputs)
         explained = np.square(cross @ self._inverse.T).sum(axis=1)
         return cross @ self._weights, np.sqrt(np.maximum(self._output_scale - explained, 1e-10))
+
+    def predict_with_gradients(self, inputs: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """As `predict`, and then the gradients of mean and deviation by the inputs.
+
+        Shapes: [m, columns] -> [m], [m], [m, columns], [m, columns]
+        """
+        scaled = inputs / self._length_scales
+        root = np.sqrt(5 * _squared_distances(scaled, self._scaled))
+        decay = self._output_scale * np.exp(-root)
+        cross = (1 + root + root**2 / 3) * decay
+        slope = -5 / 3 * (1 + root) * decay  # of the covariance, by half the squared scaled distance
+        half = cross @ self._inverse.T
+        deviation = np.sqrt(np.maximum(self._output_scale - np.square(half).sum(axis=1), 1e-10))
+
+        def gradient(weights: Floats) -> Floats:
+            """Of the covariances' sum with these weights, by the inputs."""
+            by_row = slope * weights
+            return np.asarray(
+                (scaled * by_row.sum(axis=1)[:, None] - by_row @ self._scaled) / self._length_scales
+            )
+
+        by_variance = gradient(-2 * (half @ self._inverse))
+        return (
+            cross @ self._weights,
+            deviation,
+            gradient(self._weights),
+            by_variance / (2 * deviation[:, None]),
+        )
 
     def leave_one_out(self) -> Floats:
         """What each observation is predicted to be by all others. [n]

@@ -4,10 +4,12 @@ Optuna's GPSampler models the parameters that every trial has and needs a second
 hundred trials. This one models all of them, conditional ones too, in some hundredths of a second, and knows
 more of a study:
 
+- the first trials are points of a scrambled Sobol sequence;
 - the score of a pruned trial is extrapolated and has a variance of its own (imputed_scores.py);
 - scores below the median are log-compressed, so that outliers do not dominate the length scales;
 - the acquisition function is log expected improvement (Ament et al., NeurIPS 2023). Because scores are noisy,
-  it is the improvement over the best posterior mean, not over the best score;
+  it is the improvement over the best posterior mean, not over the best score. The continuous parameters of
+  the best candidates follow its gradient;
 - improvement counts per second of training (Snoek et al., NeurIPS 2012), by a second Gaussian process of the
   logarithm of an epoch's time. That time is an estimate: measured times differ from run to run, and the
   proposals would, too;
@@ -17,7 +19,7 @@ more of a study:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -28,23 +30,22 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.record import record
-from search.samplers.acquisition import compress_low_scores, log_expected_improvement
+from search.samplers.acquisition import Acquisition, compress_low_scores
+from search.samplers.candidates import CLIMBERS, best_candidate
 from search.samplers.encoding import Conditions, Encoder, Floats
 from search.samplers.factory import trial_seed
-from search.samplers.gp import COST_NOISE_PRIOR, SCORE_NOISE_PRIOR
+from search.samplers.gp import COST_NOISE_PRIOR, SCORE_NOISE_PRIOR, GaussianProcess
 from search.samplers.grouped import Group, GroupedSampler, RelativeSampler, StudyView
 from search.samplers.imputed_scores import SCORE_VARIANCE, with_imputed_scores
 from search.samplers.kernel_cache import COST_KERNEL, SCORE_KERNEL, KernelCache
 from search.samplers.parameter_groups import conditions, distributions
+from search.samplers.qmc import sobol_points
 from search.space.space import Space
 
 #: Ended trials that the surrogate model sees: its time grows with their cube.
 MAX_TRIALS = 250
 #: Ended trials with a known cost, below which the cost is not modelled.
 MIN_COST_TRIALS = 5
-#: Candidates of the acquisition function: first random ones, then, in each round, so many neighbours of each
-#: of the best ones, at half the distance of the round before.
-RANDOM_CANDIDATES, NEIGHBOURS, BEST_CANDIDATES, ROUNDS, FIRST_DISTANCE = 1000, 60, 5, 5, 0.2
 
 
 def make_gp(
@@ -52,7 +53,8 @@ def make_gp(
 ) -> GroupedSampler:
     """gp over all parameters, with `options` of `GaussianProcessSampler`; it sees a study through `view`."""
     own_seed = trial_seed(seed, number)
-    sampler = GaussianProcessSampler(own_seed, conditions=conditions(space), **options)
+    options = {"design_seed": seed, "conditions": conditions(space), **options}
+    sampler = GaussianProcessSampler(own_seed, **options)
     return GroupedSampler([Group(distributions(space), lambda study: sampler)], own_seed, MAX_TRIALS, view)
 
 
@@ -61,29 +63,37 @@ class GaussianProcessSampler(RelativeSampler):
 
     Args:
         seed: of its candidates.
-        startup: ended trials before its first proposal; until then, the configurations are random.
+        design_seed: of the scrambled Sobol sequence, the same for all trials of a study.
+        startup: ended trials before the surrogate proposes; until then, a trial takes its point of that
+            sequence.
         cost_exponent: of an epoch's seconds, by which an improvement is divided; 0: cost does not count.
         conditions: of the parameters that do not always exist.
+        noise_prior: mean and standard deviation of the logarithm of the scores' noise variance.
+        climbers: of the best candidates, so many climb along the gradient of the acquisition.
     """
 
     def __init__(
         self,
         seed: int,
+        design_seed: int = 0,
         startup: int = 7,
         cost_exponent: float = 1.0,
         conditions: Conditions | None = None,
+        noise_prior: tuple[float, float] = SCORE_NOISE_PRIOR,
+        climbers: int = CLIMBERS,
     ) -> None:
         self._rng, self._conditions = np.random.default_rng(seed), conditions or {}
-        self._startup, self._cost_exponent = startup, cost_exponent
+        self._design_seed, self._startup, self._cost_exponent = design_seed, startup, cost_exponent
+        self._noise_prior, self._climbers = noise_prior, climbers
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A value for every parameter; nothing before `startup` trials have ended."""
+        """A value for every parameter of `search_space`."""
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         ended = [other for other in others if other.state == TrialState.COMPLETE]
         if len(ended) < self._startup or not search_space:
-            return {}
+            return next(sobol_points(search_space, self._design_seed, trial.number))
         # Trials keep all cores busy: more threads would only wait for each other.
         with _thread_pools().limit(limits=1):
             encoder = Encoder(search_space, self._conditions)
@@ -100,7 +110,7 @@ class GaussianProcessSampler(RelativeSampler):
         scores, slopes = compress_low_scores(np.array([trial.values[0] for trial in ended]))
         variances = slopes**2 * [trial.user_attrs.get(SCORE_VARIANCE, 0.0) for trial in ended]
         surrogate = kernels.gaussian_process(
-            SCORE_KERNEL, SCORE_NOISE_PRIOR, inputs, scores, variances, encoder
+            SCORE_KERNEL, self._noise_prior, inputs, scores, variances, encoder
         )
         incumbent = float(surrogate.mean(inputs).max())
         running = encoder.encode(
@@ -108,49 +118,24 @@ class GaussianProcessSampler(RelativeSampler):
         )
         if len(running):
             surrogate = surrogate.kriging_believer(running)
-        log_cost = self._log_cost(kernels, encoder, ended, inputs)
-
-        def acquisition(candidates: Floats) -> Floats:
-            improvement = log_expected_improvement(*surrogate.predict(candidates), incumbent)
-            return np.asarray(improvement - self._cost_exponent * log_cost(candidates))
-
-        return encoder.decode(self._maximise(acquisition, encoder, inputs, running))
+        cost, cost_weight = self._log_cost(kernels, encoder, ended, inputs)
+        acquisition = Acquisition(surrogate, incumbent, cost, cost_weight)
+        return encoder.decode(best_candidate(acquisition, encoder, self._rng, inputs, running, self._climbers))
 
     def _log_cost(
         self, kernels: KernelCache, encoder: Encoder, ended: Sequence[FrozenTrial], inputs: Floats
-    ) -> Callable[[Floats], Floats]:
-        """A model of the logarithm of an epoch's seconds, up to a constant. [n, columns] -> [n]"""
+    ) -> tuple[GaussianProcess | None, float]:
+        """A model of the logarithm of an epoch's seconds, up to a constant, and its weight."""
         rows = [row for row, trial in enumerate(ended) if trial.user_attrs.get(record.ESTIMATE, 0) > 0]
         if not self._cost_exponent or len(rows) < MIN_COST_TRIALS:
-            return lambda candidates: np.zeros(len(candidates))
+            return None, 0.0
         log_seconds = np.log([ended[row].user_attrs[record.ESTIMATE] for row in rows])
         spread = float(log_seconds.std()) + 1e-9
         targets = (log_seconds - log_seconds.mean()) / spread
         model = kernels.gaussian_process(
             COST_KERNEL, COST_NOISE_PRIOR, inputs[rows], targets, np.zeros(len(rows)), encoder
         )
-        return lambda candidates: spread * model.mean(candidates)
-
-    def _maximise(
-        self, acquisition: Callable[[Floats], Floats], encoder: Encoder, ended: Floats, running: Floats
-    ) -> Floats:
-        """The configuration with the highest acquisition that has neither been tried nor runs. [columns]
-
-        Candidates are random configurations and neighbours of the best ended ones; then, round after round,
-        nearer neighbours of the best candidates.
-        """
-        candidates = encoder.sample(self._rng, RANDOM_CANDIDATES)
-        values, distance = acquisition(candidates), FIRST_DISTANCE
-        centres = ended[np.argsort(-acquisition(ended))[:BEST_CANDIDATES]]
-        for _ in range(ROUNDS):
-            neighbours = encoder.neighbours(self._rng, centres, NEIGHBOURS, distance)
-            candidates = np.concatenate([candidates, neighbours])
-            values = np.concatenate([values, acquisition(neighbours)])
-            centres, distance = candidates[np.argsort(-values)[:BEST_CANDIDATES]], distance / 2
-        tried = {_row_key(row) for row in (*ended, *running)}
-        order = np.argsort(-values)
-        best = next((index for index in order if _row_key(candidates[index]) not in tried), order[0])
-        return np.asarray(candidates[best])
+        return model, self._cost_exponent * spread
 
 
 @cache
@@ -158,8 +143,3 @@ def _thread_pools() -> threadpoolctl.ThreadpoolController:
     from scipy import linalg, optimize, special  # noqa: F401  their threads are limited, too
 
     return threadpoolctl.ThreadpoolController()
-
-
-def _row_key(row: Floats) -> bytes:
-    """Equal for equal configurations, whatever the rounding errors and the sign of zero."""
-    return (np.round(row, 9) + 0.0).tobytes()

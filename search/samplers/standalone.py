@@ -46,7 +46,7 @@ class StandaloneSampler(BaseSampler):
 
     def reseed_rng(self) -> None:
         """Another random seed, for a copy of the sampler in another process."""
-        self._seed = int(np.random.SeedSequence().generate_state(1)[0])
+        self._seed = random_seed()
         self._random = RandomSampler(seed=self._seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
@@ -82,8 +82,10 @@ class GPSampler(StandaloneSampler):
     """gp (search/samplers/gp_sampler.py) for any study; `options` are those of `GaussianProcessSampler`."""
 
     def __init__(self, seed: int | None = None, **options: Any) -> None:
+        design_seed = random_seed() if seed is None else seed
+
         def make(own: int, conditions: Conditions) -> RelativeSampler:
-            return GaussianProcessSampler(own, conditions=conditions, **options)
+            return GaussianProcessSampler(own, design_seed, conditions=conditions, **options)
 
         super().__init__(make, seed, gp_sampler.MAX_TRIALS)
 
@@ -96,6 +98,11 @@ class TPESampler(StandaloneSampler):
             return UnivariateTPESampler(own, **options)
 
         super().__init__(make, seed, grouped.MAX_TRIALS)
+
+
+def random_seed() -> int:
+    """A seed that nobody knows beforehand."""
+    return int(np.random.SeedSequence().generate_state(1)[0])
 
 
 def observed_conditions(configurations: Sequence[Mapping[str, Any]], choices: Collection[str]) -> Conditions:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from search.samplers.acquisition import compress_low_scores, log_expected_improvement
+from search.samplers.acquisition import Acquisition, compress_low_scores, log_expected_improvement
+from search.samplers.gp import GaussianProcess
 
 
 def test_expected_improvement_is_its_integral() -> None:
@@ -44,3 +45,25 @@ def test_low_scores_are_compressed_and_keep_their_order() -> None:
         else:
             assert slopes[index] == pytest.approx(compressed[6] / 0.04, rel=1e-9)
     assert np.isfinite(compress_low_scores(np.full(9, 0.5))[0]).all()
+
+
+def hill_and_cost() -> Acquisition:
+    rng = np.random.default_rng(0)
+    inputs, parameters = rng.random((30, 4)), np.arange(4)
+    hyperparameters = np.array([0.0, 0.2, -0.3, 0.1, 0.0, -3.0])
+    score, cost = np.sin(3 * inputs.sum(axis=1)), inputs[:, 0]
+    processes = [
+        GaussianProcess(inputs, targets, np.zeros(30), parameters, hyperparameters)
+        for targets in (score, cost)
+    ]
+    return Acquisition(processes[0], 0.9, processes[1], 0.7)
+
+
+def test_its_gradient_is_that_of_finite_differences() -> None:
+    acquisition = hill_and_cost()
+    for candidate in np.random.default_rng(1).random((5, 4)):
+        value, gradient = acquisition.with_gradient(candidate)
+        assert value == pytest.approx(acquisition(candidate[None])[0], rel=1e-9)
+        steps = 1e-6 * np.eye(4)
+        differences = (acquisition(candidate + steps) - acquisition(candidate - steps)) / 2e-6
+        np.testing.assert_allclose(gradient, differences, rtol=1e-4, atol=1e-5)
