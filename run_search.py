@@ -103,7 +103,7 @@ def _add_method(result: Parser) -> None:
     group.add_argument(
         "--sampler",
         metavar="NAME",
-        help="proposes configurations: gp (Gaussian process, default), tpe, joint, cmaes, random, qmc, auto",
+        help="proposes configurations: gp (Gaussian process, default), tpe, cmaes, random, qmc, auto",
     )
     group.add_argument(
         "--scheduler",

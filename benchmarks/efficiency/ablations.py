@@ -150,6 +150,5 @@ ABLATIONS: Mapping[str, MethodFactory] = {
     "no scheduler": partial(with_options, schedule=Schedule("none")),
     "random proposals": partial(with_options, sampler="random"),
     "CMA-ES": partial(with_options, sampler="cmaes"),
-    "TPE": partial(with_options, sampler="tpe"),
-    "joint TPE": partial(with_options, sampler="joint"),
+    "joint TPE": partial(with_options, sampler="tpe"),
 }

@@ -31,7 +31,15 @@ SAMPLERS: Mapping[str, MakeSampler] = {
     "random": lambda seed: optunas.RandomSampler(seed=seed),
 }
 #: Name -> gp with one thing changed.
-ABLATIONS: Mapping[str, MakeSampler] = {}
+ABLATIONS: Mapping[str, MakeSampler] = {
+    "gp, random start": lambda seed: GPSampler(seed=seed, design_seed=None),
+    "gp, no gradient": lambda seed: GPSampler(seed=seed, climbers=0),
+    "gp, more noise expected": lambda seed: GPSampler(seed=seed, noise_prior=(-2.0, 1.0)),
+    "gp, less noise expected": lambda seed: GPSampler(seed=seed, noise_prior=(-6.0, 3.0)),
+    "gp as it was": lambda seed: GPSampler(
+        seed=seed, design_seed=None, climbers=0, noise_prior=(-2.0, 1.0)
+    ),
+}
 #: Rivals that are left out -> why.
 LEFT_OUT: Mapping[str, str] = {
     "HEBO": "hebo 0.3.6 needs numpy before 1.25, and this project 2.0",

@@ -6,7 +6,7 @@
 - gp: the surrogate model itself; kernel_cache: its kernel hyperparameters, kept in the study.
 - acquisition: log expected improvement per cost; compression of low scores.
 - candidates: the search for the highest acquisition.
-- tpe, joint_tpe: tree-structured Parzen estimators, univariate and multivariate.
+- tpe: Optuna's tree-structured Parzen estimator, with conditions.
 - cmaes, qmc, auto: CMA-ES with margin; a Sobol sequence; the automatic choice.
 - grouped: a sampler for each group of parameters; parameter_groups: those groups.
 - encoding: configurations as unit-cube vectors.

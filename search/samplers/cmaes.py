@@ -15,7 +15,7 @@ from rigsl.errors import UserError
 from search.samplers.factory import trial_seed
 from search.samplers.grouped import Group, GroupedSampler
 from search.samplers.parameter_groups import Distributions, condition_groups, numbers_and_choices
-from search.samplers.tpe import univariate_groups
+from search.samplers.tpe import tpe_groups
 from search.space.space import Space
 
 #: Trials of other samplers from whose best CMA-ES starts; with fewer it starts in the middle of the ranges.
@@ -36,7 +36,7 @@ def make_cmaes(space: Space, seed: int, number: int) -> GroupedSampler:
     if len(numbers) < 2:
         raise UserError(f"{space.path}: cmaes needs two numbers without a condition; take another sampler")
     modelled = Group(numbers, lambda study: _cmaes(study, numbers, own_seed))
-    return GroupedSampler([modelled, *univariate_groups([choices, *conditional], own_seed)], own_seed)
+    return GroupedSampler([modelled, *tpe_groups([choices, *conditional], own_seed)], own_seed)
 
 
 def _cmaes(study: optuna.Study, numbers: Distributions, seed: int) -> CmaEsSampler:

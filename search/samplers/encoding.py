@@ -53,13 +53,6 @@ class UnitRange:
         values = low + self._step * steps
         return self.encode(np.minimum(np.maximum(values, low), high))
 
-    def cells(self, positions: Floats) -> Floats | None:
-        """Lower and upper bound of each position's cell, [2, n]; None where the range is continuous."""
-        if not self._step:
-            return None
-        values, half = self._unscaled(positions), self._step / 2
-        return np.stack([self.encode(values - half), self.encode(values + half)])
-
     def decode(self, position: float) -> float | int:
         """A position -> the valid value nearest to it."""
         low, high = self._distribution.low, self._distribution.high

@@ -1,4 +1,4 @@
-"""How many trials of a study count as good: for TPE, for the narrowed space, and for the report."""
+"""How many trials of a study count as good: for the narrowed space, and for the report."""
 
 from __future__ import annotations
 

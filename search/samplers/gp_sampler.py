@@ -63,7 +63,8 @@ class GaussianProcessSampler(RelativeSampler):
 
     Args:
         seed: of its candidates.
-        design_seed: of the scrambled Sobol sequence, the same for all trials of a study.
+        design_seed: of the scrambled Sobol sequence, the same for all trials of a study; None: the first
+            trials are random.
         startup: ended trials before the surrogate proposes; until then, a trial takes its point of that
             sequence.
         cost_exponent: of an epoch's seconds, by which an improvement is divided; 0: cost does not count.
@@ -75,7 +76,7 @@ class GaussianProcessSampler(RelativeSampler):
     def __init__(
         self,
         seed: int,
-        design_seed: int = 0,
+        design_seed: int | None = 0,
         startup: int = 7,
         cost_exponent: float = 1.0,
         conditions: Conditions | None = None,
@@ -93,6 +94,8 @@ class GaussianProcessSampler(RelativeSampler):
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         ended = [other for other in others if other.state == TrialState.COMPLETE]
         if len(ended) < self._startup or not search_space:
+            if self._design_seed is None:
+                return {}
             return next(sobol_points(search_space, self._design_seed, trial.number))
         # Trials keep all cores busy: more threads would only wait for each other.
         with _thread_pools().limit(limits=1):
@@ -120,7 +123,9 @@ class GaussianProcessSampler(RelativeSampler):
             surrogate = surrogate.kriging_believer(running)
         cost, cost_weight = self._log_cost(kernels, encoder, ended, inputs)
         acquisition = Acquisition(surrogate, incumbent, cost, cost_weight)
-        return encoder.decode(best_candidate(acquisition, encoder, self._rng, inputs, running, self._climbers))
+        return encoder.decode(
+            best_candidate(acquisition, encoder, self._rng, inputs, running, self._climbers)
+        )
 
     def _log_cost(
         self, kernels: KernelCache, encoder: Encoder, ended: Sequence[FrozenTrial], inputs: Floats

@@ -13,7 +13,6 @@ from search.samplers.auto import make_auto
 from search.samplers.cmaes import make_cmaes
 from search.samplers.factory import SamplerFactory, trial_seed
 from search.samplers.gp_sampler import make_gp
-from search.samplers.joint_tpe import make_joint_tpe
 from search.samplers.qmc import make_qmc
 from search.samplers.tpe import make_tpe
 from search.space.space import Space
@@ -28,7 +27,7 @@ def make_random(space: Space, seed: int, number: int) -> RandomSampler:
 SAMPLERS: dict[str, SamplerFactory] = {
     "gp": make_gp,
     "tpe": make_tpe,
-    "joint": make_joint_tpe,
+    "joint": make_tpe,  # its name in earlier versions
     "cmaes": make_cmaes,
     "random": make_random,
     "qmc": make_qmc,

@@ -24,7 +24,7 @@ from search.samplers.gp_sampler import GaussianProcessSampler
 from search.samplers.grouped import RelativeSampler
 from search.samplers.imputed_scores import ImputedScores, with_imputed_scores
 from search.samplers.parameter_groups import Distributions
-from search.samplers.tpe import UnivariateTPESampler
+from search.samplers.tpe import ConditionalTPESampler
 
 
 class StandaloneSampler(BaseSampler):
@@ -82,20 +82,20 @@ class GPSampler(StandaloneSampler):
     """gp (search/samplers/gp_sampler.py) for any study; `options` are those of `GaussianProcessSampler`."""
 
     def __init__(self, seed: int | None = None, **options: Any) -> None:
-        design_seed = random_seed() if seed is None else seed
+        options = {"design_seed": random_seed() if seed is None else seed, **options}
 
         def make(own: int, conditions: Conditions) -> RelativeSampler:
-            return GaussianProcessSampler(own, design_seed, conditions=conditions, **options)
+            return GaussianProcessSampler(own, conditions=conditions, **options)
 
         super().__init__(make, seed, gp_sampler.MAX_TRIALS)
 
 
 class TPESampler(StandaloneSampler):
-    """tpe (search/samplers/tpe.py) for any study; `options` are those of `UnivariateTPESampler`."""
+    """tpe (search/samplers/tpe.py) for any study; `options` are those of Optuna's own."""
 
     def __init__(self, seed: int | None = None, **options: Any) -> None:
         def make(own: int, conditions: Conditions) -> RelativeSampler:
-            return UnivariateTPESampler(own, **options)
+            return ConditionalTPESampler(own, conditions, **options)
 
         super().__init__(make, seed, grouped.MAX_TRIALS)
 

@@ -30,7 +30,7 @@ class TestTPESampler(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySa
 
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
-        return lambda: TPESampler(seed=0, startup=1)
+        return lambda: TPESampler(seed=0, n_startup_trials=1)
 
 
 def test_conditions_are_found_by_the_trials_of_the_study() -> None:
