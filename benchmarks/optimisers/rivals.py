@@ -36,9 +36,7 @@ ABLATIONS: Mapping[str, MakeSampler] = {
     "gp, no gradient": lambda seed: GPSampler(seed=seed, climbers=0),
     "gp, more noise expected": lambda seed: GPSampler(seed=seed, noise_prior=(-2.0, 1.0)),
     "gp, less noise expected": lambda seed: GPSampler(seed=seed, noise_prior=(-6.0, 3.0)),
-    "gp as it was": lambda seed: GPSampler(
-        seed=seed, design_seed=None, climbers=0, noise_prior=(-2.0, 1.0)
-    ),
+    "gp as it was": lambda seed: GPSampler(seed=seed, design_seed=None, climbers=0, noise_prior=(-2.0, 1.0)),
 }
 #: Rivals that are left out -> why.
 LEFT_OUT: Mapping[str, str] = {

@@ -128,7 +128,7 @@ def observed_conditions(configurations: Sequence[Mapping[str, Any]], choices: Co
 
 
 def _maximised(study: optuna.Study) -> optuna.Study:
-    """The study itself, or a view of it with all scores negated where it minimises."""
+    """The study itself; where it minimises, a view of it with all scores negated, which maximises."""
     if study.direction != StudyDirection.MINIMIZE:
         return study
     trials = []
@@ -137,4 +137,6 @@ def _maximised(study: optuna.Study) -> optuna.Study:
         negated.values = None if trial.values is None else [-trial.values[0]]
         negated.intermediate_values = {step: -score for step, score in trial.intermediate_values.items()}
         trials.append(negated)
-    return ImputedScores(study, trials)
+    view = ImputedScores(study, trials)
+    view._directions = [StudyDirection.MAXIMIZE]  # Optuna's samplers ask for it
+    return view

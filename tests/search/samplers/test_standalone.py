@@ -55,6 +55,21 @@ def test_gp_finds_the_optimum_of_a_conditional_space_in_both_directions(directio
     assert sign * study.best_value < 0.01
 
 
+@pytest.mark.parametrize("make", [GPSampler, TPESampler])
+def test_a_study_that_minimises_proposes_what_one_that_maximises_does(
+    make: Callable[..., BaseSampler],
+) -> None:
+    def proposals(direction: str, sign: int) -> list[float]:
+        study = optuna.create_study(direction=direction, sampler=make(seed=1))
+        study.optimize(lambda trial: sign * (trial.suggest_float("x", -1, 1) - 0.3) ** 2, n_trials=40)
+        return [trial.params["x"] for trial in study.trials]
+
+    found = proposals("minimize", 1)
+    assert found == proposals("maximize", -1)
+    far = [abs(x - 0.3) for x in found]
+    assert sum(far[20:]) < 0.7 * sum(far[:20])
+
+
 def test_the_same_seed_proposes_the_same() -> None:
     def run() -> list[dict]:
         study = optuna.create_study(sampler=GPSampler(seed=3))
