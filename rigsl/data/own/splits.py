@@ -15,7 +15,7 @@ from rigsl.data.folds import stratified_parts
 from rigsl.data.own.columns import SPLIT_OF
 from rigsl.data.own.utterances import Utterances
 from rigsl.errors import UserError
-from rigsl.wording import counted
+from rigsl.wording import counted, listed
 
 #: Drawn splits are tenths: one for test, one for dev, the others for train.
 PARTS = 10
@@ -33,7 +33,8 @@ def splits_of_files(files: Sequence[Path], words: Sequence[str]) -> list[str]:
     """The split of each file, from the words of --splits or from the files' names; [] where neither says.
 
     Raises:
-        UserError: a word is no split, or there are not as many as files; or only some names say a split.
+        UserError: a word is no split, or there are not as many as files; or only some names say a split, or
+            none says train or test.
     """
     if words:
         if len(words) != len(files):
@@ -50,6 +51,11 @@ def splits_of_files(files: Sequence[Path], words: Sequence[str]) -> list[str]:
         raise UserError(
             f"{files[0]}: the names of the files say a split of some only, or twice the same; say which "
             f"split each is with --splits {' '.join(['train', 'dev', 'test'][: len(files)])}"
+        )
+    if absent := [split for split in ("train", "test") if split not in named]:
+        raise UserError(
+            f"{files[0]}: the names of the files say the splits {listed(named)}, and none is {absent[0]}; "
+            "give its file, too, or say which split each is with --splits train test"
         )
     return named
 

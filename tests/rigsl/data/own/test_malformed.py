@@ -290,6 +290,12 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         ["--csv", "talks.csv", "test.csv"],
         "talks.csv: the names of the files say a split of some only",
     ),
+    "files of a dev and a test split": (
+        lambda folder: [transcript().to_csv(folder / name, index=False) for name in ("dev.csv", "test.csv")],
+        ["--csv", "dev.csv", "test.csv"],
+        "dev.csv: the names of the files say the splits dev and test, and none is train; give its file, too, "
+        "or say which split each is with --splits train test",
+    ),
     # features
     "no such features": (nothing, [*CSV, "--features", "audio=nowhere.npz"], "nowhere.npz: is not there"),
     "pickled features": (
