@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -76,3 +76,31 @@ def corpus_and_device(
         torch.set_num_threads(options.threads)
     corpus = load_corpus(options.dataset, options.features, options.data_dir)
     return corpus if widths is None else for_model(corpus, widths), device
+
+
+def pairs(option: str, words: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` words as a dict.
+
+    Raises:
+        UserError: a word is not of this form, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (equals and name and value):
+            raise UserError(f"{option} {word}: is not of the form NAME=VALUE")
+        if name in found:
+            raise UserError(f"{option} {word}: {name} is given twice; give it once")
+        found[name] = value
+    return found
+
+
+def column_argument(parser: argparse.ArgumentParser, meanings: Iterable[str], when: str = "") -> None:
+    """Add --column, which names the columns of a transcript."""
+    parser.add_argument(
+        "--column",
+        nargs="+",
+        default=[],
+        metavar="MEANING=NAME",
+        help=f"{when}columns without a usual name, such as text=Line; meanings: {', '.join(meanings)}",
+    )

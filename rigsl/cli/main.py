@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rigsl import config as configuration
-from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments, next_command
+from rigsl.cli.arguments import Parser, column_argument, corpus_and_device, data_arguments, next_command
 from rigsl.cli.build import build_arguments, run_build
 from rigsl.cli.graph import run_graph
 from rigsl.cli.official import import_arguments, run_import, run_official
@@ -22,6 +22,7 @@ from rigsl.config import FIELDS
 from rigsl.console import run_command_line
 from rigsl.errors import UserError, error_line
 from rigsl.files import check_writable
+from rigsl.inference.transcript import COLUMNS
 from rigsl.modalities import modals_text
 from rigsl.official.flags import boolean, is_official
 from rigsl.official.presets import preset
@@ -124,8 +125,9 @@ def _predict_parser(commands: Any) -> None:
         type=Path,
         metavar="FILE",
         help="a transcript instead of a split: CSV with the columns speaker, text and, optionally, dialogue, "
-        "start and end (seconds, or 00:20:57,256), or with MELD's names of these columns",
+        "utterance, start and end (seconds, or 00:20:57,256), or with names that build-corpus knows",
     )
+    column_argument(predict, COLUMNS, "with --csv: ")
     predict.add_argument("--out", type=Path, metavar="FILE", help="the CSV file to write")
     predict.add_argument(
         "--encoder",
@@ -202,8 +204,9 @@ def run_predict(options: argparse.Namespace) -> int:
 
     if options.csv is not None:
         return run_transcript(options)
-    if options.encoder is not None:
-        raise UserError("--encoder is for a transcript; give one with --csv FILE")
+    for name in ("encoder", "column"):
+        if getattr(options, name):
+            raise UserError(f"--{name} is for a transcript; give one with --csv FILE")
     if options.out is None:
         raise UserError("--out FILE is missing; name the file to write, or give a transcript with --csv FILE")
     model = load_model(options.checkpoint)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rigsl.cli.arguments import corpus_and_device
+from rigsl.cli.arguments import corpus_and_device, pairs
 from rigsl.console import make_console
 from rigsl.errors import UserError
 from rigsl.modalities import FROM_TRANSCRIPT, TEXT, modality_name, modality_names, modals_text
@@ -39,7 +39,7 @@ def run_transcript(options: argparse.Namespace) -> int:
 
     if options.features == "official":
         raise UserError("--csv needs the open features; leave out --features official")
-    conversation = read_transcript(options.csv)
+    conversation = read_transcript(options.csv, pairs("--column", options.column))
     model = load_model(options.checkpoint)
     options.features = "open"
     corpus, device = corpus_and_device(options, model.schema.widths)

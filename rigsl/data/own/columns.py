@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rigsl.errors import UserError
@@ -40,6 +40,30 @@ _TEXT_OR_NUMBER = "utterance"
 def normal(name: str) -> str:
     """A column's name in lower case, without spaces and punctuation: ``Dialogue_ID`` -> ``dialogueid``."""
     return re.sub(r"[\W_]+", "", name.lower())
+
+
+def check_meanings(chosen: Iterable[str], wanted: Collection[str] = tuple(USUAL_NAMES)) -> None:
+    """Check that these are meanings of columns.
+
+    Raises:
+        UserError: one is not.
+    """
+    for meaning in chosen:
+        if meaning not in wanted:
+            raise UserError(f"column {meaning!r}: is not one of {', '.join(wanted)}")
+
+
+def check_times(names: Mapping[str, str], source: Path | str) -> None:
+    """Check that a table has columns for start and end, or for neither.
+
+    Raises:
+        UserError: it has one of them only.
+    """
+    if ("start" in names) != ("end" in names):
+        present, absent = ("start", "end") if "start" in names else ("end", "start")
+        raise UserError(
+            f"{source}: has the column {names[present]} but none for the {absent}; give both or neither"
+        )
 
 
 def find_columns(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rigsl.data.open.meld import check_rows, repaired
-from rigsl.data.own.columns import find_columns
+from rigsl.data.own.columns import check_times, find_columns
 from rigsl.data.own.reading.cells import as_name
 from rigsl.data.own.reading.json_file import PLACE
 from rigsl.data.own.reading.tables import Table
@@ -109,11 +109,7 @@ def _columns(table: Table, chosen: Mapping[str, str], needs_text: bool) -> dict[
     names = find_columns(header, table.source, chosen=chosen, required=required)
     if placed:
         names.setdefault("dialogue", PLACE)
-    if ("start" in names) != ("end" in names):
-        present, absent = ("start", "end") if "start" in names else ("end", "start")
-        raise UserError(
-            f"{table.source}: has the column {names[present]} but none for the {absent}; give both or neither"
-        )
+    check_times(names, table.source)
     return names
 
 
@@ -150,6 +146,11 @@ def _name_apart(utterances: Utterances, splits: Sequence[str]) -> None:
     )
 
 
+def places(names: pd.Series[str], rows: np.ndarray) -> np.ndarray:
+    """Where utterances stand in their dialogues: the numbers that they are named by, or else their `rows`."""
+    return names.astype(np.int64).to_numpy() if names.str.fullmatch(r"\d{1,15}").all() else rows
+
+
 def _in_one_table(rows: pd.DataFrame) -> np.ndarray:
     """Whether each utterance is from the table in which its dialogue begins, bool [U]."""
     first = rows.groupby("dialogue", sort=False)["table"].transform("first")
@@ -168,8 +169,7 @@ def _ordered(utterances: Utterances) -> pd.DataFrame:
         utterances.check(named, "utterance", "is empty, but other tables number theirs; number it, too")
         repeated = rows.duplicated(["dialogue", "utterance"]).to_numpy()
         utterances.check(~repeated, "utterance", "comes twice in its dialogue; number it differently")
-        if rows["utterance"].str.fullmatch(r"\d{1,15}").all():
-            within = rows["utterance"].astype(np.int64).to_numpy()
+        within = places(rows["utterance"], within)
     order = np.lexsort((within, group))
     rows = rows.iloc[order].reset_index(drop=True)
     if not named.any():

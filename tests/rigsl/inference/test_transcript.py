@@ -271,9 +271,12 @@ def test_predictions_need_no_labels(bundled, tmp_path):
     [
         ("", "is empty; the first line names the columns"),
         ("speaker,text\n", "has no rows below its first line"),
-        ("who,what\nA,hi\n", "lacks the column text and speaker; its first line is 'who,what'"),
-        ("speaker;text\nA;hi\n", "lacks the column text and speaker"),
-        ("text,speaker,start\nhi,A,1\n", "has only one of the columns start and end"),
+        (
+            "who,what\nA,hi\n",
+            "lacks the column text; its columns are 'who,what', so name it with --col",
+        ),
+        ("speaker;text\nA;hi\n", "lacks the column text"),
+        ("text,speaker,start\nhi,A,1\n", "has the column start but none for the end; give both"),
         ("text,text,speaker\nhi,ho,A\n", "two columns have the same name"),
         ("text,speaker\nhi,A\nwell, no,B\n", "row 2: has 3 cells for 2 columns"),
         ("text,speaker\nhi,A\nno, \n", "row 2: speaker ' ' is not a name"),
@@ -285,7 +288,7 @@ def test_predictions_need_no_labels(bundled, tmp_path):
         ("text,speaker,,\nhi,A,,x\n", "row 1: has 4 cells for 2 columns"),
         (",,\n,,\n", "is empty; the first line names the columns"),
         ("text,speaker,dialogue\nhi,A,1\nho,A,\n", "row 2: dialogue '' is empty"),
-        ("text,speaker,Utterance_ID\nhi,A,x\n", "row 1: Utterance_ID 'x' is not a whole number"),
+        ("text,speaker,Utterance_ID\nhi,A,1\nho,B,\n", "row 2: Utterance_ID '' is empty; number it"),
         ("text,speaker,Utterance_ID\nhi,A,1\nho,B,1\n", "row 2: Utterance_ID '1' comes twice"),
         ("text,speaker\n" + "".join(f"hi,{i}\n" for i in range(10)), "'talk' has 10 speakers"),
     ],
@@ -311,6 +314,39 @@ def test_commas_of_a_spreadsheet_are_no_columns_and_no_rows(text, tmp_path):
     read = read_transcript(_write(tmp_path / "talk.csv", text))
     assert read.transcript.utterances == ("hi", "ho")
     assert read.speakers == ("A", "B")
+
+
+@pytest.mark.parametrize(
+    ("header", "chosen"),
+    [
+        ("dialogue,utterance,text,speaker,start,end", {}),
+        ("Conversation_ID,Turn,Sentence,Participant,onset,offset", {}),
+        ("scene id,uttno,transcript,role,begin,stop", {}),
+        ("talk,turn,line,who,start,end", {"dialogue": "talk", "text": "line", "speaker": "Who"}),
+    ],
+)
+def test_columns_have_the_names_that_build_corpus_knows(header, chosen, tmp_path):
+    text = f"{header}\nb,1,ho,A,1,2\na,0,you,A,0,1\nb,0,hi,B,0,1\n"
+    read = read_transcript(_write(tmp_path / "talk.csv", text), chosen)
+    assert read.transcript.dialogue_ids == ("b", "a")
+    assert read.transcript.utterances == ("hi", "ho", "you")
+    assert read.speakers == ("B", "A", "A")
+    assert read.transcript.end.tolist() == [1, 2, 1]
+
+
+def test_utterances_that_have_names_are_in_the_order_of_the_rows(tmp_path):
+    text = "text,speaker,Utterance_ID\nhi,A,z\nho,B,a\n"
+    assert read_transcript(_write(tmp_path / "talk.csv", text)).transcript.utterances == ("hi", "ho")
+
+
+def test_a_column_is_named_on_the_command_line(checkpoint, stand_in, tmp_path, capsys):
+    path = _write(tmp_path / "talk.csv", "line,who\nhi,A\n")
+    assert _predict(checkpoint, path, "--column", "text=line", "speaker=who") == 0
+    command = ["predict", "--checkpoint", str(checkpoint), "--csv", str(path), "--column"]
+    capsys.readouterr()
+    assert "--column text: is not of the form" in refusal(main, [*command, "text"], capsys)
+    shown = refusal(main, [*command, "label=who"], capsys)
+    assert "column 'label': is not one of dialogue, utterance, text, speaker, start, end" in shown
 
 
 @pytest.mark.parametrize("cell", ["", " ", "NaN", "nan", "NA", "None", "null", "NaT"])
@@ -355,6 +391,7 @@ def test_a_model_of_other_features_is_refused(modals, widths, says, bundled, tmp
         (["--csv", "talk.csv", "--features", "official"], "--csv needs the open features"),
         (["--csv", "talk.csv", "--dataset", "IEMOCAP"], "there are no open features for IEMOCAP"),
         (["--out", "x.csv", "--encoder", "folder"], "--encoder is for a transcript"),
+        (["--out", "x.csv", "--column", "text=line"], "--column is for a transcript"),
         ([], "--out FILE is missing"),
     ],
 )
