@@ -46,6 +46,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rigsl.config import RIGSLConfig
     from rigsl.data.corpus import Corpus
+    from rigsl.data.open.settings import FineTuning
     from rigsl.data.source import load_corpus
     from rigsl.inference.average import load_model, log_probabilities, save_average
     from rigsl.training.checkpoint import load_checkpoint, save_checkpoint
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Corpus",
+    "FineTuning",
     "RIGSLConfig",
     "Teacher",
     "evaluate",
@@ -74,6 +76,7 @@ __all__ = [
 _MODULES = {
     "RIGSLConfig": "rigsl.config",
     "Corpus": "rigsl.data.corpus",
+    "FineTuning": "rigsl.data.open.settings",
     "load_corpus": "rigsl.data.source",
     "fit": "rigsl.training.fit",
     "Teacher": "rigsl.training.teacher",

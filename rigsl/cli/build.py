@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 
-from rigsl.data.open.fine_tuned import FineTuning
+from rigsl.cli.fine_tuning import fine_tuning_arguments, given_settings, processes_on
+from rigsl.data.open.settings import FineTuning
 from rigsl.errors import UserError
 from rigsl.wording import counted
-
-_SETTINGS = dataclasses.fields(FineTuning)
 
 
 def build_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +34,7 @@ def build_arguments(parser: argparse.ArgumentParser) -> None:
     tuned.add_argument(
         "--encoders", type=Path, metavar="FILE", help="append those of the encoders of an earlier build"
     )
-    for setting in _SETTINGS:
-        help = f"{setting.metadata['help']} (default: {setting.default})"
-        tuned.add_argument(f"--{setting.name}", type=type(setting.default), metavar="N", help=help)
+    fine_tuning_arguments(tuned)
 
 
 def run_build(options: argparse.Namespace) -> int:
@@ -48,7 +44,7 @@ def run_build(options: argparse.Namespace) -> int:
         UserError: options contradict each other, or the corpus cannot be built.
     """
     from rigsl.data.open.open_features import build_open_features
-    from rigsl.device import cores, resolve_device
+    from rigsl.device import resolve_device
 
     fine_tuning = _fine_tuning(options)
     device = resolve_device(options.device)
@@ -59,7 +55,7 @@ def run_build(options: argparse.Namespace) -> int:
         device=device,
         fine_tuning=fine_tuning,
         encoders=options.encoders,
-        processes=cores() if device == "cpu" else 1,
+        processes=processes_on(device),
     )
     size = options.out.stat().st_size / 1e6
     print(f"{corpus.name}: {counted(len(corpus.labels), 'utterance')}, {size:.1f} MB, in {options.out}")
@@ -69,8 +65,7 @@ def run_build(options: argparse.Namespace) -> int:
 
 def _fine_tuning(options: argparse.Namespace) -> FineTuning | None:
     """The settings of the fine-tuning, None without one."""
-    given = {setting.name: getattr(options, setting.name) for setting in _SETTINGS}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = given_settings(options)
     if options.encoders is not None and (options.finetune is not None or given):
         raise UserError("--encoders: these are fine-tuned already; leave out the options of the fine-tuning")
     if given and options.finetune is False:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rigsl.cli.arguments import column_argument, pairs
+from rigsl.cli.fine_tuning import fine_tuning_arguments, given_settings, processes_on
+from rigsl.data.open.emotions import has_emotions
 from rigsl.data.open.fine_tuned import encoders_path
+from rigsl.data.open.settings import FineTuning
 from rigsl.data.own.columns import SPLIT_OF, USUAL_NAMES
 from rigsl.data.own.features.modalities import MISSING
-from rigsl.data.source import DATA_DIR, DATASETS, SUFFIX, load_corpus
+from rigsl.data.source import DATA_DIR, DATASETS, SUFFIX, is_corpus, load_corpus
 from rigsl.errors import UserError
 from rigsl.files import check_writable
 from rigsl.wording import counted
 
 if TYPE_CHECKING:
     from rigsl.data.corpus import Corpus
+
+
+#: Settings of the fine-tuning that are no options of their own: --seed is one of all that is drawn.
+_NO_OPTION = ("seed",)
 
 
 def build_corpus_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +49,7 @@ def build_corpus_arguments(parser: argparse.ArgumentParser) -> None:
         help="the split of each file, such as train dev test; or the name of a column (default: what a "
         "column split or the names of the files say; else drawn by dialogue, stratified by class)",
     )
-    parser.add_argument(
-        "--column",
-        nargs="+",
-        default=[],
-        metavar="MEANING=NAME",
-        help=f"columns without a usual name, such as text=Line; meanings: {', '.join(USUAL_NAMES)}",
-    )
+    column_argument(parser, USUAL_NAMES)
     parser.add_argument(
         "--features",
         nargs="+",
@@ -77,9 +78,23 @@ def build_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="device of the encoder (default: %(default)s)")
     parser.add_argument("--encoding", metavar="NAME", help="of text files that are not UTF-8, such as cp1252")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of splits that are drawn (default: %(default)s)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of splits that are drawn, and of the fine-tuning (default: %(default)s)",
     )
     parser.add_argument("--licence", type=Path, metavar="FILE", help="text of the licence of the data")
+    tuned = parser.add_argument_group(
+        "emotions",
+        "log-probabilities of the classes by encoders that are fine-tuned on train, out of fold there",
+    )
+    tuned.add_argument(
+        "--finetune",
+        action="store_true",
+        help="fine-tune the encoder and append the emotions; an interrupted build goes on where it was",
+    )
+    fine_tuning_arguments(tuned, _NO_OPTION)
 
 
 def run_build_corpus(options: argparse.Namespace) -> int:
@@ -88,12 +103,15 @@ def run_build_corpus(options: argparse.Namespace) -> int:
     Raises:
         UserError: an option, a file, a row or a feature is not valid.
     """
+    from rigsl.data.open.cross_fitted import remove_states
     from rigsl.data.own.build import CorpusOptions
     from rigsl.data.own.files import build_from_files
+    from rigsl.data.own.texts import NOT_FINE_TUNED
     from rigsl.device import resolve_device
 
-    out = _out(options)
-    columns = _pairs("--column", options.column)
+    out, device = _out(options), resolve_device(options.device)
+    encoders = encoders_path(out)
+    columns = pairs("--column", options.column)
     splits = options.splits
     if len(splits) == len(options.csv) == 1 and splits[0].lower() not in SPLIT_OF:
         columns, splits = columns | {"split": splits[0]}, []
@@ -101,12 +119,15 @@ def run_build_corpus(options: argparse.Namespace) -> int:
         name=options.name,
         columns=columns,
         encoder=None if options.encoder.lower() == "none" else options.encoder,
-        device=resolve_device(options.device),
+        device=device,
         missing=options.missing,
         seed=options.seed,
         labels_seen=options.labels_seen,
+        fine_tuning=_fine_tuning(options),
+        encoders=encoders,
+        processes=processes_on(device),
     )
-    features = {name: Path(path) for name, path in _pairs("--features", options.features).items()}
+    features = {name: Path(path) for name, path in pairs("--features", options.features).items()}
     corpus = build_from_files(
         options.csv,
         built,
@@ -117,10 +138,24 @@ def run_build_corpus(options: argparse.Namespace) -> int:
         command=shlex.join(["python", "-m", "rigsl", *options.words]),
     )
     corpus.save(out)
+    if has_emotions(corpus):
+        remove_states(encoders)
     utterances, dialogues = counted(len(corpus.labels), "utterance"), counted(len(corpus.splits), "dialogue")
     print(f"{corpus.name}: {utterances} of {dialogues}, in {out}")
     print(f"content hash {corpus.content_hash()}")
+    if has_emotions(corpus):
+        print(f"fine-tuned encoders, for transcripts: {encoders}")
+    if reason := corpus.provenance.get(NOT_FINE_TUNED):
+        print(f"note: no encoder was fine-tuned: {reason}")
     return 0
+
+
+def _fine_tuning(options: argparse.Namespace) -> FineTuning | None:
+    """The settings of the fine-tuning, None without one."""
+    given = given_settings(options, _NO_OPTION)
+    if given and not options.finetune:
+        raise UserError(f"--{next(iter(given))}: is an option of the fine-tuning; add --finetune")
+    return FineTuning(**given, seed=options.seed) if options.finetune else None
 
 
 def _out(options: argparse.Namespace) -> Path:
@@ -135,6 +170,11 @@ def _out(options: argparse.Namespace) -> Path:
         raise UserError(f"{out}: has the name of a file of this project; choose another name")
     if not out.parent.is_dir():
         raise UserError(f"{out}: cannot be written, for there is no folder {out.parent}; make it first")
+    if options.finetune and is_corpus(encoders_path(out)):
+        raise UserError(
+            f"{encoders_path(out)}: is a corpus, and --finetune writes the fine-tuned encoders there; choose "
+            "another --out"
+        )
     check_writable(out)
     return out
 
@@ -178,16 +218,3 @@ def _corpus(options: argparse.Namespace) -> Corpus:
     if options.name.endswith(SUFFIX):
         return Corpus.load(Path(options.name))
     return load_corpus(options.name, options.features, options.data_dir)
-
-
-def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
-    """``NAME=VALUE`` words as a dict."""
-    pairs: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (equals and name and value):
-            raise UserError(f"{option} {word}: is not of the form NAME=VALUE")
-        if name in pairs:
-            raise UserError(f"{option} {word}: {name} is given twice; give it once")
-        pairs[name] = value
-    return pairs

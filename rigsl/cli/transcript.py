@@ -86,7 +86,7 @@ def predicted_emotions(
     """
     import pandas as pd
 
-    from rigsl.data.open.open_features import features_like
+    from rigsl.data.open.transcript_features import features_like
     from rigsl.data.unlabelled import unlabelled
     from rigsl.inference.average import log_probabilities, modals_of
     from rigsl.inference.predictions import prediction_columns

@@ -21,6 +21,8 @@ from rigsl.wording import counted
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rigsl.data.open.settings import FineTuning
+
 SPLITS = ("train", "dev", "test")
 HIDDEN = -1  #: the label of a test utterance whose label must not be seen
 
@@ -196,6 +198,9 @@ class Corpus:
         seed: int = 0,
         licence: str = "",
         labels_seen: Sequence[str] = (),
+        fine_tuning: FineTuning | None = None,
+        encoders: Path | str | None = None,
+        processes: int = 1,
     ) -> Corpus:
         """A corpus of a data frame with a row for each utterance; docs/own-corpus.md has an example.
 
@@ -215,13 +220,19 @@ class Corpus:
             seed: of splits that are drawn.
             licence: text of the licence of the data.
             labels_seen: splits whose labels the features that are given have learned from.
+            fine_tuning: settings (`rigsl.FineTuning`) by which the encoder is fine-tuned on train, for
+                emotions as of `build-corpus --finetune`; None: it stays as it is.
+            encoders: file to write with the fine-tuned encoders, which `predict --csv` finds as
+                ``NAME_encoders.safetensors`` beside the corpus. An interrupted call with a file goes on.
+            processes: encoders that are fine-tuned at the same time; it changes no number.
 
         Raises:
             UserError: a row, a feature or an argument is not valid; the sentence names it.
         """
         # By their names: these modules make corpora, and import this one. pandas is imported there, too.
         options = importlib.import_module("rigsl.data.own.build").CorpusOptions(
-            *(name, columns or {}, encoder, device, missing, seed, labels_seen)
+            *(name, columns or {}, encoder, device, missing, seed, labels_seen),
+            *(fine_tuning, None if encoders is None else Path(encoders), processes),
         )
         make = importlib.import_module("rigsl.data.own.frame").corpus_from_frame
         corpus: Corpus = make(frame, features, options=options, licence=licence)

@@ -99,7 +99,7 @@ def dataset_name(text: str, data_dir: str | Path | None = None) -> str:
         return name
     if found := [other for other in files if other.lower() == name.lower()]:
         return found[0]
-    known = [*DATASETS, *(other for other, path in files.items() if _is_corpus(path))]
+    known = [*DATASETS, *(other for other, path in files.items() if is_corpus(path))]
     raise UserError(f"unknown dataset '{text}'; the datasets are {', '.join(known)}")
 
 
@@ -110,8 +110,8 @@ def _files(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in paths if path.name not in registered and _NAME.fullmatch(path.stem)}
 
 
-def _is_corpus(path: Path) -> bool:
-    """Whether a file is a corpus, judged by its header: fine-tuned encoders lie beside theirs."""
+def is_corpus(path: Path) -> bool:
+    """Whether a file is there and a corpus, judged by its header: fine-tuned encoders lie beside theirs."""
     try:
         arrays, _ = map_arrays(path)
     except UserError:

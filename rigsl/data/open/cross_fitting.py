@@ -17,11 +17,13 @@ from rigsl.data.corpus import SPLITS
 from rigsl.data.folds import NO_FOLD, stratified_parts
 from rigsl.data.open.emotion_encoder import log_probabilities, token_inputs, tuned_encoder
 from rigsl.data.open.emotions import PREFIX
-from rigsl.data.open.fine_tuned import EmotionEncoders, FineTuning
+from rigsl.data.open.fine_tuned import EmotionEncoders
 from rigsl.data.open.fine_tuning import fine_tune, steps_of
-from rigsl.data.open.meld import CLASSES, Transcript
+from rigsl.data.open.meld import Transcript
 from rigsl.data.open.processes import in_processes
+from rigsl.data.open.settings import FineTuning
 from rigsl.errors import UserError
+from rigsl.wording import counted
 
 TRAIN = SPLITS.index("train")
 
@@ -29,25 +31,36 @@ TRAIN = SPLITS.index("train")
 def fold_of_dialogues(transcript: Transcript, settings: FineTuning) -> np.ndarray:
     """The fold of every training dialogue in every cut, NO_FOLD for the others; int64 [R, n].
 
+    A class in fewer dialogues than folds is in some folds only, one in a single dialogue in one.
+
     Raises:
-        UserError: there are fewer training dialogues than folds.
+        UserError: train cannot be cut into so many folds.
     """
     dialogue = np.repeat(np.arange(len(transcript.splits)), np.diff(transcript.offsets))
     rows = np.flatnonzero(transcript.splits[dialogue] == TRAIN)
     if (count := len(np.unique(dialogue[rows]))) < settings.folds:
         raise UserError(f"{count} training dialogues cannot be cut into {settings.folds} folds")
+    if (largest := np.bincount(transcript.labels[rows]).max()) < settings.folds:
+        raise UserError(
+            f"no class has more than {counted(int(largest), 'training utterance')}, which cannot be cut into "
+            f"{settings.folds} folds; take fewer folds, or merge classes"
+        )
     result = np.full((settings.repeats, len(transcript.splits)), NO_FOLD, dtype=np.int64)
     for repeat, folds in enumerate(result):
-        parts = stratified_parts(
-            transcript.labels[rows], dialogue[rows], settings.folds, settings.seed + repeat
-        )
+        seed = (settings.seed + repeat) % 2**32  # scikit-learn takes no larger one
+        parts = stratified_parts(transcript.labels[rows], dialogue[rows], settings.folds, seed)
         for fold, held in enumerate(parts):
             folds[dialogue[rows[held]]] = fold
+        if len(np.unique(folds[folds != NO_FOLD])) < settings.folds:
+            raise UserError(
+                f"{count} training dialogues fill fewer than {settings.folds} folds, for some are much "
+                "longer than others; take fewer folds"
+            )
     return result
 
 
-def _fold_of_rows(transcript: Transcript, fold_of_dialogue: np.ndarray) -> np.ndarray:
-    """[R, n] -> [R, U]."""
+def fold_of_rows(transcript: Transcript, fold_of_dialogue: np.ndarray) -> np.ndarray:
+    """The fold of every utterance by that of its dialogue: [R, n] -> [R, U]."""
     return np.repeat(fold_of_dialogue, np.diff(transcript.offsets), axis=1)
 
 
@@ -81,7 +94,7 @@ def cross_fit(
     """
     learns = [
         np.flatnonzero((rows != fold) & (rows != NO_FOLD))
-        for rows in _fold_of_rows(transcript, fold_of_dialogue)
+        for rows in fold_of_rows(transcript, fold_of_dialogue)
         for fold in range(settings.folds)
     ]
     jobs = [
@@ -121,7 +134,7 @@ def emotion_columns(
     """
     rows = [
         np.flatnonzero((fold_of_row == fold) | (fold_of_row == NO_FOLD))
-        for fold_of_row in _fold_of_rows(transcript, fold_of_dialogue)
+        for fold_of_row in fold_of_rows(transcript, fold_of_dialogue)
         for fold in range(encoders.settings.folds)
     ]
     jobs = [
@@ -130,12 +143,12 @@ def emotion_columns(
     ]
     parts = in_processes(_fold_log_probabilities, jobs, processes, "emotions", sum(map(len, rows)))
     utterances = len(transcript.utterances)
-    total, count = np.zeros((utterances, len(CLASSES))), np.zeros(utterances)
+    total, count = np.zeros((utterances, len(transcript.classes))), np.zeros(utterances)
     for part, values in zip(rows, parts, strict=True):
         total[part] += values
         count[part] += 1
     means = (total / count[:, None]).T
-    return {f"{PREFIX}{name}": column for name, column in zip(CLASSES, means, strict=True)}
+    return {f"{PREFIX}{name}": column for name, column in zip(transcript.classes, means, strict=True)}
 
 
 def _fold_log_probabilities(

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from rigsl.data.open.low_rank import add_adapters, set_trained_tensors
 from rigsl.data.open.meld import Transcript
 from rigsl.data.open.sentence_encoder import load_encoder
+from rigsl.errors import UserError
 
-#: Most tokens of an input; longer utterances are cut, and context that does not fit is left out.
+#: Most tokens of an input, where the encoder takes so many; longer utterances are cut, and context that does
+#: not fit is left out.
 MAX_LENGTH = 128
 
 
@@ -39,12 +41,21 @@ class TokenInputs:
 
 
 class EmotionEncoder(nn.Module):
-    """Log-probabilities of `classes` from tokens. Only the adapters and the classifier can be trained."""
+    """Log-probabilities of `classes` from tokens. Only the adapters and the classifier can be trained.
+
+    Raises:
+        UserError: the encoder cannot be loaded, or is not of the BERT family.
+    """
 
     def __init__(self, folder: Path, classes: int, rank: int) -> None:
         super().__init__()
         sentence_encoder: Any = load_encoder(folder)
         self.tokenizer = sentence_encoder.tokenizer
+        if None in (self.tokenizer.cls_token_id, self.tokenizer.sep_token_id):
+            raise UserError(
+                f"{folder}: cannot be fine-tuned, because it has no tokens for the beginning and the end of "
+                "a text; use an encoder of the BERT family, or leave out --finetune"
+            )
         self.encoder: nn.Module = sentence_encoder[0].auto_model
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None  # not used
@@ -87,13 +98,14 @@ def token_inputs(tokenizer: Any, transcript: Transcript, context: int) -> TokenI
     """
     pieces: list[list[int]] = tokenizer(list(transcript.utterances), add_special_tokens=False)["input_ids"]
     first, end = tokenizer.cls_token_id, tokenizer.sep_token_id
+    longest = min(MAX_LENGTH, int(tokenizer.model_max_length))
     ids, own = [], []
     begins = np.repeat(transcript.offsets[:-1], np.diff(transcript.offsets))
     for row, piece in enumerate(pieces):
-        tokens = piece[: MAX_LENGTH - 2]
+        tokens = piece[: longest - 2]
         before: list[int] = []
         for earlier in range(row - 1, max(row - 1 - context, int(begins[row]) - 1), -1):
-            if len(pieces[earlier]) + 1 + len(before) + len(tokens) + 2 > MAX_LENGTH:
+            if len(pieces[earlier]) + 1 + len(before) + len(tokens) + 2 > longest:
                 break
             before = [*pieces[earlier], end, *before]
         ids.append(np.array([first, *before, *tokens, end], dtype=np.int64))

@@ -23,19 +23,24 @@ def has_emotions(corpus: Corpus) -> bool:
 
 
 def labels_seen(corpus: Corpus) -> dict[str, str]:
-    """Split -> how labels reached its features, in words; empty if none did, or nobody recorded it."""
-    return dict(corpus.provenance.get(EMOTIONS, corpus.provenance).get(LABELS_SEEN, {}))
+    """Split -> how labels reached its features, in words; empty if none did, or nobody recorded it.
+
+    What the makers of features say comes before what is known of emotions, which are out of fold.
+    """
+    provenance = corpus.provenance
+    return {**provenance.get(EMOTIONS, {}).get(LABELS_SEEN, {}), **provenance.get(LABELS_SEEN, {})}
 
 
 def without_emotions(corpus: Corpus) -> Corpus:
-    """The same corpus before it had emotions: MELD-open 1 of MELD-open 2, with the same content hash."""
+    """The same corpus before it had emotions, with the same content hash: MELD-open 1 of MELD-open 2."""
     provenance = {key: value for key, value in corpus.provenance.items() if key != EMOTIONS}
     delivery = provenance["delivery"]
     scaling = delivery["mean_and_std_of_train"]
     kept = {name: value for name, value in scaling.items() if not name.startswith(PREFIX)}
     provenance["delivery"] = delivery | {"mean_and_std_of_train": kept}
     features = corpus.features | {"d": corpus.features["d"][:, : len(kept)]}  # emotions come last
-    return dataclasses.replace(corpus, name=WITHOUT_EMOTIONS, features=features, provenance=provenance)
+    name = WITHOUT_EMOTIONS if corpus.name == WITH_EMOTIONS else corpus.name
+    return dataclasses.replace(corpus, name=name, features=features, provenance=provenance)
 
 
 def for_model(corpus: Corpus, widths: Mapping[str, int]) -> Corpus:

@@ -1,10 +1,8 @@
-"""The fine-tuned encoders of an open corpus: settings, and a file of adapters and classifiers in float16."""
+"""The fine-tuned encoders of a corpus: a file of adapters and classifiers in float16."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,51 +11,18 @@ import numpy as np
 from rigsl.data.corpus import SPLITS, Corpus
 from rigsl.data.folds import NO_FOLD
 from rigsl.data.open.emotions import EMOTIONS, LABELS_SEEN
+from rigsl.data.open.settings import FineTuning
 from rigsl.data.tensor_file import map_arrays, write_arrays
 from rigsl.errors import UserError
 from rigsl.files import sha256
 
 #: Key of the folds of the training dialogues, cut by cut, in the provenance of the emotions.
 FOLDS = "folds_of_train_dialogues"
+#: Key of classes -> how many encoders learned from no utterance of them, in the same place.
+UNLEARNED = "encoders_without_a_class"
 #: How labels reach the columns of a split, in the provenance of a corpus.
 OUT_OF_FOLD = "out of fold: the encoders learned from the other folds of train"
 MEAN = "mean of all encoders: they learned from train"
-
-
-def _setting(default: float, help: str, low: float) -> Any:
-    return field(default=default, metadata={"help": help, "low": low})
-
-
-@dataclass(frozen=True)
-class FineTuning:
-    """The settings of a cross-fitted fine-tuning.
-
-    Raises:
-        UserError: a setting is too small.
-    """
-
-    folds: int = _setting(5, "folds of train: each encoder learns from all folds but one", 2)
-    repeats: int = _setting(2, "how often train is cut into folds, each time in another way", 1)
-    epochs: int = _setting(3, "epochs of each encoder", 1)
-    rank: int = _setting(16, "rank of the adapters of an encoder's linear layers", 1)
-    lr: float = _setting(1e-3, "learning rate of AdamW", 1e-9)
-    batch_size: int = _setting(32, "utterances in a batch", 1)
-    context: int = _setting(0, "preceding utterances in the same input", 0)
-    balance: float = _setting(
-        0.0, "exponent p of the class weights, frequency ** -p: 0 none, 0.5 square root, 1 inverse", 0.0
-    )
-    seed: int = _setting(0, "seed of folds and encoders", 0)
-
-    def __post_init__(self) -> None:
-        for setting in fields(self):
-            value, low = getattr(self, setting.name), setting.metadata["low"]
-            if not value >= low:
-                raise UserError(f"{setting.name} of the fine-tuning is {value}; its minimum is {low}")
-
-    def key(self, **more: Any) -> str:
-        """A digest of all settings and of `more`, a JSON-able dict: what a saved state belongs to."""
-        text = json.dumps(asdict(self) | more, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def encoders_path(corpus: Path) -> Path:
@@ -127,7 +92,7 @@ class EmotionEncoders:
                 tensors[int(index)][name] = value
             return cls(settings, tuple(tensors), dict(content["base"]))
         except (IndexError, KeyError, TypeError, ValueError):
-            raise UserError(f"{path}: does not hold the encoders of an open corpus; build it again") from None
+            raise UserError(f"{path}: does not hold fine-tuned encoders; build its corpus again") from None
 
 
 def encoders_of(corpus: Corpus, path: Path) -> EmotionEncoders:
@@ -136,6 +101,11 @@ def encoders_of(corpus: Corpus, path: Path) -> EmotionEncoders:
     Raises:
         UserError: the file is missing or damaged, or is that of another corpus.
     """
+    if not path.is_file():
+        raise UserError(
+            f"{path}: is not there, and features like those of corpus {corpus.name} need it: it holds the "
+            "fine-tuned encoders, which were written beside the corpus; put it there"
+        )
     encoders = EmotionEncoders.load(path)
     if sha256(path) != corpus.provenance[EMOTIONS].get("sha256"):
         raise UserError(f"{path}: its encoders are not those of corpus {corpus.name}; build both together")

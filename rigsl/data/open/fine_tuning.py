@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from rigsl.data.open.emotion_encoder import EmotionEncoder, TokenInputs, padded, token_inputs
-from rigsl.data.open.fine_tuned import FineTuning
 from rigsl.data.open.low_rank import set_trained_tensors, trained_tensors
-from rigsl.data.open.meld import CLASSES, Transcript
+from rigsl.data.open.meld import Transcript
+from rigsl.data.open.settings import FineTuning
 from rigsl.errors import UserError
 from rigsl.files import write_tensors
 
@@ -67,11 +67,11 @@ def fine_tune(
         on_steps: called with the number of steps that have been made, at once for those of a state.
     """
     torch.manual_seed(settings.seed)
-    model = EmotionEncoder(folder, len(CLASSES), settings.rank).float().to(device)
+    model = EmotionEncoder(folder, len(transcript.classes), settings.rank).float().to(device)
     inputs = token_inputs(model.tokenizer, transcript, settings.context)
     parameters = [value for value in model.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=_WEIGHT_DECAY, eps=1e-6)
-    weights = class_weights(transcript.labels[rows], settings.balance).to(device)
+    weights = class_weights(transcript.labels[rows], len(transcript.classes), settings.balance).to(device)
     total, per_epoch = steps_of(rows, settings), steps_of(rows, settings) // settings.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total))
     done = _load(state, model, optimiser, schedule)
@@ -96,9 +96,12 @@ def fine_tune(
     return {name: value.cpu().numpy().astype(np.float16) for name, value in tensors.items()}
 
 
-def class_weights(labels: np.ndarray, balance: float) -> Tensor:
-    """frequency ** -balance of every class, with mean 1 over the `labels`; float32 [classes]."""
-    counts = np.bincount(labels, minlength=len(CLASSES)).clip(1)
+def class_weights(labels: np.ndarray, classes: int, balance: float) -> Tensor:
+    """frequency ** -balance of every class, with mean 1 over the `labels`; float32 [classes].
+
+    A class without labels has the weight of one with one label.
+    """
+    counts = np.bincount(labels, minlength=classes).clip(1)
     weights = (counts / len(labels)) ** -balance
     return torch.from_numpy(weights / weights[labels].mean()).float()
 

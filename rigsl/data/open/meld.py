@@ -35,13 +35,14 @@ class Transcript:
     """U utterances of n dialogues. MELD's are in the order of split, Dialogue_ID and Utterance_ID."""
 
     utterances: tuple[str, ...]
-    labels: np.ndarray  #: int64 [U], index into CLASSES; HIDDEN if not annotated
+    labels: np.ndarray  #: int64 [U], index into `classes`; HIDDEN if not annotated
     speakers: np.ndarray  #: int64 [U], by order of appearance in the dialogue
     start: np.ndarray  #: float64 [U], seconds from the start of the episode; NaN if not known
     end: np.ndarray  #: float64 [U], seconds, NaN if not known; the files hold outliers
     offsets: np.ndarray  #: int64 [n + 1]
     splits: np.ndarray  #: uint8 [n]
     dialogue_ids: tuple[str, ...]  #: "train_0", ...
+    classes: tuple[str, ...] = CLASSES
 
 
 def csv_paths(folder: Path) -> dict[str, Path]:
@@ -61,11 +62,11 @@ def read_meld(folder: Path) -> Transcript:
     return transcript_of(pd.concat(parts, ignore_index=True))
 
 
-def transcript_of(rows: pd.DataFrame) -> Transcript:
+def transcript_of(rows: pd.DataFrame, classes: tuple[str, ...] = CLASSES) -> Transcript:
     """The transcript in a table with one row for each utterance; a dialogue's rows are adjacent and in order.
 
     Columns: dialogue, split, label, start, end; Utterance (the text) and Speaker (the name), as in MELD's
-    files.
+    files. Labels are indices into `classes`.
     """
     import pandas as pd
 
@@ -81,6 +82,7 @@ def transcript_of(rows: pd.DataFrame) -> Transcript:
         offsets=np.append(first, len(rows)).astype(np.int64),
         splits=rows["split"].to_numpy(np.uint8)[first],
         dialogue_ids=tuple(rows["dialogue"].iloc[first]),
+        classes=classes,
     )
 
 

@@ -6,6 +6,7 @@ columns       the usual names of columns
 utterances    tables -> utterances in the order of dialogues
 labels        labels -> classes
 splits        the split of every dialogue, given or drawn
+texts         features of the texts, and when an encoder is fine-tuned for them
 provenance    where a corpus comes from
 description   what is in a corpus, in lines of text
 picture       the same as a picture

@@ -5,25 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from rigsl.data.corpus import SPLITS, Corpus
 from rigsl.data.folds import IN_SAMPLE
-from rigsl.data.open.delivery import delivery_columns, standardised, train_scaling
+from rigsl.data.open.cross_fitted import keep_encoders
 from rigsl.data.open.emotions import LABELS_SEEN
 from rigsl.data.open.meld import Transcript, transcript_of
-from rigsl.data.open.open_features import corpus_of, how_made, text_features
-from rigsl.data.open.sentence_encoder import DEFAULT_ENCODER, encoder_folder, fingerprint
-from rigsl.data.own.columns import USUAL_NAMES
+from rigsl.data.open.open_features import corpus_of
+from rigsl.data.open.sentence_encoder import DEFAULT_ENCODER, encoder_folder
+from rigsl.data.open.settings import FineTuning
+from rigsl.data.own.columns import check_meanings
 from rigsl.data.own.features.modalities import FEATURES, MISSING, make_modality
 from rigsl.data.own.features.rows import FeatureRows
 from rigsl.data.own.labels import check_learnable, read_labels
 from rigsl.data.own.provenance import Origin, describe_origin
 from rigsl.data.own.reading.tables import Table
 from rigsl.data.own.splits import find_splits
+from rigsl.data.own.texts import features_of_texts
 from rigsl.data.own.utterances import Utterances, read_utterances
 from rigsl.errors import UserError
+from rigsl.files import check_writable
 from rigsl.modalities import TEXT, modality_key, modality_name
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -45,6 +49,9 @@ class CorpusOptions:
     missing: str | None = None  #: what stands for features that an utterance lacks; None: refuse them
     seed: int = 0  #: of splits that are drawn
     labels_seen: Sequence[str] = ()  #: splits whose labels the features that are given have learned from
+    fine_tuning: FineTuning | None = None  #: of the encoder, for emotions; None: the encoder as it is
+    encoders: Path | None = None  #: file of the fine-tuned encoders to write; None: they are not kept
+    processes: int = 1  #: encoders that are fine-tuned at the same time; it changes no number
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -52,13 +59,18 @@ class CorpusOptions:
                 f"the name {self.name!r}: is not 1 to 64 letters, digits, '.', '_' and '-'; choose another "
                 "one"
             )
-        for meaning in self.columns:
-            if meaning not in USUAL_NAMES:
-                raise UserError(f"column {meaning!r}: is not one of {', '.join(USUAL_NAMES)}")
+        check_meanings(self.columns)
         if self.missing is not None and self.missing not in MISSING:
             raise UserError(f"missing {self.missing!r}: is not one of {', '.join(MISSING)}")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed {self.seed}: is not 0 to {2**32 - 1}")
+        if self.fine_tuning is not None and self.encoder is None:
+            raise UserError(
+                "fine-tuning: learns from the texts, and without an encoder nothing reads them; leave out "
+                "--encoder none, or --finetune"
+            )
+        if self.fine_tuning is not None and self.encoders is not None:
+            check_writable(self.encoders)
         for split in self.labels_seen:
             if split not in SPLITS:
                 raise UserError(f"labels seen {split!r}: is not a split; the splits are {', '.join(SPLITS)}")
@@ -73,8 +85,9 @@ def build(
 ) -> Corpus:
     """The corpus of one or several tables and of features that are given.
 
-    Its text vectors ("l") and delivery features ("d") are made as those of MELD-open. Features that are given
-    have their names, those of audio and visual their letters "a" and "v".
+    Its text vectors ("l") and delivery features ("d") are made as those of MELD-open, with emotions where
+    they are fine-tuned. Features that are given have their names, those of audio and visual their letters
+    "a" and "v".
 
     Args:
         tables: of the utterances.
@@ -92,7 +105,7 @@ def build(
     labels, classes = read_labels(utterances)
     found = find_splits(utterances, labels, options.seed)
     check_learnable(utterances, labels, found.of_row)
-    transcript = _transcript(utterances, labels, found.of_row)
+    transcript = _transcript(utterances, labels, found.of_row, classes)
     given = {
         keys[name]: make_modality(name, rows, utterances, found.of_row, options.missing)
         for name, rows in features.items()
@@ -103,20 +116,25 @@ def build(
         words = f"{IN_SAMPLE}: the maker of the features says so"
         provenance[LABELS_SEEN] = dict.fromkeys(options.labels_seen, words)
     arrays = {key: made.array for key, made in given.items()}
+    fitted = None
     if folder is not None and options.encoder is not None:
-        columns = delivery_columns(transcript)
-        scaling = train_scaling(columns, transcript)
-        made = how_made(options.encoder, fingerprint(folder), scaling)
-        provenance |= made | {"versions": provenance["versions"] | made["versions"]}
-        arrays[_DELIVERY] = standardised(columns, scaling).astype(np.float16)
-        arrays[TEXT] = text_features(transcript, folder, options.device)
-    return corpus_of(
-        transcript,
-        name=options.name,
-        features=dict(sorted(arrays.items())),
-        classes=classes,
-        provenance=provenance,
+        texts = features_of_texts(
+            *(transcript, options.encoder, folder),
+            fine_tuning=options.fine_tuning,
+            file=options.encoders,
+            device=options.device,
+            processes=options.processes,
+        )
+        versions = provenance["versions"] | texts.provenance["versions"]
+        provenance |= texts.provenance | {"versions": versions}
+        arrays |= texts.arrays
+        fitted = texts.fitted
+    corpus = corpus_of(
+        transcript, name=options.name, features=dict(sorted(arrays.items())), provenance=provenance
     )
+    if fitted is not None and options.encoders is not None:
+        corpus = keep_encoders(corpus, fitted, options.encoders)
+    return corpus
 
 
 def _modalities(features: Mapping[str, FeatureRows], options: CorpusOptions) -> dict[str, str]:
@@ -138,6 +156,8 @@ def _modalities(features: Mapping[str, FeatureRows], options: CorpusOptions) -> 
     return keys
 
 
-def _transcript(utterances: Utterances, labels: np.ndarray, splits: np.ndarray) -> Transcript:
+def _transcript(
+    utterances: Utterances, labels: np.ndarray, splits: np.ndarray, classes: tuple[str, ...]
+) -> Transcript:
     rows = utterances.rows.rename(columns={"text": "Utterance", "speaker": "Speaker"})
-    return transcript_of(rows.assign(label=labels, split=splits))
+    return transcript_of(rows.assign(label=labels, split=splits), classes)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from rigsl.data.corpus import HIDDEN, SPLITS, Corpus
-from rigsl.data.open.emotions import labels_seen
+from rigsl.data.open.emotions import EMOTIONS, labels_seen
+from rigsl.data.open.fine_tuned import UNLEARNED
 from rigsl.data.own.features.modalities import FEATURES
+from rigsl.data.own.texts import NOT_FINE_TUNED
 from rigsl.modalities import modality_name
 from rigsl.wording import DASH, counted, percent
 
@@ -111,6 +113,20 @@ def _modalities(corpus: Corpus) -> Iterator[str]:
     seen = labels_seen(corpus)
     told = [f"{split}: {seen[split]}" for split in SPLITS if split in seen]
     yield f"labels that the features saw: {'; '.join(told) or 'none that is recorded'}"
+    yield from _emotions(corpus)
+
+
+def _emotions(corpus: Corpus) -> Iterator[str]:
+    """What is known of the fine-tuned encoders, or why there are none."""
+    if reason := corpus.provenance.get(NOT_FINE_TUNED):
+        yield f"no encoder was fine-tuned: {reason}"
+    emotions = corpus.provenance.get(EMOTIONS, {})
+    if settings := emotions.get("encoders"):
+        count = settings["folds"] * settings["repeats"]
+        told = ", ".join(f"{name} {value}" for name, value in settings.items())
+        yield f"emotions, in delivery: of {counted(count, 'fine-tuned encoder')}; {told}"
+        for name, number in emotions.get(UNLEARNED, {}).items():
+            yield f"class {name}: {number} of {count} encoders learned from no utterance of it"
 
 
 def _origin(provenance: dict[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rigsl.data.corpus import Corpus
+from rigsl.data.open.cross_fitted import remove_states
 from rigsl.data.own.build import CorpusOptions, build
 from rigsl.data.own.features.modalities import feature_rows
 from rigsl.data.own.provenance import Origin
@@ -33,4 +34,7 @@ def corpus_from_frame(
     else:
         splits, tables = (), [table_of(frame, text=text)]
     given = {name: feature_rows(name, value) for name, value in (features or {}).items()}
-    return build(tables, given, options, Origin("Corpus.from_frame", licence=licence), splits)
+    corpus = build(tables, given, options, Origin("Corpus.from_frame", licence=licence), splits)
+    if options.encoders is not None:
+        remove_states(options.encoders)
+    return corpus

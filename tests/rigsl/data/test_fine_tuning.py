@@ -14,8 +14,9 @@ from rigsl.cli.main import main
 from rigsl.data.corpus import Corpus
 from rigsl.data.folds import NO_FOLD
 from rigsl.data.open.emotions import without_emotions
-from rigsl.data.open.fine_tuned import EmotionEncoders, FineTuning, encoders_path
+from rigsl.data.open.fine_tuned import EmotionEncoders, encoders_path
 from rigsl.data.open.meld import CLASSES, Transcript, read_meld
+from rigsl.data.open.settings import FineTuning
 from rigsl.data.source import find_corpus
 from rigsl.device import threads
 from rigsl.errors import UserError
@@ -111,6 +112,34 @@ def test_folds_are_whole_dialogues_of_train(transcript):
         folds_of(transcript, 13)
 
 
+def test_train_that_no_folds_can_be_cut_of_is_refused(transcript):
+    classes = tuple(map(str, range(12)))
+    each_once = np.tile(np.arange(12), 12)  # each class four times in train
+    rare = dataclasses.replace(transcript, labels=each_once, classes=classes)
+    with pytest.raises(UserError, match="no class has more than 4 training utterances, which cannot be cut"):
+        folds_of(rare, 5)
+    assert folds_of(rare, 4).max() == 3
+
+
+def test_texts_longer_than_the_encoder_reads_are_cut(transcript, encoder):
+    from rigsl.data.open.emotion_encoder import token_inputs
+    from rigsl.data.open.sentence_encoder import load_encoder
+
+    tokenizer = load_encoder(encoder).tokenizer
+    long = dataclasses.replace(transcript, utterances=("you " * 100, *transcript.utterances[1:]))
+    assert token_inputs(tokenizer, long, 0).lengths.max() == tokenizer.model_max_length == 32
+
+
+def test_an_encoder_without_tokens_around_a_text_is_refused(transcript, encoder, monkeypatch):
+    from rigsl.data.open import emotion_encoder
+
+    loaded = emotion_encoder.load_encoder(encoder)
+    loaded.tokenizer.cls_token = None
+    monkeypatch.setattr(emotion_encoder, "load_encoder", lambda folder: loaded)
+    with pytest.raises(UserError, match="tiny: cannot be fine-tuned, because it has no tokens for the begin"):
+        emotion_encoder.EmotionEncoder(encoder, len(CLASSES), 4)
+
+
 def test_encoders_learn_the_emotions(tuned, transcript, encoder):
     table = columns(tuned, transcript, encoder, folds_of(transcript))
     assert (np.exp(table).sum(axis=1) <= 1.0 + 1e-12).all()  # means of logarithms
@@ -193,7 +222,8 @@ def test_a_build_with_emotions_can_be_repeated_from_its_encoders(csv, encoder, t
 
 
 def test_features_of_a_transcript_equal_those_of_the_corpus(csv, encoder, tmp_path):
-    from rigsl.data.open.open_features import build_open_features, features_like
+    from rigsl.data.open.open_features import build_open_features
+    from rigsl.data.open.transcript_features import features_like
 
     out = tmp_path / "open.safetensors"
     corpus = build_open_features(csv, str(encoder), out, fine_tuning=SETTINGS)
@@ -242,7 +272,9 @@ def test_a_model_on_emotions_predicts_a_transcript(csv, encoder, tmp_path, capsy
     assert len(out.read_text(encoding="utf-8").splitlines()) == 3
     encoders_path(data / "meld_open.safetensors").unlink()
     command = [*predict, "--csv", str(own), "--encoder", str(encoder)]
-    assert "meld_open_encoders.safetensors: cannot be read" in refusal(main, command, capsys)
+    shown = refusal(main, command, capsys)
+    assert "meld_open_encoders.safetensors: is not there" in shown
+    assert "it holds the fine-tuned encoders, which were written beside the corpus" in shown
     assert corpus.schema.widths["d"] == 44 + len(CLASSES)
 
 

@@ -12,11 +12,11 @@ import pytest
 from rigsl.cli.main import main
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import SPLITS
-from rigsl.data.open import open_features
+from rigsl.data.open import transcript_features
 from rigsl.data.open.delivery import delivery_columns, delivery_features
 from rigsl.data.open.emotions import PREFIX, without_emotions
 from rigsl.data.open.meld import read_meld
-from rigsl.data.open.open_features import features_like
+from rigsl.data.open.transcript_features import features_like
 from rigsl.data.source import load_corpus
 from rigsl.errors import UserError
 from rigsl.inference.average import Average, evaluate_model, save_average
@@ -82,9 +82,9 @@ def stand_in(bundled, monkeypatch):
     rows = bundled.rows(bundled.dialogues("test"))
     vectors = {bundled.utterance(int(row)): bundled.features["l"][row, 0] for row in rows}
     weights = bundled.provenance["text"]["weights_sha256"]
-    monkeypatch.setattr(open_features, "encoder_folder", lambda name: name)
-    monkeypatch.setattr(open_features, "fingerprint", lambda folder: weights)
-    monkeypatch.setattr(open_features, "load_encoder", lambda folder, device: ByHeart())
+    monkeypatch.setattr(transcript_features, "encoder_folder", lambda name: name)
+    monkeypatch.setattr(transcript_features, "fingerprint", lambda folder: weights)
+    monkeypatch.setattr(transcript_features, "load_encoder", lambda folder, device: ByHeart())
     scaling = bundled.provenance["delivery"]["mean_and_std_of_train"]
     names = [f"{PREFIX}{name}" for name in bundled.classes]
     known = {bundled.utterance(int(row)): bundled.features["d"][row, -len(names) :] for row in rows}
@@ -94,7 +94,7 @@ def stand_in(bundled, monkeypatch):
         columns = zip(names, np.array(table, dtype=np.float64).T, strict=True)
         return {name: column * scaling[name][1] + scaling[name][0] for name, column in columns}
 
-    monkeypatch.setattr(open_features, "emotion_columns", emotions)
+    monkeypatch.setattr(transcript_features, "emotion_columns", emotions)
 
 
 def _write(path, text):
@@ -217,9 +217,9 @@ def test_a_model_of_text_alone_needs_no_times(bundled, stand_in, tmp_path, capsy
 def test_an_average_makes_the_features_once_and_predicts_the_mean(bundled, stand_in, monkeypatch, tmp_path):
     made = []
     for name in ("text_features", "emotion_columns"):
-        make = getattr(open_features, name)
+        make = getattr(transcript_features, name)
         noted = lambda *a, make=make, name=name, **k: made.append(name) or make(*a, **k)  # noqa: E731
-        monkeypatch.setattr(open_features, name, noted)
+        monkeypatch.setattr(transcript_features, name, noted)
     models = [RIGSL(CONFIG.replace(modals=modals), bundled.schema) for modals in ("ld", "d", "l")]
     save_average(tmp_path / "average", models)
     out = tmp_path / "out.csv"
@@ -235,7 +235,7 @@ def test_an_average_makes_the_features_once_and_predicts_the_mean(bundled, stand
 def test_an_average_from_before_the_emotions_needs_none(bundled, stand_in, monkeypatch, tmp_path):
     schema = without_emotions(bundled).schema
     save_average(tmp_path / "average", [RIGSL(CONFIG.replace(modals=m), schema) for m in ("ld", "d")])
-    monkeypatch.setattr(open_features, "emotion_columns", None)
+    monkeypatch.setattr(transcript_features, "emotion_columns", None)
     assert _predict(tmp_path / "average", _write(tmp_path / "talk.csv", DIALOGUE)) == 0
 
 
@@ -429,6 +429,6 @@ def test_another_encoder_or_an_unknown_corpus_is_refused(bundled, stand_in, monk
     transcript = read_transcript(_write(tmp_path / "talk.csv", "text,speaker\nhi,A\n")).transcript
     with pytest.raises(UserError, match="does not say how its features were made"):
         features_like(dataclasses.replace(bundled, provenance={}), transcript, "d")
-    monkeypatch.setattr(open_features, "fingerprint", lambda folder: {"model.safetensors": "0"})
+    monkeypatch.setattr(transcript_features, "fingerprint", lambda folder: {"model.safetensors": "0"})
     with pytest.raises(UserError, match="encoder 'mine' has other weights"):
         features_like(bundled, transcript, "l", "mine")

@@ -97,7 +97,7 @@ def test_the_same_files_give_the_same_bytes(files):
 
 def test_a_transcript_is_predicted_with_the_corpus_features(encoder):
     from rigsl.data.open.meld import transcript_of
-    from rigsl.data.open.open_features import features_like
+    from rigsl.data.open.transcript_features import features_like
 
     corpus = Corpus.from_frame(transcript(), name="TALKS", encoder=str(encoder))
     rows = transcript().rename(columns={"text": "Utterance", "speaker": "Speaker"})

@@ -12,6 +12,7 @@ import pytest
 
 from rigsl.cli.main import main
 from tests.helpers.commands import refusal
+from tests.helpers.corpora import made_up_corpus
 from tests.helpers.own_files import transcript, vectors, write_npz
 
 HEADER = "dialogue,utterance_id,speaker,text,emotion\n"
@@ -399,6 +400,28 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         ],
         [*CSV, "--missing", "mean"],
         "audio.npz: no utterance of train has audio features; add some",
+    ),
+    # the fine-tuning
+    "fine-tuning of no encoder": (nothing, [*CSV, "--finetune"], "fine-tuning: learns from the texts"),
+    "fine-tuning without texts": (
+        table(lambda f: f.drop(columns="text")),
+        [*CSV, "--finetune", "--encoder", "all-MiniLM-L6-v2", "--features", "visual=audio.npz"],
+        "talks.csv: lacks the column text",
+    ),
+    "a setting of no fine-tuning": (
+        nothing,
+        [*CSV, "--rank", "8"],
+        "--rank: is an option of the fine-tuning; add --finetune",
+    ),
+    "a setting that is too small": (
+        nothing,
+        [*CSV, "--finetune", "--folds", "1"],
+        "folds of the fine-tuning is 1",
+    ),
+    "a corpus in the place of the encoders": (
+        lambda folder: made_up_corpus().save(folder / "out_encoders.safetensors"),
+        [*CSV, "--finetune"],
+        "out_encoders.safetensors: is a corpus, and --finetune writes the fine-tuned encoders there",
     ),
     # the command
     "an option without a value": (
