@@ -9,6 +9,7 @@ encoders        fine-tuned encoders, and what they say of every training utteran
 options         ways of fine-tuning, compared out of fold
 constructions   the columns of a cut: in-sample, out of fold, nested
 learners        logistic regression and RIGSL on them
+sizes           a small train with fine-tuned columns and without
 probe           a linear probe of the bundled corpus
 tables          the tables
 command         the command line

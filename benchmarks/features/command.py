@@ -11,22 +11,23 @@ import numpy as np
 
 from benchmarks.corpora import part_of
 from benchmarks.efficiency.curve_table import SPACE, meld
-from benchmarks.features import constructions, options
-from benchmarks.features.cuts import TEST, make_cuts, training_part
+from benchmarks.features import constructions, options, sizes
+from benchmarks.features.constructions import Setup
+from benchmarks.features.cuts import TEST, Cut, make_cuts, training_part
 from benchmarks.features.encoders import Encoder, learn
 from benchmarks.features.learners import train_all
 from benchmarks.features.probe import probe_table
-from benchmarks.features.tables import table_of_constructions, table_of_options
+from benchmarks.features.tables import table_of_constructions, table_of_options, table_of_sizes
 from rigsl.data.corpus import Corpus
-from rigsl.data.open.fine_tuned import FineTuning
 from rigsl.data.open.meld import Transcript, read_meld
 from rigsl.data.open.sentence_encoder import encoder_folder
+from rigsl.data.open.settings import FineTuning
 from rigsl.data.source import load_corpus
 from rigsl.device import cores, resolve_device
 from rigsl.errors import UserError
 from search.space.space import read_space
 
-PARTS = ("options", "constructions", "probe")
+PARTS = ("options", "constructions", "probe", "size")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,6 +38,15 @@ def parser() -> argparse.ArgumentParser:
         "--parts", nargs="+", choices=PARTS, default=PARTS, help="tables to make (default: all)"
     )
     result.add_argument("--cuts", type=int, default=4, help="pseudo-tests (default: 4)")
+    result.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=sizes.SIZES,
+        metavar="N",
+        help="size: utterances of train (default: %(default)s)",
+    )
+    result.add_argument("--draws", type=int, default=2, help="size: pseudo-tests of these (default: 2)")
     result.add_argument("--encoder", default="all-MiniLM-L6-v2", help="sentence-transformers name or folder")
     result.add_argument("--device", default="cpu", help="of the fine-tuning (default: cpu)")
     result.add_argument(
@@ -72,6 +82,9 @@ def _run(chosen: argparse.Namespace) -> None:
         needed += options.needed_encoders(transcript)
     if "constructions" in chosen.parts:
         needed += [one for cut in cuts for one in constructions.needed_encoders(cut, settings)]
+    if "size" in chosen.parts:
+        drawn = sizes.samples(transcript, cuts[: chosen.draws], chosen.sizes)
+        needed += [one for sample in drawn for one in sizes.needed_encoders(sample)]
     encoders = chosen.folder / "encoders"
     if needed:
         base, device = encoder_folder(chosen.encoder), resolve_device(chosen.device)
@@ -87,14 +100,26 @@ def _run(chosen: argparse.Namespace) -> None:
             for number, cut in enumerate(cuts)
             for setup in constructions.setups(number, cut, settings, encoders)
         ]
-        tests = [cut.split == TEST for cut in cuts]
-        space = read_space(SPACE)
-        config = space.config(space.starts[1], seed=0)
-        models = chosen.folder / "models"
-        predictions = train_all(setups, tests, corpus, config, models, chosen.processes)
-        print(table_of_constructions(setups, tests, transcript.labels, predictions), "\n")
+        scored = _predictions(chosen, "models", setups, cuts, corpus)
+        print(table_of_constructions(*scored), "\n")
+    if "size" in chosen.parts:
+        setups = [pair for number, one in enumerate(drawn) for pair in sizes.setups(number, one, encoders)]
+        name = "-".join(map(str, ["models-of", *chosen.sizes]))
+        scored = _predictions(chosen, name, setups, drawn, corpus)
+        print(table_of_sizes([size for _ in cuts[: chosen.draws] for size in chosen.sizes], *scored), "\n")
     if "probe" in chosen.parts:
         print(probe_table(load_corpus("MELD", "open")))
+
+
+def _predictions(
+    chosen: argparse.Namespace, name: str, setups: list[Setup], cuts: list[Cut], corpus: Corpus
+) -> tuple[list[Setup], list[np.ndarray], np.ndarray, dict[tuple[str, int], np.ndarray]]:
+    """What the tables are made of: setups, pseudo-tests, labels, and the predictions of all models."""
+    tests = [cut.split == TEST for cut in cuts]
+    space = read_space(SPACE)
+    config = space.config(space.starts[1], seed=0)
+    predictions = train_all(setups, tests, corpus, config, chosen.folder / name, chosen.processes)
+    return setups, tests, corpus.labels, predictions
 
 
 def _training_corpus(transcript: Transcript) -> Corpus:

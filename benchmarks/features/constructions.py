@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.features import encoders
 from benchmarks.features.cuts import DEV, NO_FOLD, TRAIN, Cut
 from benchmarks.features.encoders import Encoder, of_train, without
-from rigsl.data.open.fine_tuned import FineTuning
+from rigsl.data.open.settings import FineTuning
 
 IN_SAMPLE, OUT_OF_FOLD, NESTED, NONE = "in-sample", "out of fold", "nested", "none"
 #: Where a model is validated.
@@ -52,7 +52,7 @@ def setups(number: int, cut: Cut, settings: FineTuning, folder: Path) -> list[Se
 
     folds = range(settings.folds)
     own = np.stack([read(fold) for fold in folds])  # [K, U, classes]
-    out_of_fold = _by_fold(cut, own, own.mean(axis=0))
+    out_of_fold = by_fold(cut, own, own.mean(axis=0))
     in_sample = encoders.read(folder, of_train(cut, settings))
     train, dev = cut.split == TRAIN, cut.split == DEV
     by_dev = {NONE: None, IN_SAMPLE: in_sample, OUT_OF_FOLD: out_of_fold}
@@ -63,8 +63,8 @@ def setups(number: int, cut: Cut, settings: FineTuning, folder: Path) -> list[Se
         by_folds = {
             NONE: None,
             IN_SAMPLE: in_sample,
-            OUT_OF_FOLD: _by_fold(cut, own, own[held]),
-            NESTED: _by_fold(cut, pairs, pairs[held]),
+            OUT_OF_FOLD: by_fold(cut, own, own[held]),
+            NESTED: by_fold(cut, pairs, pairs[held]),
         }
         result += [
             Setup(number, name, ON_FOLDS, held, columns, train & (cut.fold != held), cut.fold == held)
@@ -73,7 +73,7 @@ def setups(number: int, cut: Cut, settings: FineTuning, folder: Path) -> list[Se
     return result
 
 
-def _by_fold(cut: Cut, of_folds: np.ndarray, elsewhere: np.ndarray) -> np.ndarray:
+def by_fold(cut: Cut, of_folds: np.ndarray, elsewhere: np.ndarray) -> np.ndarray:
     """Rows of fold k from ``of_folds[k]``, those in no fold from `elsewhere`; [U, classes]."""
     result = elsewhere.copy()
     for fold, columns in enumerate(of_folds):

@@ -12,10 +12,10 @@ import numpy as np
 
 from benchmarks.features.cuts import NO_FOLD, TRAIN, Cut
 from rigsl.data.open.emotion_encoder import log_probabilities, token_inputs, tuned_encoder
-from rigsl.data.open.fine_tuned import FineTuning
 from rigsl.data.open.fine_tuning import fine_tune, steps_of
-from rigsl.data.open.meld import Transcript
+from rigsl.data.open.meld import CLASSES, Transcript
 from rigsl.data.open.processes import in_processes
+from rigsl.data.open.settings import FineTuning
 from rigsl.files import replacing
 
 
@@ -25,12 +25,17 @@ class Encoder:
 
     rows: np.ndarray
     settings: FineTuning
+    asked: np.ndarray | None = None  #: the utterances whose log-probabilities are kept; None: all
 
     @property
     def name(self) -> str:
-        """Of its file: a digest of what it learns from."""
-        rows = hashlib.sha256(self.rows.astype(np.int64).tobytes()).hexdigest()
-        return self.settings.key(rows=rows)
+        """Of its file: a digest of what it learns from, and of what it is asked."""
+        asked = {} if self.asked is None else {"asked": _digest(self.asked)}
+        return self.settings.key(rows=_digest(self.rows), **asked)
+
+
+def _digest(rows: np.ndarray) -> str:
+    return hashlib.sha256(rows.astype(np.int64).tobytes()).hexdigest()
 
 
 def of_train(cut: Cut, settings: FineTuning) -> Encoder:
@@ -38,10 +43,10 @@ def of_train(cut: Cut, settings: FineTuning) -> Encoder:
     return Encoder(np.flatnonzero(cut.split == TRAIN), settings)
 
 
-def without(cut: Cut, settings: FineTuning, *folds: int) -> Encoder:
+def without(cut: Cut, settings: FineTuning, *folds: int, asked: np.ndarray | None = None) -> Encoder:
     """The encoder that learned from all folds of a cut but these."""
     rows = np.flatnonzero((cut.fold != NO_FOLD) & ~np.isin(cut.fold, folds))
-    return Encoder(rows, dataclasses.replace(settings, seed=settings.seed + 1 + sum(folds)))
+    return Encoder(rows, dataclasses.replace(settings, seed=settings.seed + 1 + sum(folds)), asked)
 
 
 def learn(
@@ -80,7 +85,7 @@ def learn(
 
 
 def read(folder: Path, encoder: Encoder) -> np.ndarray:
-    """Its log-probabilities, float64 [U, classes]."""
+    """Its log-probabilities, float64 [U, classes]; NaN where it was not asked."""
     return np.load(_path(folder, encoder)).astype(np.float64)
 
 
@@ -100,8 +105,9 @@ def _learn(
     tensors = fine_tune(transcript, base, encoder.rows, settings, state, device=device, on_steps=on_steps)
     model = tuned_encoder(base, settings.rank, tensors).float()
     inputs = token_inputs(model.tokenizer, transcript, settings.context)
-    rows = np.arange(len(transcript.labels))
-    values = log_probabilities(model.to(device), inputs, rows, batch_size=256)
+    rows = np.arange(len(transcript.labels)) if encoder.asked is None else encoder.asked
+    values = np.full((len(transcript.labels), len(CLASSES)), np.nan, dtype=np.float16)
+    values[rows] = log_probabilities(model.to(device), inputs, rows, batch_size=256)
     with replacing(path) as partial, partial.open("wb") as file:
-        np.save(file, values.astype(np.float16))
+        np.save(file, values)
     state.unlink(missing_ok=True)

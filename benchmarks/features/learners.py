@@ -91,15 +91,19 @@ def _train(
 def logistic_regression(
     setup: Setup, test: np.ndarray, corpus: Corpus, config: RIGSLConfig | None = None
 ) -> np.ndarray:
-    """Predicted classes [U] of a logistic regression on standardised features."""
+    """Predicted classes [U] of a logistic regression on standardised features; -1 for other rows."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
     parts = [corpus.features["l"][:, 0].astype(np.float64), corpus.features["d"].astype(np.float64)]
     table = np.concatenate([*parts, *([] if setup.columns is None else [setup.columns])], axis=1)
-    table = StandardScaler().fit(table[setup.train]).transform(table)
-    model = LogisticRegression(C=PENALTY, max_iter=2000).fit(table[setup.train], corpus.labels[setup.train])
-    return np.asarray(model.predict(table), dtype=np.int64)
+    scaler = StandardScaler().fit(table[setup.train])
+    model = LogisticRegression(C=PENALTY, max_iter=2000)
+    model.fit(scaler.transform(table[setup.train]), corpus.labels[setup.train])
+    result = np.full(len(test), -1)
+    used = setup.train | setup.held | test
+    result[used] = model.predict(scaler.transform(table[used]))
+    return result
 
 
 def rigsl(setup: Setup, test: np.ndarray, corpus: Corpus, config: RIGSLConfig) -> np.ndarray:

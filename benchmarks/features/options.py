@@ -14,8 +14,8 @@ from benchmarks.features.encoders import Encoder, without
 from benchmarks.features.learners import logistic_regression
 from rigsl.data.corpus import Corpus
 from rigsl.data.open.cross_fitting import fold_of_dialogues
-from rigsl.data.open.fine_tuned import FineTuning
 from rigsl.data.open.meld import Transcript
+from rigsl.data.open.settings import FineTuning
 
 DEFAULT = FineTuning()
 OPTIONS = {

@@ -82,6 +82,38 @@ def _scores_by_cut(
     return np.array(result)
 
 
+def table_of_sizes(
+    sizes: Sequence[int],
+    setups: Sequence[Setup],
+    tests: Sequence[np.ndarray],
+    labels: np.ndarray,
+    predictions: Mapping[tuple[str, int], np.ndarray],
+) -> str:
+    """For each size of train and learner: mean scores on the pseudo-tests, and the difference in each draw.
+
+    Args:
+        sizes: utterances of train of each entry of `tests`, at least.
+        setups: with fine-tuned columns and without, of each entry of `tests`.
+        tests: the pseudo-tests, bool [U].
+        labels: [U].
+        predictions: see `learners.train_all`.
+    """
+    head = " | ".join(f"{name}: frozen | fine-tuned | difference, by draw" for name in LEARNERS)
+    lines = [f"| utterances of train | {head} |", "|--:|" + "--:|" * 3 * len(LEARNERS)]
+    for size in dict.fromkeys(sizes):
+        samples = [sample for sample, own in enumerate(sizes) if own == size]
+        cells = []
+        for learner in LEARNERS:
+            frozen, tuned = (
+                _scores_by_cut(construction, ON_DEV, learner, setups, tests, labels, predictions)[samples, 1]
+                for construction in (NONE, OUT_OF_FOLD)
+            )
+            gaps = ", ".join(f"{gap:+.1f}" for gap in tuned - frozen)
+            cells += [f"{frozen.mean():.1f}", f"{tuned.mean():.1f}", gaps]
+        lines.append(f"| {size} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def table_of_options(rows: Mapping[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray) -> str:
     """For each way of fine-tuning: scores of its out-of-fold columns, and of a logistic regression with them.
 

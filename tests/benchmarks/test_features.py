@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.features import constructions, encoders
+from benchmarks.features import constructions, encoders, sizes
 from benchmarks.features.constructions import IN_SAMPLE, NESTED, NONE, ON_DEV, ON_FOLDS, OUT_OF_FOLD
 from benchmarks.features.cuts import DEV, TEST, TRAIN, Cut, make_cuts, training_part
-from benchmarks.features.learners import cut_corpus, train_all
+from benchmarks.features.learners import LEARNERS, cut_corpus, logistic_regression, train_all
 from benchmarks.features.probe import probe_table
-from benchmarks.features.tables import ROWS, table_of_constructions
+from benchmarks.features.tables import ROWS, table_of_constructions, table_of_sizes
 from rigsl.data.corpus import Corpus
 from rigsl.data.folds import NO_FOLD
 from rigsl.data.open.emotions import EMOTIONS
-from rigsl.data.open.fine_tuned import FOLDS, FineTuning
+from rigsl.data.open.fine_tuned import FOLDS
 from rigsl.data.open.meld import CLASSES, Transcript
+from rigsl.data.open.settings import FineTuning
 from rigsl.data.source import load_corpus
 from search.space.space import read_space
 from tests.helpers.tiny_encoder import write_tiny_encoder
@@ -102,6 +103,50 @@ def test_what_the_encoders_of_a_column_have_seen(cuts, monkeypatch):
         if setup.construction == OUT_OF_FOLD and setup.validation == ON_FOLDS:
             rows = setup.held | (cut.split == TEST)
             assert set(setup.columns[rows, 0]) == {float(everything & ~(1 << setup.fold))}
+
+
+def test_a_small_train_is_part_of_a_larger_one_and_nobody_sees_its_pseudo_test(train, cuts):
+    small, large, other, _ = sizes.samples(train, cuts[:2], (60, 150))
+    for sample, cut, size in ((small, cuts[0], 60), (large, cuts[0], 150), (other, cuts[1], 60)):
+        assert np.array_equal(sample.split == TEST, cut.split == TEST)
+        assert size <= (sample.split == TRAIN).sum() < size + 25
+        assert size / 8 <= (sample.split == DEV).sum() < size / 8 + 25
+        assert ((sample.fold == NO_FOLD) == (sample.split != TRAIN)).all()
+        for fold, encoder in enumerate(sizes.needed_encoders(sample)):
+            assert encoder.asked is not None
+            assert set(sample.split[encoder.rows]) == {TRAIN}
+            assert not np.isin(encoder.asked, encoder.rows).any()
+            unseen = np.isin(sample.split, (DEV, TEST)) | (sample.fold == fold)
+            assert np.array_equal(encoder.asked, np.flatnonzero(unseen))
+    assert ((small.split != TRAIN) | (large.split == TRAIN)).all()
+
+
+def test_the_table_of_sizes(train, cuts, corpus, tmp_path):
+    drawn = sizes.samples(train, cuts[:2], (60, 150))
+    for one in drawn:
+        for encoder in sizes.needed_encoders(one):
+            values = np.full((len(train.labels), len(CLASSES)), np.nan, dtype=np.float16)
+            values[encoder.asked] = np.eye(len(CLASSES))[train.labels[encoder.asked]]  # they know all labels
+            np.save(tmp_path / f"{encoder.name}.npy", values)
+    setups = [pair for number, one in enumerate(drawn) for pair in sizes.setups(number, one, tmp_path)]
+    for setup in setups:
+        if setup.columns is not None:
+            used = setup.train | setup.held | (drawn[setup.cut].split == TEST)
+            assert (setup.columns[used].argmax(axis=1) == train.labels[used]).all()
+    tests = [one.split == TEST for one in drawn]
+    predicted = logistic_regression(setups[3], tests[1], corpus)
+    assert ((predicted >= 0) == (drawn[1].split >= 0)).all()
+    right, wrong = train.labels, (train.labels + 1) % len(CLASSES)
+    predictions = {
+        (learner, index): wrong if setup.columns is None else right
+        for learner in LEARNERS
+        for index, setup in enumerate(setups)
+    }
+    *_, first, second = table_of_sizes(
+        [60, 150, 60, 150], setups, tests, train.labels, predictions
+    ).splitlines()
+    assert first == "| 60 | 0.0 | 100.0 | +100.0, +100.0 | 0.0 | 100.0 | +100.0, +100.0 |"
+    assert second.startswith("| 150 |")
 
 
 @pytest.mark.skipif(
