@@ -89,7 +89,9 @@ def table_of_sizes(
     labels: np.ndarray,
     predictions: Mapping[tuple[str, int], np.ndarray],
 ) -> str:
-    """For each size of train and learner: mean scores on the pseudo-tests, and the difference in each draw.
+    """For each size of train: mean scores on the pseudo-tests, of the largest column alone and of each learner.
+
+    Differences are those of each draw.
 
     Args:
         sizes: utterances of train of each entry of `tests`, at least.
@@ -99,10 +101,18 @@ def table_of_sizes(
         predictions: see `learners.train_all`.
     """
     head = " | ".join(f"{name}: frozen | fine-tuned | difference, by draw" for name in LEARNERS)
-    lines = [f"| utterances of train | {head} |", "|--:|" + "--:|" * 3 * len(LEARNERS)]
+    lines = [
+        f"| utterances of train | largest column | {head} |",
+        "|--:|--:|" + "--:|" * 3 * len(LEARNERS),
+    ]
     for size in dict.fromkeys(sizes):
         samples = [sample for sample, own in enumerate(sizes) if own == size]
-        cells = []
+        alone = [
+            weighted_f1(labels[tests[setup.cut]], setup.columns[tests[setup.cut]].argmax(axis=1))
+            for setup in setups
+            if setup.columns is not None and setup.cut in samples
+        ]
+        cells = [f"{np.mean(alone):.1f}"]
         for learner in LEARNERS:
             frozen, tuned = (
                 _scores_by_cut(construction, ON_DEV, learner, setups, tests, labels, predictions)[samples, 1]

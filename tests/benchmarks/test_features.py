@@ -145,7 +145,7 @@ def test_the_table_of_sizes(train, cuts, corpus, tmp_path):
     *_, first, second = table_of_sizes(
         [60, 150, 60, 150], setups, tests, train.labels, predictions
     ).splitlines()
-    assert first == "| 60 | 0.0 | 100.0 | +100.0, +100.0 | 0.0 | 100.0 | +100.0, +100.0 |"
+    assert first == "| 60 | 100.0 | 0.0 | 100.0 | +100.0, +100.0 | 0.0 | 100.0 | +100.0, +100.0 |"
     assert second.startswith("| 150 |")
 
 
