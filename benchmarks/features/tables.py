@@ -89,7 +89,7 @@ def table_of_sizes(
     labels: np.ndarray,
     predictions: Mapping[tuple[str, int], np.ndarray],
 ) -> str:
-    """For each size of train: mean scores on the pseudo-tests, of the largest column alone and of each learner.
+    """For each size of train: mean scores on the pseudo-tests, of the largest column and of each learner.
 
     Differences are those of each draw.
 

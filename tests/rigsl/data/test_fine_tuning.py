@@ -130,6 +130,23 @@ def test_texts_longer_than_the_encoder_reads_are_cut(transcript, encoder):
     assert token_inputs(tokenizer, long, 0).lengths.max() == tokenizer.model_max_length == 32
 
 
+@pytest.mark.parametrize("family", ["Bert", "MPNet", "Roberta", "XLMRoberta", "DistilBert"])
+def test_encoders_of_every_family_learn_and_batches_change_nothing(family, transcript, tmp_path):
+    from rigsl.data.open.emotion_encoder import log_probabilities, token_inputs, tuned_encoder
+    from rigsl.data.open.fine_tuning import fine_tune
+
+    folder = write_tiny_encoder(tmp_path / "tiny", family)
+    rows = np.arange(16)
+    settings = dataclasses.replace(SETTINGS, epochs=1)
+    with threads(1):
+        tuned = fine_tune(transcript, folder, rows, settings, tmp_path / "state.pt")
+    assert any(np.abs(value).max() > 0 for name, value in tuned.items() if name.endswith(".up"))
+    model = tuned_encoder(folder, settings.rank, tuned)
+    inputs = token_inputs(model.tokenizer, transcript, 0)
+    together, alone = (log_probabilities(model, inputs, rows, batch_size=size) for size in (16, 1))
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
+
+
 def test_an_encoder_without_tokens_around_a_text_is_refused(transcript, encoder, monkeypatch):
     from rigsl.data.open import emotion_encoder
 
