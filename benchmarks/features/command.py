@@ -18,6 +18,7 @@ from benchmarks.features.encoders import Encoder, learn
 from benchmarks.features.learners import train_all
 from benchmarks.features.probe import probe_table
 from benchmarks.features.tables import table_of_constructions, table_of_options, table_of_sizes
+from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
 from rigsl.data.open.meld import Transcript, read_meld
 from rigsl.data.open.sentence_encoder import encoder_folder
@@ -92,6 +93,8 @@ def _run(chosen: argparse.Namespace) -> None:
     if chosen.only_encoders:
         return
     corpus = _training_corpus(transcript)
+    space = read_space(SPACE)
+    config = space.config(space.starts[1], seed=0)
     if "options" in chosen.parts:
         print(table_of_options(options.out_of_fold(transcript, corpus, encoders), transcript.labels), "\n")
     if "constructions" in chosen.parts:
@@ -100,25 +103,29 @@ def _run(chosen: argparse.Namespace) -> None:
             for number, cut in enumerate(cuts)
             for setup in constructions.setups(number, cut, settings, encoders)
         ]
-        scored = _predictions(chosen, "models", setups, cuts, corpus)
+        scored = _predictions(chosen, "models", setups, [config] * len(setups), cuts, corpus)
         print(table_of_constructions(*scored), "\n")
     if "size" in chosen.parts:
         setups = [pair for number, one in enumerate(drawn) for pair in sizes.setups(number, one, encoders)]
         name = "-".join(map(str, ["models-of", *chosen.sizes]))
-        scored = _predictions(chosen, name, setups, drawn, corpus)
+        configs = [sizes.config_of(setup, config) for setup in setups]
+        scored = _predictions(chosen, name, setups, configs, drawn, corpus)
         print(table_of_sizes([size for _ in cuts[: chosen.draws] for size in chosen.sizes], *scored), "\n")
     if "probe" in chosen.parts:
         print(probe_table(load_corpus("MELD", "open")))
 
 
 def _predictions(
-    chosen: argparse.Namespace, name: str, setups: list[Setup], cuts: list[Cut], corpus: Corpus
+    chosen: argparse.Namespace,
+    name: str,
+    setups: list[Setup],
+    configs: list[RIGSLConfig],
+    cuts: list[Cut],
+    corpus: Corpus,
 ) -> tuple[list[Setup], list[np.ndarray], np.ndarray, dict[tuple[str, int], np.ndarray]]:
     """What the tables are made of: setups, pseudo-tests, labels, and the predictions of all models."""
     tests = [cut.split == TEST for cut in cuts]
-    space = read_space(SPACE)
-    config = space.config(space.starts[1], seed=0)
-    predictions = train_all(setups, tests, corpus, config, chosen.folder / name, chosen.processes)
+    predictions = train_all(setups, tests, corpus, configs, chosen.folder / name, chosen.processes)
     return setups, tests, corpus.labels, predictions
 
 

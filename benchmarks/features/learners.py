@@ -30,7 +30,7 @@ def train_all(
     setups: Sequence[Setup],
     tests: Sequence[np.ndarray],
     corpus: Corpus,
-    config: RIGSLConfig,
+    configs: Sequence[RIGSLConfig],
     folder: Path,
     processes: int,
 ) -> dict[tuple[str, int], np.ndarray]:
@@ -40,7 +40,7 @@ def train_all(
         setups: what to train on.
         tests: the pseudo-test of each cut, bool [U].
         corpus: frozen vectors and delivery of the training dialogues.
-        config: of RIGSL.
+        configs: of RIGSL, one for each setup.
         folder: of what is kept; trainings that are there are not repeated.
         processes: trainings at the same time.
     """
@@ -56,7 +56,7 @@ def train_all(
             "setup": setups[index],
             "test": tests[setups[index].cut],
             "corpus": corpus,
-            "config": config,
+            "config": configs[index],
             "path": path,
         }
         for (learner, index), path in paths.items()

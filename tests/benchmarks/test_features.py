@@ -16,6 +16,7 @@ from benchmarks.features.cuts import DEV, TEST, TRAIN, Cut, make_cuts, training_
 from benchmarks.features.learners import LEARNERS, cut_corpus, logistic_regression, train_all
 from benchmarks.features.probe import probe_table
 from benchmarks.features.tables import ROWS, table_of_constructions, table_of_sizes
+from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
 from rigsl.data.folds import NO_FOLD
 from rigsl.data.open.emotions import EMOTIONS
@@ -121,6 +122,13 @@ def test_a_small_train_is_part_of_a_larger_one_and_nobody_sees_its_pseudo_test(t
     assert ((small.split != TRAIN) | (large.split == TRAIN)).all()
 
 
+@pytest.mark.parametrize(("size", "epochs"), [(300, 96), (1200, 24), (2400, 12), (4800, 12)])
+def test_rigsl_makes_as_many_steps_on_a_small_train(size, epochs):
+    train = np.arange(5000) < size
+    setup = constructions.Setup(0, NONE, ON_DEV, NO_FOLD, None, train, ~train)
+    assert sizes.config_of(setup, RIGSLConfig(epochs=12)).epochs == epochs
+
+
 def test_the_table_of_sizes(train, cuts, corpus, tmp_path):
     drawn = sizes.samples(train, cuts[:2], (60, 150))
     for one in drawn:
@@ -168,7 +176,7 @@ def test_the_table_of_constructions_from_encoders_to_scores(train, cuts, corpus,
     tests = [cut.split == TEST for cut in cuts[:1]]
     space = read_space(Path("spaces/meld_open.toml"))
     config = dataclasses.replace(space.config(space.starts[0], seed=0), epochs=1, hidden_dim=16)
-    arguments = setups, tests, corpus, config, tmp_path / "models", 1
+    arguments = setups, tests, corpus, [config] * len(setups), tmp_path / "models", 1
     predictions = train_all(*arguments)
     for (_, index), predicted in predictions.items():
         assert ((predicted >= 0) == (setups[index].held | tests[0])).all()
