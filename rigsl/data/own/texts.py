@@ -17,7 +17,7 @@ from rigsl.data.open.transcript_features import make_features
 from rigsl.wording import counted
 
 #: Utterances of train from which on fine-tuned columns are made; docs/own-corpus.md has the measurement.
-LEAST_TO_FINE_TUNE = 600
+LEAST_TO_FINE_TUNE = 1200
 #: Key of the reason why they were not made, in the provenance of a corpus for which they were asked.
 NOT_FINE_TUNED = "not_fine_tuned"
 
