@@ -76,6 +76,6 @@ def too_small(transcript: Transcript) -> str:
     if size >= LEAST_TO_FINE_TUNE:
         return ""
     return (
-        f"train has {counted(size, 'utterance')}, and fine-tuned encoders help from {LEAST_TO_FINE_TUNE} on; "
-        "the corpus has the vectors of the encoder as it is"
+        f"train has {counted(size, 'utterance')}, and fine-tuned encoders help from {LEAST_TO_FINE_TUNE:,} "
+        "on; the corpus has the vectors of the encoder as it is"
     )
