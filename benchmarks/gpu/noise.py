@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rigsl.model import dropout as model_dropout
+
 
 @contextmanager
 def noise_from_cpu(seed: int) -> Iterator[None]:
@@ -25,8 +27,11 @@ def noise_from_cpu(seed: int) -> Iterator[None]:
     def uniform(like: Tensor) -> Tensor:
         return torch.rand(like.shape, generator=generator, dtype=torch.float32).to(like.device, like.dtype)
 
+    def mask(like: Tensor, p: float) -> Tensor:
+        return (uniform(like.float()) >= p).to(like.dtype) / (1 - p)
+
     def dropout(x: Tensor, p: float = 0.5, training: bool = True, **_: Any) -> Tensor:
-        return x * (uniform(x.float()) >= p) / (1 - p) if training and p else x
+        return x * mask(x, p) if training and p else x
 
     def exponential(self: Tensor, *_: Any, **__: Any) -> Tensor:
         drawn = torch.empty(self.shape, dtype=torch.float32)
@@ -36,6 +41,7 @@ def noise_from_cpu(seed: int) -> Iterator[None]:
     with (
         patch.object(torch, "rand_like", uniform),
         patch.object(F, "dropout", dropout),
+        patch.object(model_dropout, "random_mask", mask),
         patch.object(Tensor, "exponential_", exponential),
     ):
         yield

@@ -215,10 +215,10 @@ def _trained(config: RIGSLConfig, corpus: Corpus, device: str) -> dict[str, torc
 def other_operations() -> Iterator[None]:
     """A stand-in for another device: the operations that the model uses on a GPU, on the CPU."""
 
-    def one_by_one(networks, inputs, packing):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def one_by_one(networks, inputs, packings):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         """PyTorch's own loop over the time steps."""
-        states = [network(packing.pack(rows))[0] for network, rows in zip(networks, inputs, strict=True)]
-        return [packing.unpack(state) for state in states]
+        triples = zip(networks, inputs, packings, strict=True)
+        return [packing.unpack(network(packing.pack(rows))[0]) for network, rows, packing in triples]
 
     with (
         patch.object(linear, "MIN_WEIGHT_SIZE", float("inf")),

@@ -26,14 +26,12 @@ class Packing:
     """Sequences of utterances in the order in which a packed recurrent network reads them.
 
     order: [U] the utterance at each packed position; inverse: [U] the packed position of each utterance;
-    reverse: [U] the packed position of the same step of the reversed sequence (its own inverse);
     sequence, position: [U] sequence and step of each utterance (for networks over padding);
     sizes: [longest] sequences still running at each step (on the CPU, as PyTorch requires).
     """
 
     order: Tensor
     inverse: Tensor
-    reverse: Tensor
     sequence: Tensor
     position: Tensor
     sizes: Tensor
@@ -166,8 +164,8 @@ class BatchSource:
             speaker=speakers,
             lengths=tuple(int(length) for length in lengths),
             sizes=sizes,
-            dialogues=_packing(orders[:5], position),
-            speakers=_packing(orders[5:], turns[1]),
+            dialogues=_packing(orders[:4], position),
+            speakers=_packing(orders[4:], turns[1]),
             rows=rows,
             at=at,
         )
@@ -181,21 +179,20 @@ class BatchSource:
 
 def _order(sequence: Indices, position: Indices) -> tuple[Indices, ...]:
     """The indices of a `Packing` of the sequences that (sequence, position) of each utterance describe,
-    longest first: order, inverse, reverse, sequence, position."""
+    longest first: order, inverse, sequence, position."""
     counts = np.bincount(sequence)
     rank = np.empty(len(counts), dtype=np.int64)
     rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
     order = np.lexsort((rank[sequence], position))
     inverse = np.empty_like(order)
     inverse[order] = np.arange(len(order))
-    reversed_order = np.lexsort((rank[sequence], counts[sequence] - 1 - position))
-    return order, inverse, inverse[reversed_order], sequence, position
+    return order, inverse, sequence, position
 
 
 def _packing(orders: Sequence[Tensor], position: Indices) -> Packing:
     """The packing of what `_order` returned, on the device."""
-    order, inverse, reverse, sequence, step = orders
-    return Packing(order, inverse, reverse, sequence, step, torch.from_numpy(np.bincount(position)))
+    order, inverse, sequence, step = orders
+    return Packing(order, inverse, sequence, step, torch.from_numpy(np.bincount(position)))
 
 
 def _turns(dialogue: Indices, speaker: Indices) -> tuple[Indices, Indices]:

@@ -92,7 +92,9 @@ class Recurrent(nn.Module):
         return states
 
 
-def run_side_by_side(networks: Sequence[Recurrent], rows: Sequence[Tensor], packing: Packing) -> list[Tensor]:
+def run_side_by_side(
+    networks: Sequence[Recurrent], rows: Sequence[Tensor], packings: Sequence[Packing]
+) -> list[Tensor]:
     """The states of each network on its own rows. Shapes: each [U, d] -> each [U, d]
 
     In full precision, because a recurrence accumulates rounding errors. GRUs on the CPU take their time
@@ -104,8 +106,8 @@ def run_side_by_side(networks: Sequence[Recurrent], rows: Sequence[Tensor], pack
         inputs = [full_precision(part) for part in rows]
         grus = [network.rnn for network in networks if isinstance(network.rnn, nn.GRU)]
         if len(grus) == len(networks) and inputs[0].device.type == "cpu":
-            return bidirectional(grus, inputs, packing)
-        return [network(part, packing) for network, part in zip(networks, inputs, strict=True)]
+            return bidirectional(grus, inputs, packings)
+        return [network(*own) for network, *own in zip(networks, inputs, packings, strict=True)]
 
 
 class ModalityEncoder(nn.Module):
@@ -170,8 +172,11 @@ class Encoder(nn.Module):
                 [encoder.over_padding(self._padded(key, batch), batch) for key, encoder in encoders.items()]
             )
         inputs = [encoder.linear(self._rows(key, batch)) for key, encoder in encoders.items()]
-        contexts = _run_present(inputs, [encoder.context for encoder in encoders.values()], batch.dialogues)
-        turns = _run_present(inputs, [encoder.speaker for encoder in encoders.values()], batch.speakers)
+        networks = [encoder.context for encoder in encoders.values()]
+        networks += [encoder.speaker for encoder in encoders.values()]
+        packings = [batch.dialogues] * len(inputs) + [batch.speakers] * len(inputs)
+        states = _run_present(networks, [*inputs, *inputs], packings)
+        contexts, turns = states[: len(inputs)], states[len(inputs) :]
         parts = [
             encoder.gated(u if e is None else e, p)
             for encoder, u, e, p in zip(encoders.values(), inputs, contexts, turns, strict=True)
@@ -196,11 +201,10 @@ class Encoder(nn.Module):
 
 
 def _run_present(
-    inputs: Sequence[Tensor], networks: Sequence[Recurrent | None], packing: Packing
+    networks: Sequence[Recurrent | None], inputs: Sequence[Tensor], packings: Sequence[Packing]
 ) -> list[Tensor | None]:
     """The states of the networks, None where a modality has no network."""
-    present = [(network, rows) for network, rows in zip(networks, inputs, strict=True) if network is not None]
-    states = iter(
-        run_side_by_side([network for network, _ in present], [rows for _, rows in present], packing)
-    )
+    triples = zip(networks, inputs, packings, strict=True)
+    present = [(network, rows, packing) for network, rows, packing in triples if network is not None]
+    states = iter(run_side_by_side(*zip(*present, strict=True)) if present else ())
     return [None if network is None else next(states) for network in networks]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.model.dense_graph import DenseGraph
+from rigsl.model.dropout import dropout
 from rigsl.model.edge_list import EdgeList
 from rigsl.model.edges import DialogueGraph
 from rigsl.model.linear import Linear, linear
@@ -240,11 +241,11 @@ class NodeFormer(nn.Module):
         self.register_buffer("projection", orthogonal_projection(config.nb_features_dim, d))
 
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> tuple[Tensor, Tensor]:
-        z = F.dropout(F.elu(self.norms[0](self.input(x))), self.dropout, self.training)
+        z = dropout(F.elu(self.norms[0](self.input(x))), self.dropout, self.training)
         outputs, links = [z], []
         for layer, norm in zip(self.layers, list(self.norms)[1:], strict=True):
             step, link = layer(z, self.projection, batch, graph)
-            z = F.dropout(norm(step + z if self.residual else step), self.dropout, self.training)
+            z = dropout(norm(step + z if self.residual else step), self.dropout, self.training)
             outputs.append(z)
             links.append(link)
         if self.jump is not None:

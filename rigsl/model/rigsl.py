@@ -12,6 +12,7 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
 from rigsl.model.backbones import BACKBONES
+from rigsl.model.dropout import dropout
 from rigsl.model.encoder import Encoder
 from rigsl.model.graph import dialogue_graph
 from rigsl.model.linear import Linear
@@ -65,7 +66,7 @@ class RIGSL(nn.Module):
             implicit, link = self.nodeformer(x, batch, graph)
         fused = self.fusion(x, None if sparse is None else sparse.features, implicit)
         nodes = torch.cat(fused.chunk(len(self.config.modalities)), dim=-1)  # [U, M * width]
-        logits = self.classifier(F.relu(F.dropout(nodes, self.config.dropout, self.training)))
+        logits = self.classifier(F.relu(dropout(nodes, self.config.dropout, self.training)))
         log_prob = F.log_softmax(full_precision(logits), dim=-1)
         if sparse is None:
             return RIGSLOutput(log_prob, x.new_zeros(()), link, x.new_ones(3))

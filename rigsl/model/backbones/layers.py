@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
 from rigsl.model.backbones.base import Backbone, BackboneOutput
+from rigsl.model.dropout import dropout as dropped
 from rigsl.model.edges import DialogueGraph, EdgeValues
 from rigsl.model.fusion import GatedFusion
 from rigsl.model.linear import Linear, linear
@@ -78,7 +78,7 @@ def run_layers(
     """Layer after layer, with dropout before each; `residual` adds a layer's input before the dropout."""
     steps = []
     for layer in layers:
-        step: BackboneOutput = layer(F.dropout(x, dropout, layer.training), batch, graph)
+        step: BackboneOutput = layer(dropped(x, dropout, layer.training), batch, graph)
         x = x + step.features if residual else step.features
         steps.append(step)
     return x, steps

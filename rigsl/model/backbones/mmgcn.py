@@ -14,6 +14,7 @@ from rigsl.data.corpus import Schema
 from rigsl.modalities import module_name
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.speakers import TextSpeakers
+from rigsl.model.dropout import dropout
 from rigsl.model.edge_list import EdgeList
 from rigsl.model.edges import DialogueGraph, EdgeValues
 from rigsl.model.fusion import Concatenation
@@ -87,17 +88,17 @@ class MMGCN(Backbone):
         nodes = torch.cat([layer(part) for layer, part in zip(self.project.values(), parts, strict=True)])
         nodes = self.speakers(nodes, batch)
         adjacency = similarity_graph(nodes, graph)
-        nodes = F.dropout(nodes, DROPOUT, self.training)
+        nodes = dropout(nodes, DROPOUT, self.training)
         h = h0 = F.relu(self.input(nodes))
         for layer in self.layers:
             if isinstance(graph, EdgeList):  # at such lengths, what 64 layers keep would outweigh all else
                 h = recomputed(self._step, layer, h, h0, graph, adjacency, random=True)
             else:
                 h = self._step(layer, h, h0, graph, adjacency)
-        features = torch.cat([nodes, F.dropout(h, DROPOUT, self.training)], dim=1)
+        features = torch.cat([nodes, dropout(h, DROPOUT, self.training)], dim=1)
         return BackboneOutput(features, x.new_ones(()), x.new_ones(3))
 
     def _step(
         self, layer: nn.Module, h: Tensor, h0: Tensor, graph: DialogueGraph, adjacency: EdgeValues
     ) -> Tensor:
-        return F.relu(layer(F.dropout(h, DROPOUT, self.training), h0, graph, adjacency))
+        return F.relu(layer(dropout(h, DROPOUT, self.training), h0, graph, adjacency))

@@ -162,7 +162,8 @@ def test_both_forms_are_equal_in_evaluation(backbone, sparsifier, monkeypatch):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_both_forms_are_equal_in_float32(backbone, monkeypatch):
-    assert_same(monkeypatch, "lav", (2, 3), training=True, precision=1e-4, backbone=backbone)
+    precision = 1e-3 if backbone == "MMGCN" else 1e-4  # near 1, arccos makes much of a rounding error
+    assert_same(monkeypatch, "lav", (2, 3), training=True, precision=precision, backbone=backbone)
 
 
 def pays(longest, *, dialogues=1, **changes):

@@ -168,18 +168,17 @@ def test_hypergraph_branch(modals):
     torch.testing.assert_close(out, value)
 
 
-@pytest.mark.parametrize("over", ["dialogues", "speakers"])
+@pytest.mark.parametrize("over", [["dialogues"] * 3, ["speakers"] * 3, ["speakers", "dialogues", "speakers"]])
 def test_grus_side_by_side(over):
     """Values and gradients of torch.nn.GRU on packed sequences."""
     _, batch, _, _ = _setup("ld")
-    packing = getattr(batch, over)
+    packings = [getattr(batch, name) for name in over]
     networks = [torch.nn.GRU(6, 4, num_layers=2, bidirectional=True) for _ in range(3)]
     rows = [torch.randn(len(batch.rows), 6, requires_grad=True) for _ in networks]
     leaves = [*rows, *(p for network in networks for p in network.parameters())]
-    result = torch.stack(bidirectional(networks, rows, packing))
-    reference = torch.stack(
-        [packing.unpack(network(packing.pack(part))[0]) for network, part in zip(networks, rows, strict=True)]
-    )
+    result = torch.stack(bidirectional(networks, rows, packings))
+    triples = zip(networks, rows, packings, strict=True)
+    reference = torch.stack([each.unpack(network(each.pack(part))[0]) for network, part, each in triples])
     torch.testing.assert_close(result, reference)
     torch.testing.assert_close(
         torch.autograd.grad(result.sin().sum(), leaves), torch.autograd.grad(reference.sin().sum(), leaves)

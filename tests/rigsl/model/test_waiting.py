@@ -91,7 +91,7 @@ def test_a_batch_on_a_device_has_the_shapes_of_one_on_the_cpu(copies):
         assert getattr(there, name).shape == getattr(here, name).shape
         assert getattr(there, name).device.type == "meta"
     for packing in ("dialogues", "speakers"):
-        for name in ("order", "inverse", "reverse", "sequence", "position"):
+        for name in ("order", "inverse", "sequence", "position"):
             assert getattr(getattr(there, packing), name).shape == here.label.shape
         assert torch.equal(getattr(there, packing).sizes, getattr(here, packing).sizes)
     assert here.sizes.tolist() == list(here.lengths) == list(there.lengths)
