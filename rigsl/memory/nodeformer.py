@@ -61,26 +61,26 @@ def _layers(s: Sizes) -> Stage:
     weights = _layer_weights(s)
     casts = s.cast(weights) + (3 * s.cast(s.node) if s.cuda else 0.0)
     nodes = casts + _norm_size(s) * (2 + s.mask(config.nodeformer_dropout)) * s.node
-    # Queries and keys: rows before padding, scaled vectors, and three steps of the kernel.
-    kernel = nodes + 2 * half * head + 2 * padded + 6 * feature
-    # Similarity and attention; with noise also the product of the weights' two factors, and its average.
-    kept = (3 if config.use_gumbel else 1) * relation + half * relation + link + 2 * sample
+    # Queries and keys: rows before padding, and their random features.
+    kernel = nodes + 2 * head + 2 * feature
+    # Attention; with noise also its factor and their product. A cast copy of the last one.
+    kept = (2 * relation + half * relation + 2 * sample) if config.use_gumbel else relation
+    if half < 1 and not config.use_gumbel:
+        kept += half * relation
     saved = kernel + kept + half * (2 * head + padded)
-    drawing = 5 * relation + link + 5 * sample if config.use_gumbel else 2 * (relation + link)
     outputs = config.num_K * s.node
     return Stage(
         saved=saved,
         forward=max(
-            nodes + half * (2 * head + 2 * padded) + 3 * padded + 9 * feature,
-            kernel + half * 2 * padded + 2 * relation,
-            kernel + drawing,
+            nodes + 3 * head + 6 * feature,
+            kernel + 3 * feature + relation,
+            kernel + kept + 2 * link + 3 * sample,
             saved + half * (4 * padded + relation),
         ),
         backward=max(
             saved + half * (2 * padded + relation),
-            kernel + 6 * relation + link + 2 * sample,
-            kernel + 3 * relation + link + 6 * sample,
-            kernel + 2 * feature,
+            kernel + kept + 2 * relation + 2 * link + 2 * sample,
+            kernel + 4 * relation + 4 * feature,
         ),
         inference=outputs
         + max(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,6 +37,13 @@ class DenseGraph(DialogueGraph):
     def indegree(self) -> Tensor:
         """Number of edges that end in a node: [B, T], the same for every modality."""
         return self.intra.sum(dim=2) + self.modalities - 1
+
+    @cached_property
+    def shares(self) -> tuple[Tensor, Tensor]:
+        """The share of each edge in the mean of the link loss, zero where there is none:
+        1 / (indegree of its target * edges of its dialogue). [B, T, T], [B, M, M, T]"""
+        share = 1.0 / (self.indegree().clamp_min(1) * self.edges.clamp_min(1)[:, None])  # [B, T]
+        return self.intra * share[:, :, None], self.cross * share[:, None, None]
 
     def node_vectors(self, rows: Tensor) -> tuple[Tensor, ...]:
         return self.batch.pad(rows, self.modalities).unbind(dim=-1)

@@ -14,6 +14,13 @@ from torch.nn import functional as F
 
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch
+from rigsl.model.dense_attention import (
+    STABILISER,
+    gumbel_factors,
+    gumbel_weights,
+    link_loss,
+    relation_weights,
+)
 from rigsl.model.dense_graph import DenseGraph
 from rigsl.model.dropout import dropout
 from rigsl.model.edge_list import EdgeList
@@ -22,9 +29,6 @@ from rigsl.model.linear import Linear, linear
 from rigsl.model.linear_attention import linear_attention, linear_link_loss
 from rigsl.model.precision import full_precision
 from rigsl.model.recomputed import recomputed
-
-#: Added to every random feature, as the official kernel does.
-STABILISER = 1e-6
 
 
 def orthogonal_projection(features: int, width: int, generator: torch.Generator | None = None) -> Tensor:
@@ -40,7 +44,7 @@ def orthogonal_projection(features: int, width: int, generator: torch.Generator 
 
 
 def projected(rows: Tensor, projection: Tensor, tau: float) -> Tensor:
-    """P x and |x|^2 / 2 side by side with x = tau^-1/2 d^-1/4 row, the input of `softmax_kernel`. In float32.
+    """P x and |x|^2 / 2 side by side with x = tau^-1/2 d^-1/4 row, the input of the kernel. In float32.
 
     Shapes: rows [..., d], projection [M, d] -> [..., M + 1]
     """
@@ -51,35 +55,17 @@ def projected(rows: Tensor, projection: Tensor, tau: float) -> Tensor:
         return torch.cat([linear(rows, projection) * scale, squares], dim=-1)
 
 
-def softmax_kernel(data: Tensor, real: Tensor | None = None) -> Tensor:
-    """Positive random features of the softmax kernel.
+def query_features(data: Tensor) -> Tensor:
+    """Positive random features of the softmax kernel, exp(P x - |x|^2 / 2 - max over the features) + 1e-6.
 
-    exp(P x - |x|^2 / 2 - max) + 1e-6. The max is over the features (queries), or over features and nodes if
-    `real` says which nodes exist (keys); padded keys are left out of the max and become zero.
-
-    Shapes: data [B, H, N, M + 1] (see `projected`), real [B, 1, N, 1] -> [B, H, N, M]
+    Shapes: data [H, M, U, F + 1] (see `projected`) -> [H, M, U, F]
     """
     products, half_square = data[..., :-1], data[..., -1:]
-    if real is None:
-        exponent = products - (half_square + products.amax(dim=-1, keepdim=True))
-        return torch.exp(exponent) + STABILISER
-    largest = products.masked_fill(~real, -torch.inf).amax(dim=(-2, -1), keepdim=True)
-    exponent = products - (half_square + largest).masked_fill(~real, torch.inf)
-    return (torch.exp(exponent) + STABILISER) * real
-
-
-def relation_weights(query: Tensor, key: Tensor, real: Tensor) -> Tensor:
-    """Attention A_ij = S_ij / sum_j S_ij of node i to nodes j, with S = q' k'^T; always in float32.
-
-    Shapes: query, key [B, H, N, M + 1] (see `projected`), real [B, 1, N, 1] -> [B, H, N, N]
-    """
-    with torch.autocast(query.device.type, enabled=False):
-        similarity: Tensor = softmax_kernel(query) @ softmax_kernel(key, real).transpose(-1, -2)
-        return similarity / similarity.sum(dim=-1, keepdim=True)
+    return torch.exp(products - (half_square + products.amax(dim=-1, keepdim=True))) + STABILISER
 
 
 def key_features(data: Tensor, lengths: Sequence[int]) -> Tensor:
-    """`softmax_kernel` of the keys of dialogues one after another: its max is over each dialogue's own nodes.
+    """The same of the keys of dialogues one after another: the max is over all nodes of a dialogue, too.
 
     Shapes: data [H, M, U, F + 1] (see `projected`) -> [H, M, U, F]
     """
@@ -95,49 +81,6 @@ def exponential_noise(like: Tensor, *shape: int) -> Tensor:
     """Positive exponential variates."""
     noise = torch.empty(*shape, device=like.device, dtype=like.dtype)
     return noise.exponential_().clamp_min(torch.finfo(noise.dtype).tiny)
-
-
-def gumbel_factors(exponential: Tensor, tau: float, real: Tensor) -> Tensor:
-    """G_jk = exp(gumbel_jk / tau) without a common factor of a sample, zero in padding.
-
-    Shapes: exponential [B, H, N, K], real [B, 1, N, 1] -> [B, H, N, K]
-    """
-    log_noise = (-torch.log(exponential) / tau).masked_fill(~real, -torch.inf)
-    return torch.exp(log_noise - log_noise.amax(dim=2, keepdim=True))
-
-
-def gumbel_weights(weights: Tensor, exponential: Tensor, tau: float, real: Tensor) -> Tensor:
-    """Mean over samples k of the weights A_ij G_jk / sum_j A_ij G_jk, G_jk = exp(gumbel_jk / tau).
-
-    The noise comes as exponential variates e (gumbel = -log e). The maximum over the nodes is subtracted
-    before exp; it cancels in the ratio, and no tau can overflow.
-
-    Shapes: weights [B, H, N, N], exponential [B, H, N, K], real [B, 1, N, 1] -> [B, H, N, N]
-    """
-    noise = gumbel_factors(exponential, tau, real)
-    with torch.autocast(weights.device.type, enabled=False):
-        share = weights @ noise  # [B, H, i, K]: sum_j A_ij G_jk
-        return weights * (share.reciprocal() @ noise.transpose(-1, -2)) / exponential.shape[-1]
-
-
-def link_loss(weights: Tensor, graph: DenseGraph) -> Tensor:
-    """The mean of log(A_ij) / indegree(i) over a dialogue's predefined edges j -> i and the heads, summed
-    over the dialogues; a dialogue without edges adds zero.
-
-    Shapes: weights [B, H, N, N] with N = M * T -> scalar
-    """
-    size, heads, modalities = weights.shape[0], weights.shape[1], graph.modalities
-    longest = graph.real.shape[1]
-    blocks = weights.reshape(size, heads, modalities, longest, modalities, longest)
-    per_edge = 1.0 / (graph.indegree().clamp_min(1) * graph.edges.clamp_min(1)[:, None] * heads)  # [B, T]
-    within = torch.diagonal(blocks, dim1=2, dim2=4)  # [B, H, T, T, M]
-    mask = graph.intra[:, None, :, :, None]
-    total = (torch.where(mask, within, 1.0).log().sum(dim=(1, 3, 4)) * per_edge).sum()
-    if modalities > 1:
-        across = torch.diagonal(blocks, dim1=3, dim2=5)  # [B, H, M, M, T]
-        mask = graph.cross[:, None]
-        total = total + (torch.where(mask, across, 1.0).log().sum(dim=(1, 2, 3)) * per_edge).sum()
-    return total
 
 
 class NodeFormerLayer(nn.Module):
@@ -196,7 +139,7 @@ class NodeFormerLayer(nn.Module):
         self, query: Tensor, key: Tensor, projection: Tensor, lengths: list[int]
     ) -> tuple[Tensor, Tensor]:
         query, key = (projected(rows, projection, self.tau) for rows in (query, key))
-        return softmax_kernel(query), key_features(key, lengths)
+        return query_features(query), key_features(key, lengths)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """All heads of one dialogue. Shapes: query, key [H, M, T, F], value [H, M, T, d] -> [H, M, T, d]"""
