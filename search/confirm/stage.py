@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,16 @@ class FinalStage:
             Block(seed, number % count, count) if count else Block(seed)
             for number, seed in enumerate(self.finalist_seeds, start=first)
         ]
+        self._watcher = watcher
+
+    @cached_property
+    def trainings(self) -> TrainingRunner:
+        """Runs the trainings. Only they need the folds, and cutting folds imports scikit-learn for seconds:
+        not before the first trial of a search."""
+        plan, count = self.plan, self.options.folds
         folds = train_folds(plan.corpus, count, plan.seed) if count else None
-        self.trainings = TrainingRunner(
-            plan.folder, plan.workers, plan.ray_address, watcher, interrupted, folds
+        return TrainingRunner(
+            plan.folder, plan.workers, plan.ray_address, self._watcher, self.interrupted, folds
         )
 
     def run(self) -> ChosenCheckpoint | None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 from sklearn.metrics import f1_score
 
@@ -29,8 +30,10 @@ from search.record import record
 from search.results import Outcome
 from search.run_folder import RESULTS
 from search.study import run
+from tests.helpers.run_folders import make_plan
 from tests.helpers.toy_study import make_corpus, toy_plan, write_home
 from tests.helpers.workers_here import keep_workers_here
+from tests.search.confirm.test_trainings import Watcher
 
 FINAL = {"finalists": 2, "finalist_seeds": 2, "test_seeds": 2}
 
@@ -41,6 +44,18 @@ pytestmark = pytest.mark.usefixtures("workers_here")
 def searched(home: Path, **options) -> Outcome:
     defaults = {} if "resume" in options else {"trials": 4, **FINAL}
     return run(toy_plan(home, workers=1, **(defaults | options)))
+
+
+def test_folds_are_cut_for_the_first_training_and_not_before(tmp_path: Path, monkeypatch) -> None:
+    """Cutting them imports scikit-learn, which would delay the first trial of the search."""
+    plan, cuts = make_plan(tmp_path), []
+    plan = dataclasses.replace(plan, final=dataclasses.replace(plan.final, folds=2))
+    monkeypatch.setattr(stage, "train_folds", lambda *cut: cuts.append(cut) or np.zeros(3))
+    final = stage.FinalStage(plan, optuna.create_study(), Watcher(), lambda text: None, lambda: False)
+    assert cuts == []
+    assert np.array_equal(final.trainings.folds, np.zeros(3))
+    assert final.trainings is final.trainings
+    assert cuts == [(plan.corpus, 2, plan.seed)]
 
 
 def before_test(folder: Path) -> list:
