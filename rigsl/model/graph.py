@@ -11,7 +11,7 @@ from rigsl.model.edges import DialogueGraph
 #: Utterances of the longest dialogue from which on the sparse form is looked at. On one core of an AMD EPYC,
 #: with windows of 20 and 64 features, a layer of CGS takes as long in both forms at 64 utterances, and one of
 #: NodeFormer with 8 samples of 32 random features at 130 (docs/speed.md). Shorter dialogues, such as those of
-#: MELD and IEMOCAP, keep the dense form, so that their trainings repeat those of earlier versions exactly.
+#: MELD and IEMOCAP, keep the dense form.
 SHORTEST = 256
 #: What an edge costs in the sparse form, in pairs of the dense one (measured as above).
 PAIRS_PER_EDGE = 2
