@@ -21,6 +21,8 @@ LENGTH_SCALE_PRIOR, OUTPUT_SCALE_PRIOR = (math.log(0.7), 1.0), (0.0, 0.7)
 #: of seconds is less noisy.
 SCORE_NOISE_PRIOR, COST_NOISE_PRIOR = (-4.0, 2.0), (-4.0, 1.0)
 LENGTH_SCALE_BOUNDS, OUTPUT_SCALE_BOUNDS, NOISE_BOUNDS = (-3.0, 6.0), (-3.0, 3.0), (-9.0, 2.0)
+#: Observations up to which every fit starts from the prior means, too: its time grows with their cube.
+RESTART_TRIALS = 100
 #: Added to the covariance's diagonal, so that its Cholesky factor exists.
 JITTER = 1e-8
 
@@ -145,7 +147,8 @@ def fit_hyperparameters(
         extra_variance: see there.
         column_parameter: see there.
         noise_prior: mean and standard deviation of the logarithm of the noise variance.
-        start: earlier hyperparameters, from which the optimiser starts; None: it starts from the prior means.
+        start: earlier hyperparameters, from which the optimiser starts, too. It always starts from the prior
+            means, unless there are `start` and more than RESTART_TRIALS observations.
     """
     from scipy.optimize import minimize
 
@@ -162,15 +165,14 @@ def fit_hyperparameters(
         )
         return value + float(deviation @ deviation) / 2, gradient + deviation / spread
 
-    result = minimize(
-        negative_log_posterior,
-        centre if start is None else start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": 60},
-    )
-    return np.asarray(result.x)
+    starts = [one for one in (start, centre) if one is not None]
+    results = [
+        minimize(
+            negative_log_posterior, one, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60}
+        )
+        for one in (starts if len(inputs) <= RESTART_TRIALS else starts[:1])
+    ]
+    return np.asarray(min(results, key=lambda result: result.fun).x)
 
 
 def negative_log_likelihood(

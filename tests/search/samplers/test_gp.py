@@ -82,6 +82,15 @@ def test_the_fit_finds_the_relevant_parameter_and_the_noise() -> None:
     assert noise[1] == pytest.approx(0.25, rel=0.5)
 
 
+def test_a_fit_from_a_bad_start_is_as_good_as_one_from_the_prior_means() -> None:
+    inputs = np.random.default_rng(0).random((40, 2))
+    zeros, columns, targets = np.zeros(40), np.arange(2), np.sin(12 * inputs[:, 0])
+    wrong = np.array([6.0, -3.0, 0.0, -4.0])  # only the second parameter matters
+    fits = [fit_hyperparameters(inputs, targets, zeros, columns, start=start) for start in (None, wrong)]
+    values = [negative_log_likelihood(one, inputs, targets, zeros, columns)[0] for one in fits]
+    assert values[1] < values[0] + 0.1
+
+
 def test_the_kriging_believer_keeps_the_mean_and_lowers_the_uncertainty(data) -> None:
     process = GaussianProcess(*data, COLUMN_PARAMETER, HYPERPARAMETERS[0])
     running = np.full((1, 4), 0.95)
