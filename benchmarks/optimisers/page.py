@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks.markdown import markdown
 from benchmarks.optimisers.problems import FAMILIES
-from benchmarks.optimisers.rivals import ABLATIONS, LEFT_OUT, OURS, REFERENCE, SAMPLERS, SLOW
+from benchmarks.optimisers.rivals import ABLATIONS, OURS, REFERENCE, SAMPLERS, SLOW
 from benchmarks.optimisers.summaries import (
     SHARES,
     common,
@@ -46,7 +46,6 @@ def page(studies: pd.DataFrame) -> str:
     if RANDOM in there:
         sections.append(_regret_table(studies, [name for name in SAMPLERS if name in there]))
     sections.append(_time_table(studies, there))
-    sections += [f"Left out: {name}, because {why}." for name, why in LEFT_OUT.items()]
     return "\n\n".join(sections)
 
 

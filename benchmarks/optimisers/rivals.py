@@ -38,12 +38,3 @@ ABLATIONS: Mapping[str, MakeSampler] = {
     "gp, less noise expected": lambda seed: GPSampler(seed=seed, noise_prior=(-6.0, 3.0)),
     "gp as it was": lambda seed: GPSampler(seed=seed, design_seed=None, climbers=0, noise_prior=(-2.0, 1.0)),
 }
-#: Rivals that are left out -> why.
-LEFT_OUT: Mapping[str, str] = {
-    "HEBO": "hebo 0.3.6 needs numpy before 1.25, and this project 2.0",
-    "NePS": "neural-pipeline-search 0.17.0 needs pandas before 3, and this project's pins have 3.1",
-    "BoTorch / Ax": "ax-platform 1.3.1 brings 40 packages that nothing else here needs; Optuna's GPSampler "
-    "stands for a Gaussian process whose acquisition is maximised by gradients",
-    "SMAC3": "smac 2.4.1 installs, but needs half a second for a proposal",
-    "DEHB, Hyperband, PriorBand": "none of the problems has fidelities",
-}
