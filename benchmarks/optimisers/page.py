@@ -41,8 +41,9 @@ def page(studies: pd.DataFrame) -> str:
     changed = [name for name in ABLATIONS if name in there]
     if changed and OURS in there:
         sections.append(f"{OURS} with one thing changed:")
-        sections += _rank_tables(common(studies, [OURS, *changed]), [OURS, *changed])
-        sections.append(_ablation_table(studies, changed))
+        part = common(studies, [OURS, *changed])
+        sections += _rank_tables(part, [OURS, *changed])
+        sections.append(_ablation_table(part, changed))
     if RANDOM in there:
         sections.append(_regret_table(studies, [name for name in SAMPLERS if name in there]))
     sections.append(_time_table(studies, there))

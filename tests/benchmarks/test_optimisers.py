@@ -180,6 +180,14 @@ def test_only_what_all_samplers_have_run_is_compared() -> None:
     assert summaries.common(part, ["gp"])["problem"].nunique() == 12
 
 
+def test_all_rows_of_the_table_of_ablations_have_the_same_families() -> None:
+    first, second, *_ = rivals.ABLATIONS
+    table = results({name: np.arange(12.0) for name in ("gp", first, second)})
+    further = summaries.frame([result(name, "hpobench-car", 0.5) for name in ("gp", first)])
+    lines = page(pd.concat([table, further])).split("better : worse than gp")[1].splitlines()
+    assert lines[0].count("|") + 1 == lines[2].count("|") == lines[3].count("|")
+
+
 def test_holms_method_is_that_of_the_paper() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
