@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial
 from rigsl.config import RIGSLConfig
 from rigsl.data.folds import train_folds
 from rigsl.inference.average import member_weights
+from rigsl.training.checkpoint import WEIGHTS
 from rigsl.wording import counted
 from search import run_folder
 from search.confirm.evaluation import (
@@ -142,7 +143,7 @@ class FinalStage:
         self.trainings.train(queue, self.plan.corpus.without_test_labels())
         winner = self._winner(race)
         if not self.interrupted() and (
-            self._lost_trainings(race) or self.trainings.missing(self._tested(race).jobs())
+            self._lost_trainings(race) or self.trainings.missing(self._jobs(race))
         ):
             # What was trained again came out with other weights than those tested, or makes another teacher:
             # everything is tested anew.
@@ -207,11 +208,14 @@ class FinalStage:
 
     def _test_queue(self, race: Race) -> Queue:
         """The trainings that are tested or exported: winner and baseline, one seed after another."""
-        lost, jobs = self._lost_trainings(race), self._tested(race).jobs()
+        lost, jobs = self._lost_trainings(race), self._jobs(race)
         self.trainings.forget(lost)  # only now: the teacher is what they have predicted
         distinct = {job.name: job for job in [*jobs, *lost]}
         missing = self.trainings.missing(distinct.values())
-        if missing:
+        if missing and not self.test_seeds:
+            number = self._winner(race).trial
+            self.on_phase(f"training trial {number}, the winner, on all of train, to export it")
+        elif missing:
             winner = self._winner(race)
             sides = ["the winner"] if self._baseline() is None else [f"trial {winner.trial}", "the baseline"]
             seeds = counted(len(self.test_seeds), "new seed") + (" each" if len(sides) > 1 else "")
@@ -219,13 +223,26 @@ class FinalStage:
             self.on_phase(f"training for the test: {' and '.join(sides)} with {seeds}{taught}")
         return JobList(missing)
 
+    def _jobs(self, race: Race) -> list[Job]:
+        """All that is trained after a race: for the test, and for the export where it needs one more.
+
+        Without test seeds the winner's trial is exported. But of all trials only the search's best one has
+        its model, and trainings of the finals that left a fold out are no substitute.
+        """
+        winner = self._winner(race)
+        model = run_folder.trial_folder(self.plan.folder, winner.trial) / MODEL
+        whole = self.test_seeds or any(block.fold is None for block in self.blocks)
+        if whole or (model / WEIGHTS).is_file():
+            return self._tested(race).jobs()
+        return [make_job(f"trial {winner.trial}", winner.config, self.plan.seed)]
+
     def _lost_trainings(self, race: Race) -> list[Job]:
         """Ended trainings whose weights are needed, but were removed by an earlier end of the study.
 
         Needed are the weights of all that will be tested; of what was tested already, those to be exported.
         """
         winner, tested = self._winner(race), self._tested(race)
-        jobs, members = tested.jobs(), tested.members()
+        jobs, members = self._jobs(race), tested.members()
         ended = not self.trainings.missing(jobs)
         best, taught = self._best_block(winner), tested.best_taught()
         exported = [] if best is None else [make_job(f"trial {winner.trial}", winner.config, best)]
@@ -240,9 +257,14 @@ class FinalStage:
     def _best_block(self, winner: Finalist) -> Block | None:
         """Of the winner's trainings on all of train, the block of the best on validation; None: none ended.
 
-        Those for the test come first; then those of the finals that left nothing out.
+        Those for the test come first; then those of the finals that left nothing out; then the one that is
+        trained for the export.
         """
-        whole = [Block(seed) for seed in self.test_seeds], [one for one in self.blocks if one.fold is None]
+        whole = (
+            [Block(seed) for seed in self.test_seeds],
+            [one for one in self.blocks if one.fold is None],
+            [Block(self.plan.seed)],
+        )
         found = (self.trainings.best(winner.config, blocks) for blocks in whole)
         return next((best[0] for best in found if best is not None), None)
 

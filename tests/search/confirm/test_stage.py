@@ -25,6 +25,7 @@ from search import study as study_module
 from search.confirm import runner, stage
 from search.confirm.evaluation import read_predictions
 from search.confirm.final_record import read_final_record
+from search.confirm.race import Race
 from search.export.rerun import rerun
 from search.record import record
 from search.results import Outcome
@@ -251,6 +252,22 @@ def test_the_average_is_the_mean_of_the_finalists_probabilities(tracked_home: Pa
     dev = evaluate_model(exported, outcome.plan.corpus, "dev").scores
     assert dev.weighted_f1 == pytest.approx(tested.average.validation["winner"][0], abs=1e-12)
     assert len(tested.average.validation["winner"]) == 1
+
+
+def test_a_winner_that_was_not_the_best_trial_is_exported_without_test_seeds(
+    tracked_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the best trial of the search keeps its model, and the finals left folds out."""
+    monkeypatch.setattr(Race, "winner", lambda race: race.finalists[-1])
+    outcome = searched(tracked_home, finalists=2, finalist_seeds=2, test_seeds=0)
+    final = read_final_record(outcome.plan.folder)
+    second = final.winner.trial
+    assert second != record.winner(record.read_record(outcome.plan.folder)).number
+    assert len(final.test.winner.runs) == 1
+    metrics = json.loads((outcome.plan.folder / "best" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["trial"] == second
+    resumed = searched(tracked_home, resume=outcome.plan.name, trials=5)
+    assert len(read_final_record(resumed.plan.folder).test.winner.runs) == 1
 
 
 def test_a_finished_study_goes_on_with_another_winner_and_more_seeds(
