@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -17,9 +18,11 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from benchmarks.gpu.batched.recurrence import recurrence
 from rigsl.data import gather
 from rigsl.data.batches import Packing
-from rigsl.model import encoder, linear, nodeformer, recurrent, sparsemax, sparsify
+from rigsl.model import dense_attention, dropout, encoder, linear, nodeformer, recurrent, sparsemax, sparsify
+from rigsl.model.dropout import _VALUES
 
 
 class Rates(float):
@@ -49,9 +52,14 @@ class Rules:
         self._places: list[tuple[Any, str, Callable[..., Any]]] = [
             (gather._Pad, "apply", _batched(_after_rows(gather._Pad.apply))),
             (gather._Unpad, "apply", _batched(_after_rows(gather._Unpad.apply))),
-            (gather._Permute, "apply", _batched(_side_by_side(gather._Permute.apply))),
-            (recurrent._Recurrence, "apply", _batched(_side_by_side(recurrent._Recurrence.apply))),
+            (recurrent._Recurrence, "apply", _batched(recurrence)),
             (sparsemax._Sparsemax, "apply", _batched(sparsemax._Sparsemax.apply)),
+            *(
+                (function, "apply", _batched(_as_dialogues(function.apply)))
+                for function in (dense_attention._Relations, dense_attention._GumbelWeights)
+            ),
+            (dense_attention._LinkLoss, "apply", _part_by_part(dense_attention._LinkLoss)),
+            (dropout, "random_mask", _batched(self._random_mask)),
             (F, "dropout", _batched(self._dropout)),
             (sparsify, "uniform_noise", _batched(self._uniform)),
             (nodeformer, "exponential_noise", _batched(self._exponential)),
@@ -88,6 +96,23 @@ class Rules:
                 part.fill_(1.0)
 
         return x * self._drawn(x, x.shape[1:], draw)
+
+    def _random_mask(self, like: Tensor, p: float) -> Tensor:
+        """`rigsl.model.dropout.random_mask`, by the words that each training draws alone."""
+        rates, shape = p.values if isinstance(p, Rates) else [p] * len(like), like.shape[1:]
+        kept = [min(round((1 - rate) * _VALUES), _VALUES - 1) if rate else _VALUES for rate in rates]
+
+        def draw(part: Tensor, index: int, generator: torch.Generator) -> None:
+            if rates[index]:  # without dropout, a training that is alone draws nothing, either
+                part.random_(-(2**63), None, generator=generator)
+
+        def of_each(numbers: Sequence[float], dtype: torch.dtype) -> Tensor:
+            return torch.tensor(numbers, dtype=dtype).view(-1, *[1] * len(shape))
+
+        words = self._drawn(like.new_empty(0, dtype=torch.int64), [-(-shape.numel() // 4)], draw)
+        bits = words.view(torch.int16)[:, : shape.numel()].reshape(like.shape)
+        mask = bits < of_each([number - _VALUES // 2 for number in kept], torch.int32)
+        return mask.to(like.dtype).mul_(of_each([_VALUES / number for number in kept], like.dtype))
 
     def _uniform(self, like: Tensor) -> Tensor:
         return self._drawn(
@@ -139,15 +164,37 @@ def _batched(function: Callable[..., Tensor]) -> Callable[..., Any]:
 
 def _after_rows(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """For an operator on rows: the trainings as the dimension after the rows."""
-    return lambda rows, index: function(rows.transpose(0, 1), index).transpose(0, 1)
+    return lambda rows, index: function(rows.transpose(0, 1), index).transpose(0, 1).contiguous()
 
 
-def _side_by_side(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """For an operator on G networks side by side: those of all trainings, K * G networks, side by side."""
+def _as_dialogues(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """For an operator on each dialogue of a batch: those of all trainings, K * B dialogues, in one batch."""
 
-    def merged(*operands: Any) -> Tensor:
-        flat = (x.flatten(0, 1) if isinstance(x, Tensor) and x.ndim > 1 else x for x in operands)
-        out = function(*flat)
-        return out.reshape(len(operands[0]), -1, *out.shape[1:])
+    def merged(first: Tensor, *others: Tensor) -> Tensor:
+        every = (x if x.ndim == first.ndim else x.expand(len(first), *x.shape) for x in others)
+        out = function(*(x.flatten(0, 1) for x in (first, *every)))
+        return out.view(*first.shape[:2], *out.shape[1:])
 
     return merged
+
+
+def _part_by_part(function: Any) -> Callable[..., Any]:
+    """For an operator that keeps nothing but its operands: ``vmap`` runs its forward and backward pass."""
+
+    class Rule(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(*operands: Tensor) -> Any:
+            return function.forward(SimpleNamespace(save_for_backward=lambda *_: None), *operands)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Any:
+            return function.backward(ctx, gradient)
+
+    rule: Callable[..., Any] = Rule.apply
+    return rule
