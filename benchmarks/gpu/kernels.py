@@ -5,8 +5,7 @@ The ratio of the two bounds what CUDA graphs, compiled kernels or several traini
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -14,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.gpu.context import Context
 from benchmarks.gpu.results import Row
 from benchmarks.gpu.speed import compared_problems
-from benchmarks.speed.step import Batches, Problem, Step, ours
+from benchmarks.speed.step import Batches, Problem, Step, ours, seconds_of
 from rigsl.errors import first_line
 
 #: Steps before the profiled ones.
@@ -34,12 +33,10 @@ def rows(context: Context) -> Iterator[Row]:
 def _row(name: str, step: Step, batches: Batches, context: Context) -> Row:
     for batch in batches[:WARM_UP]:
         step(batch)
-    seconds = _seconds(lambda: [step(batch) for batch in batches], context)
+    seconds = seconds_of(step, batches, context.device)
     activities = [ProfilerActivity.CUDA] if context.cuda else [ProfilerActivity.CPU]
     with profile(activities=activities) as profiled:
-        for batch in batches:
-            step(batch)
-        _wait(context)
+        seconds_of(step, batches, context.device)
     count = len(batches)
     wall = 1e3 * seconds / count
     if not context.cuda:
@@ -59,34 +56,14 @@ def _row(name: str, step: Step, batches: Batches, context: Context) -> Row:
 
 def _compiled(problem: Problem, context: Context) -> Row:
     """The model compiled by ``torch.compile`` for all lengths: the time until it is, and of a step then."""
-    from rigsl.training.losses import link_factor
-    from rigsl.training.trainer import Training
-
     name = f"{problem.name}: torch.compile"
-    batches = ours("float32", problem.config, problem.corpus, context.device).batches(0)
-    training = Training(problem.config, problem.corpus, device=context.device)
-    training.model.train()
-    training.model.compile(dynamic=True)
-    link = link_factor(problem.config, 0)
+    implementation = ours("compiled", problem.config, problem.corpus, context.device, compiled=True)
+    step, batches = implementation.build(), implementation.batches(0)
     try:
-        first = _seconds(lambda: [training.train_on(batch, link) for batch in batches], context)
-        again = _seconds(lambda: [training.train_on(batch, link) for batch in batches], context)
+        first, again = (seconds_of(step, batches, context.device) for _ in range(2))
     except Exception as error:
         return Row(name, note=f"not possible: {type(error).__name__}: {first_line(error)}")
     finally:
         torch.compiler.reset()
     note = f"the first {len(batches)} steps, with compilation, take {first:.0f} s"
     return Row(name, {"ms a step": f"{1e3 * again / len(batches):.1f}"}, note=note)
-
-
-def _seconds(run: Callable[[], object], context: Context) -> float:
-    _wait(context)
-    start = time.perf_counter()
-    run()
-    _wait(context)
-    return time.perf_counter() - start
-
-
-def _wait(context: Context) -> None:
-    if context.cuda:
-        torch.cuda.synchronize(context.device)

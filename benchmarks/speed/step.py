@@ -55,12 +55,16 @@ class Measurement:
     peak: int  #: bytes of tensors
 
 
-def ours(name: str, config: RIGSLConfig, corpus: Corpus, device: str) -> Implementation:
-    """This project's training, with batches bucketed by length."""
+def ours(
+    name: str, config: RIGSLConfig, corpus: Corpus, device: str, *, compiled: bool = False
+) -> Implementation:
+    """This project's training, with batches bucketed by length; `compiled` by ``torch.compile``."""
 
     def build() -> Step:
         training = Training(config, corpus, device=device)
         training.model.train()
+        if compiled:
+            training.model.compile(dynamic=True)
         return lambda chosen: training.train_on(chosen, link_factor(config, 0))
 
     def batches(turn: int) -> Batches:
@@ -92,7 +96,7 @@ def measure(
     seconds: list[list[float]] = [[] for _ in implementations]
     for turn in range(rounds + 1):
         for step, implementation, rounds_seconds in zip(steps, implementations, seconds, strict=True):
-            duration = _seconds(step, implementation.batches(turn), device)
+            duration = seconds_of(step, implementation.batches(turn), device)
             if turn:
                 rounds_seconds.append(duration / utterances)
     del steps
@@ -102,13 +106,19 @@ def measure(
     ]
 
 
-def _seconds(step: Step, batches: Batches, device: str) -> float:
+def seconds_of(step: Step, batches: Batches, device: str) -> float:
+    """The time that steps on these batches take, until the device has done them."""
+    _wait(device)
     start = time.perf_counter()
     for batch in batches:
         step(batch)
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: str) -> None:
     if device != "cpu":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 def peak(implementation: Implementation, corpus: Corpus, device: str) -> int:
