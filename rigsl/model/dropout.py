@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 #: Values of the 16 bits that decide on an element; a probability is rounded to a multiple of its inverse.
-_VALUES = 2**16
+VALUES = 2**16
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
@@ -26,7 +26,12 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
 
 def random_mask(like: Tensor, p: float) -> Tensor:
     """Zero with probability p, else 1 / (1 - p), for each element of `like`. On the CPU."""
-    kept = min(round((1 - p) * _VALUES), _VALUES - 1)
+    kept = kept_values(p)
     words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = words.view(torch.int16)[: like.numel()].view(like.shape)
-    return (bits < kept - _VALUES // 2).to(like.dtype).mul_(_VALUES / kept)
+    return (bits < kept - VALUES // 2).to(like.dtype).mul_(VALUES / kept)
+
+
+def kept_values(p: float) -> int:
+    """How many of the VALUES keep an element that is dropped with probability p > 0."""
+    return min(round((1 - p) * VALUES), VALUES - 1)

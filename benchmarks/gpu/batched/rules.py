@@ -22,7 +22,7 @@ from benchmarks.gpu.batched.recurrence import recurrence
 from rigsl.data import gather
 from rigsl.data.batches import Packing
 from rigsl.model import dense_attention, dropout, encoder, linear, nodeformer, recurrent, sparsemax, sparsify
-from rigsl.model.dropout import _VALUES
+from rigsl.model.dropout import VALUES, kept_values
 
 
 class Rates(float):
@@ -100,7 +100,7 @@ class Rules:
     def _random_mask(self, like: Tensor, p: float) -> Tensor:
         """`rigsl.model.dropout.random_mask`, by the words that each training draws alone."""
         rates, shape = p.values if isinstance(p, Rates) else [p] * len(like), like.shape[1:]
-        kept = [min(round((1 - rate) * _VALUES), _VALUES - 1) if rate else _VALUES for rate in rates]
+        kept = [kept_values(rate) if rate else VALUES for rate in rates]
 
         def draw(part: Tensor, index: int, generator: torch.Generator) -> None:
             if rates[index]:  # without dropout, a training that is alone draws nothing, either
@@ -111,8 +111,8 @@ class Rules:
 
         words = self._drawn(like.new_empty(0, dtype=torch.int64), [-(-shape.numel() // 4)], draw)
         bits = words.view(torch.int16)[:, : shape.numel()].reshape(like.shape)
-        mask = bits < of_each([number - _VALUES // 2 for number in kept], torch.int32)
-        return mask.to(like.dtype).mul_(of_each([_VALUES / number for number in kept], like.dtype))
+        mask = bits < of_each([number - VALUES // 2 for number in kept], torch.int32)
+        return mask.to(like.dtype).mul_(of_each([VALUES / number for number in kept], like.dtype))
 
     def _uniform(self, like: Tensor) -> Tensor:
         return self._drawn(
