@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import gc
 import importlib
+import math
 import sys
 import tempfile
 import time
@@ -50,6 +51,12 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="cuda (the default), or cpu: stand-ins for what needs a GPU",
     )
     parser.add_argument("--quick", action="store_true", help="fewer and smaller measurements")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="N",
+        help="limit of each part (default: its own limit; together less than nine minutes)",
+    )
     parser.add_argument(
         "--official", type=Path, metavar="CLONE", help="folder of a clone of the official code"
     )
@@ -101,7 +108,7 @@ def run_part(name: str, part: Part, chosen: argparse.Namespace, results: Results
     results.begin(name, _machine(chosen.device))
     failure = trace = ""
     with tempfile.TemporaryDirectory(prefix=f"gpu-{name}-", ignore_cleanup_errors=True) as scratch:
-        seconds = SECONDS[name] * (CPU_PATIENCE if chosen.device == "cpu" else 1)
+        seconds = chosen.seconds or SECONDS[name] * (CPU_PATIENCE if chosen.device == "cpu" else 1)
         context = Context(
             chosen.device, chosen.quick, Path(scratch), start + seconds, chosen.official, chosen.golden
         )
@@ -130,6 +137,8 @@ def _check(chosen: argparse.Namespace) -> None:
     unknown = [name for name in chosen.parts if name not in PARTS]
     if unknown or not chosen.parts:
         raise UserError(f"--parts {','.join(unknown)}: there is no such part; choose from {', '.join(PARTS)}")
+    if chosen.seconds is not None and not 0 < chosen.seconds < math.inf:
+        raise UserError(f"--seconds {chosen.seconds:g}: give a number above 0")
     resolve_device(chosen.device)
     if chosen.official is not None and not (chosen.official / "model.py").is_file():
         raise UserError(f"--official {chosen.official}: has no model.py; name the folder of a clone")

@@ -125,6 +125,29 @@ def test_a_part_that_fails_is_recorded_and_the_next_one_goes_on(
     assert "in fails" in results.path.read_text(encoding="utf-8"), "with the traceback"
 
 
+@pytest.mark.parametrize(("option", "seconds"), [([], 80 * command.CPU_PATIENCE), (["--seconds", "7"], 7)])
+def test_a_part_ends_after_its_own_limit_or_the_chosen_one(
+    chosen: argparse.Namespace, monkeypatch: pytest.MonkeyPatch, option: list[str], seconds: float
+) -> None:
+    limits: list[float] = []
+
+    def part(context: Context) -> Iterator[Row]:
+        limits.append(context.ends - 1000.0)
+        yield Row("a row")
+
+    monkeypatch.setattr(command, "_part", lambda name: part)
+    monkeypatch.setattr(command.time, "monotonic", lambda: 1000.0)
+    where = ["--out", str(chosen.out), "--results", str(chosen.results)]
+    assert main(["--parts", "speed", "--device", "cpu", *where, *option]) == 0
+    assert limits == [seconds]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_time_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--parts", "speed", "--device", "cpu", "--seconds", seconds]) == 2
+    assert f"error: --seconds {seconds}: give a number above 0" in capsys.readouterr().err
+
+
 def test_the_exit_code_is_that_of_the_parts_of_this_run(
     chosen: argparse.Namespace, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
