@@ -33,7 +33,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.efficiency.surrogate import read_params
 from benchmarks.speed.memory import reset_peak, resident_bytes
 from rigsl.data.corpus import Corpus
-from rigsl.data.open.emotions import has_emotions, without_emotions
 from rigsl.data.source import load_corpus
 from rigsl.files import replacing, write_text
 from rigsl.training.evaluation import evaluate
@@ -43,13 +42,13 @@ from search.run_folder import ROOT
 from search.space.space import Space, read_space
 
 TABLES = ROOT / "benchmarks" / "curves"
-#: The space that the tables are about: MELD's open space when they were measured, on MELD-open 1.
+#: The space that the tables are about: MELD's open space when they were measured, on MELD-open 2.
 SPACE = TABLES / "space.toml"
 VALIDATION, SEALED = TABLES / "validation.parquet", TABLES / "test.parquet"
 #: Folder of the finished trainings, one JSON file each.
 TRAININGS = ROOT / "runs" / "curves"
 #: The REPEATED best configurations are trained with SEEDS seeds each, the others with one.
-SEEDS, REPEATED = 3, 30
+SEEDS, REPEATED = 3, 18
 #: Round r of ``benchmarks.efficiency.validate_surrogate`` numbers its configurations from r * ROUND on;
 #: smaller numbers than ROUND are random configurations and start points.
 ROUND = 1000
@@ -82,6 +81,7 @@ class CurveTraining:
     seed: int
     params: dict[str, Any]
     commit: str
+    machine: str  #: processor or GPU, and the version of PyTorch
 
     @property
     def path(self) -> Path:
@@ -91,9 +91,8 @@ class CurveTraining:
 
 @cache
 def meld() -> Corpus:
-    """MELD with the open features as the tables have them: without emotions."""
-    corpus = load_corpus("MELD", "open")
-    return without_emotions(corpus) if has_emotions(corpus) else corpus
+    """MELD with the open features."""
+    return load_corpus("MELD", "open")
 
 
 def train(job: CurveTraining, device: str) -> None:
@@ -113,7 +112,10 @@ def train(job: CurveTraining, device: str) -> None:
 
 def write_training(job: CurveTraining, peak_bytes: int, epochs: list[dict[str, float]]) -> None:
     """Write the file of a finished training."""
-    content = {"number": job.number, "seed": job.seed, "params": job.params, "commit": job.commit}
+    content = {
+        "number": job.number, "seed": job.seed, "params": job.params,
+        "commit": job.commit, "machine": job.machine,
+    }  # fmt: skip
     write_text(job.path, json.dumps(content | {"peak_bytes": peak_bytes, "epochs": epochs}) + "\n")
 
 
@@ -158,6 +160,12 @@ def run(jobs: Sequence[CurveTraining], device: str, workers: int, title: str) ->
             raise
 
 
+def machine_in_words(device: str) -> str:
+    """What seconds depend on: the processor, or the GPU, and the version of PyTorch."""
+    here = machine(device, 1)
+    return f"{here.get('gpu', here['processor'])}, torch {here['torch']}"
+
+
 def finished_trainings() -> Iterator[dict[str, Any]]:
     """The content of the files in TRAININGS, by configuration and seed."""
     for path in sorted(TRAININGS.glob("*.json")):
@@ -185,18 +193,19 @@ def restore() -> None:
     table = pd.read_parquet(VALIDATION).merge(pd.read_parquet(SEALED), on=keys)
     for (number, seed), rows in table.groupby(["number", "seed"]):
         params = read_params(rows.iloc[0].to_dict(), space)
-        job = CurveTraining(int(number), int(seed), params, str(rows["commit"].iloc[0]))
+        origin = (str(rows[name].iloc[0]) for name in ("commit", "machine"))
+        job = CurveTraining(int(number), int(seed), params, *origin)
         if not job.path.exists():
             columns = ["epoch", "weighted_f1", "seconds", "test_weighted_f1"]
             epochs = rows.sort_values("epoch")[columns].to_dict("records")
             write_training(job, int(rows["peak_bytes"].iloc[0]), epochs)
 
 
-def write_tables(command: str, device: str) -> None:
+def write_tables(command: str) -> None:
     """Write both tables from the finished trainings, with their provenance."""
     trainings, space = list(finished_trainings()), small_space()
     rows = [
-        {name: training[name] for name in ("number", "seed", "commit", "peak_bytes")}
+        {name: training[name] for name in ("number", "seed", "commit", "machine", "peak_bytes")}
         | training["params"]
         | {
             name: epoch.get(name, math.nan)
@@ -208,11 +217,11 @@ def write_tables(command: str, device: str) -> None:
     table = pd.DataFrame(rows)
     table["test_weighted_f1"] = table.groupby(["number", "seed"])["test_weighted_f1"].ffill()
     provenance = {
-        "what": "RIGSL on MELD-open 1, benchmarks/curves/space.toml at half its widths",
+        "what": "RIGSL on MELD-open 2, benchmarks/curves/space.toml at half its widths",
         "commands": sorted({*_recorded_commands(), command}),
         "commits": sorted({training["commit"] for training in trainings}),
         "space_hash": space.content_hash,
-        "machine": machine(device, 1),
+        "machines": sorted({training["machine"] for training in trainings}),
         "versions": versions(),
     }
     keys = ["number", "seed", "epoch"]
@@ -242,7 +251,7 @@ def main() -> None:
     """Run what is missing, then write the tables."""
     parser = argparse.ArgumentParser(description="Measure learning curves of many configurations.")
     parser.add_argument(
-        "--configurations", type=int, default=300, help="number of random configurations (default: 300)"
+        "--configurations", type=int, default=200, help="number of random configurations (default: 200)"
     )
     parser.add_argument(
         "--device",
@@ -257,18 +266,19 @@ def main() -> None:
     TRAININGS.mkdir(parents=True, exist_ok=True)
     restore()
     drawn = configurations(small_space(), args.configurations)
-    code = commit()  # read now: running workers keep the code that they started with
+    # Now: running workers keep the code that they started with.
+    origin = commit(), machine_in_words(args.device)
     try:
-        first = [CurveTraining(number, 0, params, code) for number, params in enumerate(drawn)]
+        first = [CurveTraining(number, 0, params, *origin) for number, params in enumerate(drawn)]
         run(first, args.device, args.workers, "configurations")
         repeated = [
-            CurveTraining(number, seed, drawn[number], code)
+            CurveTraining(number, seed, drawn[number], *origin)
             for number in best_numbers()
             for seed in range(1, SEEDS)
         ]
         run(repeated, args.device, args.workers, "more seeds of the best")
     finally:  # also after an interruption: write the trainings that are finished
-        write_tables(" ".join(["python -m benchmarks.efficiency.curve_table", *sys.argv[1:]]), args.device)
+        write_tables(" ".join(["python -m benchmarks.efficiency.curve_table", *sys.argv[1:]]))
     written = " and ".join(str(path.relative_to(ROOT)) for path in (VALIDATION, SEALED))
     print(f"wrote {written}; next: python -m benchmarks.efficiency")
 

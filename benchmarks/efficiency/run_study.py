@@ -122,7 +122,7 @@ def run_study(
     winner = race.ranked()[0]
     full_finals = _run_finals(benchmark, search, seed, budget - reserved, level=1.0, halving=False)
     full_winner = full_finals.ranked()[0]
-    best = search.configs[search.incumbents[-1].trial]
+    best = search.best_config
     return StudyResult(
         name,
         workers,
@@ -145,6 +145,19 @@ def run_study(
     )
 
 
+def finalists_of(
+    benchmark: SurrogateBenchmark, search: SimulationResult, seed: int, until: float, count: int
+) -> list[Finalist]:
+    """The `count` best trials of a search at time `until`, the best one first."""
+    finalists = []
+    for rank, trial in enumerate(search.best_trials_at(until, count)):
+        params = benchmark.validation.params(search.configs[trial])
+        config = benchmark.space.config(params, seed)
+        search_score = max(score for end, score in search.scores[trial] if end <= until)
+        finalists.append(Finalist(rank, config, params, search_score, complete=True))
+    return finalists
+
+
 def _trainings(race: Race) -> int:
     return sum(len(finalist.scores) for finalist in race.finalists)
 
@@ -154,12 +167,7 @@ def _run_finals(
 ) -> Race:
     """The race of the best trials at time `until`, the best one first; `options` are those of `Race`."""
     final = benchmark.space.final
-    finalists = []
-    for rank, trial in enumerate(search.best_trials_at(until, final.finalists)):
-        params = benchmark.validation.params(search.configs[trial])
-        config = benchmark.space.config(params, seed)
-        search_score = max(score for end, score in search.scores[trial] if end <= until)
-        finalists.append(Finalist(rank, config, params, search_score, complete=True))
+    finalists = finalists_of(benchmark, search, seed, until, final.finalists)
     blocks = [Block(one) for one in final_seeds(seed, final, CONSECUTIVE).finalists]
     race = Race(finalists, blocks, **options)
     while job := race.next():
@@ -192,11 +200,8 @@ def _run_study(job: tuple[str, MethodFactory, int, int]) -> StudyResult:
     return run_study(_benchmark, *job)
 
 
-def _best_config(job: tuple[MethodFactory, int, int]) -> Mapping[str, object]:
-    make_method, workers, seed = job
-    budget = BUDGETS[workers] * _benchmark.training_seconds
-    search = simulate_search(_benchmark, make_method, workers, seed, budget)
-    return search.configs[search.incumbents[-1].trial]
+def _simulate_search(job: tuple[MethodFactory, int, int, float]) -> SimulationResult:
+    return simulate_search(_benchmark, *job)
 
 
 def process_pool(benchmark: SurrogateBenchmark | None = None) -> ProcessPoolExecutor:
@@ -213,9 +218,9 @@ def run_studies(
         yield from pool.map(_run_study, jobs)
 
 
-def best_configs(
-    benchmark: SurrogateBenchmark, jobs: Sequence[tuple[MethodFactory, int, int]]
-) -> Iterator[Mapping[str, object]]:
-    """The best configuration of each search (method factory, workers, seed)."""
+def run_searches(
+    benchmark: SurrogateBenchmark, jobs: Sequence[tuple[MethodFactory, int, int, float]]
+) -> Iterator[SimulationResult]:
+    """Run searches (method factory, workers, seed, seconds) on all cores; results in the order of `jobs`."""
     with process_pool(benchmark) as pool:
-        yield from pool.map(_best_config, jobs)
+        yield from pool.map(_simulate_search, jobs)

@@ -109,6 +109,15 @@ class SimulationResult:
         """The best score; -inf if no epoch ended."""
         return self.incumbents[-1].score if self.incumbents else -math.inf
 
+    @property
+    def best_config(self) -> Mapping[str, Any]:
+        """The configuration of the trial with the best score.
+
+        Raises:
+            IndexError: no epoch ended.
+        """
+        return self.configs[self.incumbents[-1].trial]
+
     def best_at(self, spent: float, unit: str = "seconds") -> float:
         """The best score after `spent` seconds, epochs or trials (the `unit`); -inf where there is none."""
         count = bisect_right(self.incumbents, spent, key=lambda incumbent: float(getattr(incumbent, unit)))

@@ -26,12 +26,19 @@ from benchmarks.efficiency.curve_table import (
     ROUND,
     CurveTraining,
     finished_trainings,
+    machine_in_words,
     restore,
     run,
     small_space,
     write_tables,
 )
-from benchmarks.efficiency.run_study import METHODS, SurrogateBenchmark, best_configs, validation_table
+from benchmarks.efficiency.run_study import (
+    BUDGETS,
+    METHODS,
+    SurrogateBenchmark,
+    run_searches,
+    validation_table,
+)
 from benchmarks.efficiency.surrogate import Surrogate
 from rigsl.wording import counted
 from search.export.environment import commit
@@ -53,12 +60,15 @@ def main() -> None:
     space = small_space()
     surrogate = Surrogate(space, validation_table(below=number_of_round * ROUND))
     jobs = [(name, 1 if seed % 2 else 8, seed) for name in args.methods for seed in range(args.studies)]
-    searches = [(SEARCHES[name], workers, seed) for name, workers, seed in jobs]
-    configs = best_configs(SurrogateBenchmark(space, surrogate), searches)
+    benchmark = SurrogateBenchmark(space, surrogate)
+    searches = [
+        (SEARCHES[name], workers, seed, BUDGETS[workers] * benchmark.training_seconds)
+        for name, workers, seed in jobs
+    ]
     chosen: dict[int, dict[str, Any]] = {}
     rows = []
-    for (name, *_), config in zip(jobs, configs, strict=True):
-        params = surrogate.params(config)
+    for (name, *_), search in zip(jobs, run_searches(benchmark, searches), strict=True):
+        params = surrogate.params(search.best_config)
         if params in chosen.values():
             continue
         number = number_of_round * ROUND + len(chosen)
@@ -71,13 +81,13 @@ def main() -> None:
                 file=sys.stderr,
             )
             raise SystemExit(2)
-    code = commit()
-    trainings = [CurveTraining(number, 0, params, code) for number, params in chosen.items()]
+    origin = commit(), machine_in_words(args.device)
+    trainings = [CurveTraining(number, 0, params, *origin) for number, params in chosen.items()]
     try:
         run(trainings, args.device, os.cpu_count() or 1, "best configurations of searches")
     finally:
         command = ["python", "-m", "benchmarks.efficiency.validate_surrogate", *sys.argv[1:]]
-        write_tables(shlex.join(command), args.device)
+        write_tables(shlex.join(command))
     print_comparison(pd.DataFrame(rows, columns=["number", "method", "predicted"]))
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.corpora import part_of
-from benchmarks.efficiency.curve_table import SPACE, meld
 from benchmarks.features import constructions, options, sizes
 from benchmarks.features.constructions import Setup
 from benchmarks.features.cuts import TEST, Cut, make_cuts, training_part
@@ -20,6 +19,7 @@ from benchmarks.features.probe import probe_table
 from benchmarks.features.tables import table_of_constructions, table_of_options, table_of_sizes
 from rigsl.config import RIGSLConfig
 from rigsl.data.corpus import Corpus
+from rigsl.data.open.emotions import without_emotions
 from rigsl.data.open.meld import Transcript, read_meld
 from rigsl.data.open.sentence_encoder import encoder_folder
 from rigsl.data.open.settings import FineTuning
@@ -28,6 +28,8 @@ from rigsl.device import cores, resolve_device
 from rigsl.errors import UserError
 from search.space.space import read_space
 
+#: The space whose second start point the constructions are compared with.
+SPACE = Path(__file__).parent / "space.toml"
 PARTS = ("options", "constructions", "probe", "size")
 
 
@@ -135,7 +137,7 @@ def _training_corpus(transcript: Transcript) -> Corpus:
     Raises:
         UserError: the transcript is not that of the bundled corpus.
     """
-    corpus = meld()
+    corpus = without_emotions(load_corpus("MELD", "open"))
     part = part_of(corpus, corpus.dialogues("train"))
     if part.dialogue_ids != transcript.dialogue_ids or not np.array_equal(part.labels, transcript.labels):
         raise UserError("--csv: these are not the transcripts of the bundled corpus")

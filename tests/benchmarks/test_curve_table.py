@@ -25,7 +25,7 @@ def test_the_gaps_of_a_search_are_those_of_its_workers() -> None:
 
 def test_the_small_space_always_draws_the_same_configurations() -> None:
     space = small_space()
-    assert set(space.parameters["hidden_dim"].values) == {32, 48, 64}
+    assert set(space.parameters["hidden_dim"].values) == {24, 32, 48}
     drawn = configurations(space, 20)
     assert drawn == configurations(space, 20)
     assert drawn[: len(space.starts)] == list(space.starts)
@@ -54,9 +54,10 @@ def test_the_tables_restore_the_trainings_that_they_were_made_of(
             {"epoch": epoch, "weighted_f1": 0.1 * epoch + seed, "seconds": 1.5, "test_weighted_f1": 0.3}
             for epoch in (1, 2)
         ]
-        curve_table.write_training(CurveTraining(number, seed, drawn[number], "abc"), 1000 + number, epochs)
+        job = CurveTraining(number, seed, drawn[number], "abc", "a CPU")
+        curve_table.write_training(job, 1000 + number, epochs)
     written = contents(tmp_path / "trainings")
-    curve_table.write_tables("a command", "cpu")
+    curve_table.write_tables("a command")
     sealed = pd.read_parquet(tmp_path / "test.parquet")
     assert "test_weighted_f1" not in pd.read_parquet(tmp_path / "validation.parquet")
     assert len(sealed) == 6

@@ -106,5 +106,5 @@ def make_table(space: Space, count: int = 100) -> CurveTable:
             noise = 0.0 if seed == 0 else 0.01 * chance.standard_normal()
             for epoch, (score, seconds) in enumerate(curve, 1):
                 row = {"number": number, "seed": seed, "epoch": epoch, "weighted_f1": score + noise}
-                rows.append(row | params | {"seconds": seconds})
+                rows.append(row | params | {"seconds": seconds, "commit": "abc", "machine": "a CPU"})
     return read_table(pd.DataFrame(rows), space)
