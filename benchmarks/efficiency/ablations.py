@@ -18,7 +18,6 @@ from benchmarks.efficiency.simulator import Method
 from search.samplers.gp_sampler import make_gp
 from search.samplers.grouped import StudyView
 from search.samplers.imputed_scores import SCORE_VARIANCE, ImputedScores, with_imputed_scores
-from search.samplers.registry import make_sampler
 from search.space.schedule import Schedule
 from search.space.space import Space
 
@@ -36,7 +35,6 @@ def with_gp(
     seed: int,
     *,
     view: StudyView = with_imputed_scores,
-    sobol: int = 0,
     **options: Any,
 ) -> Method:
     """Ours with another Gaussian process sampler.
@@ -46,13 +44,10 @@ def with_gp(
         workers: number of concurrent trials.
         seed: of the study.
         view: how pruned and running trials are presented to the sampler.
-        sobol: number of initial trials from a Sobol sequence.
         options: of `GaussianProcessSampler`.
     """
 
     def make(number: int) -> BaseSampler:
-        if number < sobol:
-            return make_sampler("qmc", seed, number, space)
         return make_gp(space, seed, number, view=view, **options)
 
     return ours(space, workers, seed, make_sampler=make)
@@ -134,7 +129,7 @@ def asha(grace: int, reduction: int) -> MethodFactory:
 ABLATIONS: Mapping[str, MethodFactory] = {
     "without start points": partial(with_options, starts=False),
     "20 trials before the process": partial(with_gp, startup=20),
-    "begun by a Sobol sequence": partial(with_gp, sobol=10),
+    "begun at random": partial(with_gp, design_seed=None),
     "costs do not count": partial(with_gp, cost_exponent=0.0),
     "predictions as sure as results": partial(with_gp, view=without_uncertainty),
     "pruned trials as Optuna ranks them": partial(with_gp, view=as_ranked),
@@ -142,13 +137,13 @@ ABLATIONS: Mapping[str, MethodFactory] = {
     "pruned trials not seen": partial(with_gp, view=complete_only),
     "scores of the highest full rung (BOHB)": partial(with_gp, view=highest_rung),
     "grace 1": asha(1, 3),
-    "grace 3": asha(3, 3),
-    "reduction 2": asha(2, 2),
-    "reduction 4": asha(2, 4),
+    "grace 2": asha(2, 3),
+    "reduction 2": asha(4, 2),
+    "reduction 4": asha(4, 4),
     "Hyperband": partial(with_options, schedule=Schedule("hyperband", grace=1)),
     "median stopping": partial(with_options, schedule=Schedule("median")),
     "no scheduler": partial(with_options, schedule=Schedule("none")),
     "random proposals": partial(with_options, sampler="random"),
     "CMA-ES": partial(with_options, sampler="cmaes"),
-    "joint TPE": partial(with_options, sampler="tpe"),
+    "TPE": partial(with_options, sampler="tpe"),
 }

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from scipy import stats
 
-from benchmarks.efficiency import page
+from benchmarks.efficiency import handed_over, page
 from benchmarks.efficiency.ablations import ABLATIONS
 from benchmarks.efficiency.curve_table import ROUND, small_space
 from benchmarks.efficiency.run_study import (
@@ -163,12 +163,15 @@ def write_results(
             surrogate=args.surrogate,
             trainings=len(benchmark.validation.table.numbers),
             hours={n: BUDGETS[n] * benchmark.training_seconds / 3600 for n in args.workers},
+            handed_over=handed_over.cells(pd.read_parquet(handed_over.TABLE)),
         )
         page.write(args.out, data)
         for workers, comparison in data.baselines.items():
             baselines = markdown(BASELINE_HEAD, baseline_cells(comparison))
             tables[workers] = f"{baselines}\n\n{tables[workers]}"
     text = "\n\n".join(f"**{counted(n, 'worker')}**\n\n{part}" for n, part in tables.items())
+    if errors is not None:
+        text = f"**Trained for real**\n\n{handed_over.committed_table()}\n\n{text}"
     write_text(args.out / "tables.md", text + "\n")
     return text
 

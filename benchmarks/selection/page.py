@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.markdown import markdown
+from benchmarks.selection import in_sample
 from benchmarks.selection.handed_over import AVERAGE, BEST_TRIAL, CONFIGURATION, handed_over
 from benchmarks.selection.quarters import parts
 from benchmarks.selection.rules import (
@@ -46,6 +47,8 @@ def page(measured: Measured) -> str:
     taught = taught_scores(measured)
     if len(taught):
         sections.append(taught_table(taught))
+    if in_sample.TABLE.exists():
+        sections.append(in_sample.table(pd.read_parquet(in_sample.TABLE)))
     return "\n\n".join(sections)
 
 

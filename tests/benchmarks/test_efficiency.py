@@ -168,13 +168,13 @@ def test_fewer_studies_are_paired_with_the_first_of_ours() -> None:
 def test_chosen_methods_run_as_many_studies_as_ours() -> None:
     everything = study_counts(30, None)
     assert {*everything} == {*METHODS, *ABLATIONS}
-    assert (everything[OURS], everything[RANDOM], everything["joint TPE"]) == (30, 30, 5)
-    assert study_counts(30, ["joint TPE", RANDOM]) == {OURS: 30, "joint TPE": 30, RANDOM: 30}
+    assert (everything[OURS], everything[RANDOM], everything["TPE"]) == (30, 30, 5)
+    assert study_counts(30, ["TPE", RANDOM]) == {OURS: 30, "TPE": 30, RANDOM: 30}
 
 
 def test_chosen_methods_do_not_overwrite_the_whole_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     folders = []
-    for arguments in ([], ["--methods", "joint TPE"], ["--methods", "joint TPE", "--out", "elsewhere"]):
+    for arguments in ([], ["--methods", "TPE"], ["--methods", "TPE", "--out", "elsewhere"]):
         monkeypatch.setattr("sys.argv", ["efficiency", *arguments])
         folders.append(options().out)
     assert folders == [OUT, OUT / "methods", Path("elsewhere")]
@@ -233,10 +233,18 @@ def test_the_page_and_the_picture(tmp_path: Path) -> None:
         surrogate="gp",
         trainings=70,
         hours={1: 0.3},
+        handed_over=[["ours: average", *["61.00 (60.00 to 62.00)"] * 5]],
     )
     page.write(tmp_path, data)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    for word in (*names, "grace 1", "Friedman", "Of the 124 real configurations", "correlation of 0.25"):
+    for word in (
+        *names,
+        "ours: average",
+        "grace 1",
+        "Friedman",
+        "Of the 124 real configurations",
+        "correlation of 0.25",
+    ):
         assert word.replace("&", "&amp;") in html
     assert "http" not in html.replace("http://www.w3.org", "").split("<body>")[1].split("<script>")[0]
     assert (tmp_path / "efficiency.png").read_bytes().startswith(b"\x89PNG")
