@@ -22,6 +22,8 @@ from search.space.space import Space, read_space
 
 #: The margin on each side of the good region, as a share of its width.
 MARGIN = 0.25
+#: Of a parameter's table.
+_PRIOR_KEYS = ("prior", "confidence")
 _HEAD = """\
 # Where the good trials of study {name} lie ({good} of {all} trials), for a second study{place}:
 #   {command}
@@ -75,6 +77,7 @@ def narrow_space(
         else:
             table[name] = {**table[name], **_narrowed_range(parameter, values)}
     _fix_and_drop(table, fixed, space)
+    _drop_priors_outside(table, space)
     inside = [start for start in space.starts if _contains(table, fixed, start)]
     starts = [dict(best), *(start for start in inside[:1] if start != best)]
     return {**content, "fixed": fixed, "space": table, "start": [_searched(table, start) for start in starts]}
@@ -134,6 +137,14 @@ def _fix_and_drop(table: dict[str, Any], fixed: dict[str, Any], space: Space) ->
                 table[name]["when"] = still_searched
         if parameter.kind == "choice" and len(table[name]["values"]) == 1 and "when" not in table[name]:
             fixed[name] = table.pop(name)["values"][0]
+
+
+def _drop_priors_outside(table: dict[str, Any], space: Space) -> None:
+    """Drop the priors that the good trials contradict: those outside the narrowed ranges (in place)."""
+    for name in table:
+        prior = space.parameters[name].prior
+        if prior is not None and not _contains(table, {}, {name: prior.value}):
+            table[name] = {key: value for key, value in table[name].items() if key not in _PRIOR_KEYS}
 
 
 def _possible_values(

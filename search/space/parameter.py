@@ -1,7 +1,8 @@
-"""One searched hyperparameter: its range or choices, its condition, and how Optuna draws it."""
+"""One searched hyperparameter: its range or choices, its condition and prior, and how Optuna draws it."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from rigsl.config import FIELDS, checked
 from rigsl.errors import UserError
+from search.space.prior import DEFAULT_CONFIDENCE, Prior
 
 if TYPE_CHECKING:
     import optuna
 
 KINDS = {
-    "float": {"type", "low", "high", "log", "step", "when"},
-    "int": {"type", "low", "high", "log", "step", "when"},
-    "choice": {"type", "values", "when"},
+    "float": {"type", "low", "high", "log", "step", "when", "prior", "confidence"},
+    "int": {"type", "low", "high", "log", "step", "when", "prior", "confidence"},
+    "choice": {"type", "values", "when", "prior", "confidence"},
 }
 #: Hyperparameters that cannot be searched, and why.
 FORBIDDEN = {
@@ -37,6 +39,7 @@ class Parameter:
     step: float | int | None = None
     values: tuple[Any, ...] = ()
     when: Mapping[str, tuple[Any, ...]] | None = None  #: condition: earlier parameter -> allowed values
+    prior: Prior | None = None  #: what is believed about its best value
 
     def active(self, params: Mapping[str, Any]) -> bool:
         """Whether this parameter's condition holds, given the `params` drawn before it."""
@@ -87,7 +90,8 @@ def read_parameter(name: str, table: Any, where: str) -> Parameter:
     """The parameter in the TOML table ``[space.NAME]``.
 
     Raises:
-        UserError: an unknown name or key, an empty range, or bounds outside those of the hyperparameter.
+        UserError: an unknown name or key, an empty range, bounds outside those of the hyperparameter, or a
+            prior that is no value of the parameter.
     """
     if name not in FIELDS:
         raise UserError(f"{where}: '{name}' is not a hyperparameter of RIGSL; rigsl/config.py lists them")
@@ -101,8 +105,10 @@ def read_parameter(name: str, table: Any, where: str) -> Parameter:
         raise UserError(f"{where}: unknown key '{min(unknown)}' for type '{kind}'; the keys are {keys}")
     when = _read_when(table.get("when"), where)
     if kind == "choice":
-        return Parameter(name, kind, values=_read_values(name, table.get("values"), where), when=when)
-    return _read_range(name, kind, table, when, where)
+        parameter = Parameter(name, kind, values=_read_values(name, table.get("values"), where), when=when)
+    else:
+        parameter = _read_range(name, kind, table, when, where)
+    return dataclasses.replace(parameter, prior=_read_prior(parameter, table, where))
 
 
 def _read_values(name: str, values: Any, where: str) -> tuple[Any, ...]:
@@ -148,6 +154,23 @@ def _check_step(kind: str, low: float, high: float, log: bool, step: Any, where:
     steps = (high - low) / step
     if not math.isclose(steps, round(steps), abs_tol=1e-9) or steps < 0.5:
         raise UserError(f"{where}.step: steps of {step} from {low} do not reach high = {high}")
+
+
+def _read_prior(parameter: Parameter, table: dict[str, Any], where: str) -> Prior | None:
+    if "prior" not in table:
+        if "confidence" in table:
+            raise UserError(f"{where}.confidence: there is no prior that it is about; add prior or remove it")
+        return None
+    value = table["prior"]
+    as_stored = _checked(parameter.name, value, f"{where}.prior")
+    if parameter.kind != "int":  # a choice's values and floats are as they are stored
+        value = as_stored
+    if not parameter.contains(value):
+        raise UserError(f"{where}.prior: {value!r} is not within {parameter.describe()}")
+    try:
+        return Prior(value, table.get("confidence", DEFAULT_CONFIDENCE))
+    except UserError as error:
+        raise UserError(f"{where}.confidence: {error}") from None
 
 
 def _read_when(when: Any, where: str) -> dict[str, tuple[Any, ...]] | None:

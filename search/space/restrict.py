@@ -15,6 +15,8 @@ from search.space.space import Space, parse_space
 def without_values(space: Space, name: str, dropped: Collection[Any], why: str) -> Space:
     """`space` without some values of the choice `name`; start points take the first value that is left.
 
+    A prior on one of these values is gone, too.
+
     Args:
         space: with that choice.
         name: of the parameter.
@@ -32,7 +34,11 @@ def without_values(space: Space, name: str, dropped: Collection[Any], why: str) 
                 f"{', '.join(map(repr, dropped))}, which is not searched: {why}"
             )
     content = tomllib.loads(space.text)
-    content["space"][name]["values"] = left
+    table = content["space"][name]
+    table["values"] = left
+    if (prior := space.parameters[name].prior) is not None and prior.value in dropped:
+        table.pop("prior")
+        table.pop("confidence", None)
     for start in content.get("start", []):
         if start[name] in dropped:
             start[name] = left[0]

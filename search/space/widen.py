@@ -37,6 +37,8 @@ def check(old: Space, new: Space, study: optuna.Study) -> None:
         name = min(set(old.parameters) ^ set(new.parameters))
         raise UserError(f"{where}: [space.{name}] is not in both spaces; {remedy}")
     for name, parameter in new.parameters.items():
+        if parameter.prior != old.parameters[name].prior:
+            raise UserError(f"{where}: [space.{name}] prior differs from the study's; {remedy}")
         if _without_range(parameter) != _without_range(old.parameters[name]):
             raise UserError(f"{where}: [space.{name}] differs by more than its range; {remedy}")
     for trial in study.get_trials(deepcopy=False):

@@ -9,6 +9,7 @@ from optuna.trial import TrialState, create_trial
 from search.export.narrow import write_next_space
 from search.run_folder import NEXT_SPACE
 from search.space.distributions import distribution
+from search.space.prior import Prior
 from search.space.space import Space, read_space
 
 
@@ -63,3 +64,26 @@ def test_nothing_is_written_from_few_trials(run) -> None:
     folder, space = run
     assert write_next_space(folder, space, study_of(space, (point(1e-3), 0.5)), point(1e-3)) is None
     assert not (folder / "best" / NEXT_SPACE).exists()
+
+
+def test_priors_stay_where_the_good_trials_lie_and_go_elsewhere(run) -> None:
+    folder, _ = run
+    path = folder / "space.toml"
+    text = path.read_text()
+    changes = (
+        ("[space.lr]", '[space.lr]\nprior = 9e-2\nconfidence = "high"'),
+        ("[space.num_L]", '[space.num_L]\nprior = 1\nconfidence = "medium"'),
+        ("[space.use_gumbel]", "[space.use_gumbel]\nprior = false"),
+    )
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    space = read_space(path)
+    good = [(point(lr, gumbel=True), 0.6) for lr in (2e-3, 3e-3, 4e-3, 5e-3, 6e-3)]
+    bad = [(point(lr), 0.1) for lr in (1e-4, 9e-2, 5e-2, 2e-4, 3e-4)]
+    narrowed = read_space(write_next_space(folder, space, study_of(space, *good, *bad), good[0][0]))
+    assert narrowed.parameters["lr"].high < 9e-2
+    assert narrowed.parameters["lr"].prior is None
+    assert narrowed.parameters["num_L"].prior == space.parameters["num_L"].prior == Prior(1, "medium")
+    assert narrowed.fixed["use_gumbel"] is True

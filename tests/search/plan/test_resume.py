@@ -17,6 +17,7 @@ from search.record import record
 from search.record.learning_curve import METRIC
 from search.run_folder import JOURNAL, SPACE, STUDY
 from search.space.budget import Budget
+from search.space.prior import Prior
 from search.study import write_folder
 from tests.helpers.toy_study import edited
 
@@ -111,6 +112,7 @@ def test_values_can_be_added_to_a_choice(home: Path) -> None:
         (("low = 1e-4\nhigh = 1e-1", "low = 9e-3\nhigh = 2e-2"), "outside .*; a resume can widen"),
         (("hidden_dim = 8", "hidden_dim = 16"), "hidden_dim differs"),
         (("log = true", "log = false"), "more than its range"),
+        (("log = true", "log = true\nprior = 1e-3"), r"\[space.lr\] prior differs from the study's"),
         (("[space.num_L]", "[space.num_K]"), r"is in \[fixed\], too|not in both spaces"),
     ],
 )
@@ -118,6 +120,16 @@ def test_a_space_that_is_not_wider_is_refused(home: Path, change: tuple[str, str
     first_study(home)
     with pytest.raises(UserError, match=sentence):
         prepare(options(home, resume="first", space=edited(home, change)))
+
+
+def test_a_resume_keeps_the_priors_and_widens_the_ranges_around_them(home: Path) -> None:
+    believed = ("log = true", 'log = true\nprior = 1e-3\nconfidence = "high"')
+    plan = prepare(options(home, space=edited(home, believed), trials=9, study="first"))
+    play_trials(plan, 9)
+    resumed = prepare(options(home, resume="first", trials=20))
+    assert resumed.space.parameters["lr"].prior == Prior(1e-3, "high")
+    wider = prepare(options(home, resume="first", space=edited(home, believed, *WIDER), trials=20))
+    assert (wider.widened_from, wider.space.parameters["lr"].prior) == ("first", Prior(1e-3, "high"))
 
 
 def test_an_equal_space_changes_nothing(home: Path) -> None:

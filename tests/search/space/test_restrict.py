@@ -48,3 +48,13 @@ def test_a_condition_on_other_values_stays(tmp_path: Path) -> None:
     whole = read(tmp_path / "space.toml", STUDY + CHOICE + LR + 'when = { precision = "fp32" }\n')
     less = without_values(whole, "precision", {"bf16"}, "it is slow")
     assert less.parameters["lr"].when == {"precision": ("fp32",)}
+
+
+def test_a_prior_on_such_a_value_is_gone_and_others_stay(tmp_path: Path) -> None:
+    prior = 'prior = "bf16"\nconfidence = "high"\n'
+    whole = read(tmp_path / "space.toml", STUDY + CHOICE + prior + LR + "prior = 1e-3\n")
+    less = without_values(whole, "precision", {"bf16"}, "it is slow")
+    assert less.parameters["precision"].prior is None
+    assert less.parameters["lr"].prior == whole.parameters["lr"].prior is not None
+    other = without_values(whole, "precision", {"tf32"}, "it is coarse")
+    assert other.parameters["precision"].prior == whole.parameters["precision"].prior is not None

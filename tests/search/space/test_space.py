@@ -8,7 +8,8 @@ import pytest
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from search.run_folder import DEFAULT_SPACE, ROOT
-from search.space.space import read_space
+from search.space.prior import Prior
+from search.space.space import parse_space, read_space
 
 #: All but the one from which others are derived: tests/search/plan/test_derived_space.py.
 SPACES = sorted(path for path in (ROOT / "spaces").glob("*.toml") if path.name != DEFAULT_SPACE)
@@ -69,6 +70,29 @@ def written(tmp_path: Path, text: str) -> Path:
         ("when = { use_gumbel = true }", "when = { dropout = 0.3 }", "[space.gumbel_k].when"),
         ("when = { use_gumbel = true }", "when = { gumbel = true }", "[space.gumbel_k].when"),
         ("when = { use_gumbel = true }", "when = { use_gumbel = 3 }", "[space.gumbel_k].when"),
+        (
+            "log = true",
+            "log = true\nprior = 0.02",
+            "[space.lr].prior: 0.02 is not within 0.0001 to 0.01 (log)",
+        ),
+        ("log = true", 'log = true\nprior = "much"', "[space.lr].prior: lr = 'much' is not a number"),
+        ("log = true", "log = true\nprior = nan", "[space.lr].prior: lr = nan is not a finite number"),
+        ("log = true", 'log = true\nconfidence = "low"', "[space.lr].confidence: there is no prior"),
+        (
+            "log = true",
+            'log = true\nprior = 1e-3\nconfidence = "sure"',
+            "[space.lr].confidence: 'sure' is not one of low, medium, high",
+        ),
+        ("log = true", "log = true\nprior = 1e-3\nconfidence = 3", "[space.lr].confidence: 3 is not one of"),
+        ("log = true", "log = true\nprior = [1e-3]", "[space.lr].prior: lr = [0.001] is not a number"),
+        ("step = 0.1", "step = 0.1\nprior = 0.25", "[space.dropout].prior: 0.25 is not within"),
+        ("values = [1, 4]", "values = [1, 4]\nprior = 2", "[space.gumbel_k].prior: 2 is not within 1, 4"),
+        (
+            "values = [1, 4]",
+            "values = [1, 4]\nprior = true",
+            "[space.gumbel_k].prior: gumbel_k = True",
+        ),
+        ("[true, false]", "[true, false]\nprior = 1", "[space.use_gumbel].prior: use_gumbel = 1 is not"),
         ('modals = "ld"', 'modals = "ld"\nlr = 1e-3', "[space.lr]"),
         ('modals = "ld"', 'modals = "ll"', "modals"),
         ('modals = "ld"', 'modals = ["text", 3]', "modals"),
@@ -175,3 +199,25 @@ def test_the_published_meld_configuration_is_the_first_trial_of_the_official_spa
         use_jk_nodeformer=False, windowp=-1, windowf=-1, focal_gamma=0.5,
     )  # fmt: skip
     assert config == published
+
+
+def test_priors_are_what_is_believed_about_parameters(tmp_path: Path) -> None:
+    plain = read_space(written(tmp_path, GOOD))
+    assert {parameter.prior for parameter in plain.parameters.values()} == {None}
+    text = GOOD.replace("log = true", 'log = true\nprior = 1e-3\nconfidence = "high"')
+    text = text.replace("values = [1, 4]", "values = [1, 4]\nprior = 4")  # exists under a condition
+    text = text.replace("step = 0.1", 'step = 0.1\nprior = 0\nconfidence = "medium"')
+    space = read_space(written(tmp_path, text))
+    priors = {name: parameter.prior for name, parameter in space.parameters.items() if parameter.prior}
+    assert priors == {"lr": Prior(1e-3, "high"), "gumbel_k": Prior(4, "low"), "dropout": Prior(0.0, "medium")}
+    assert [prior.describe() for prior in priors.values()] == ["0.001 (high)", "4 (low)", "0 (medium)"]
+    assert space.content_hash != plain.content_hash
+    again = parse_space(space.text, space.path)
+    assert again == space
+
+
+def test_modalities_have_a_prior_like_other_choices(tmp_path: Path) -> None:
+    searched = '[space.modals]\ntype = "choice"\nvalues = [["text", "face"], "vl"]\nprior = "lv"\n[space.lr]'
+    text = GOOD.replace('modals = "ld"\n', "").replace("[space.lr]", searched)
+    space = read_space(written(tmp_path, text.replace("[[start]]", '[[start]]\nmodals = "lv"')))
+    assert space.parameters["modals"].prior == Prior("lv")
