@@ -8,6 +8,7 @@
 - candidates: the search for the highest acquisition.
 - tpe: Optuna's tree-structured Parzen estimator, with conditions.
 - cmaes, qmc, auto: CMA-ES with margin; a Sobol sequence; the automatic choice.
+- priors: what is believed about parameters, as a density and as proposals.
 - grouped: a sampler for each group of parameters; parameter_groups: those groups.
 - encoding: configurations as unit-cube vectors.
 - imputed_scores: the study as a sampler sees it, scores of pruned trials extrapolated.
@@ -16,5 +17,6 @@
 """
 
 from search.samplers.standalone import GPSampler, TPESampler
+from search.space.prior import Prior
 
-__all__ = ["GPSampler", "TPESampler"]
+__all__ = ["GPSampler", "Prior", "TPESampler"]

@@ -9,22 +9,29 @@ import numpy as np
 
 from search.samplers.encoding import Floats
 from search.samplers.gp import GaussianProcess
+from search.samplers.priors import PriorDensity
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Log expected improvement minus the logarithm of the cost."""
+    """Log expected improvement minus the logarithm of the cost, plus that of the priors' density.
+
+    Source of the latter: piBO, Hvarfner et al., ICLR 2022, eq. 6.
+    """
 
     surrogate: GaussianProcess
     incumbent: float  #: the improvement is over this score
     log_cost: GaussianProcess | None = None  #: None: cost does not count
     cost_weight: float = 0.0
+    priors: PriorDensity | None = None  #: None: nothing is believed
 
     def __call__(self, candidates: Floats) -> Floats:
         """The acquisition of each candidate. [n, columns] -> [n]"""
         values = log_expected_improvement(*self.surrogate.predict(candidates), self.incumbent)
         if self.log_cost is not None:
             values = values - self.cost_weight * self.log_cost.mean(candidates)
+        if self.priors is not None:
+            values = values + self.priors.log(candidates)
         return values
 
     def with_gradient(self, candidate: Floats) -> tuple[float, Floats]:
@@ -37,6 +44,9 @@ class Acquisition:
             cost, _, cost_gradient, _ = self.log_cost.predict_with_gradients(candidate[None])
             value = value - self.cost_weight * cost
             gradient = gradient - self.cost_weight * cost_gradient[0]
+        if self.priors is not None:
+            value = value + self.priors.log(candidate[None])
+            gradient = gradient + self.priors.log_gradient(candidate)
         return float(value[0]), np.asarray(gradient)
 
 

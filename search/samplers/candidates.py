@@ -10,6 +10,8 @@ from search.samplers.encoding import Encoder, Floats
 #: First random candidates, then, in each round, so many neighbours of each of the best ones, at half the
 #: distance of the round before.
 RANDOM_CANDIDATES, NEIGHBOURS, BEST_CANDIDATES, ROUNDS, FIRST_DISTANCE = 1000, 60, 5, 5, 0.2
+#: Candidates drawn from the priors, where there are some.
+PRIOR_CANDIDATES = 500
 #: Of the best candidates, so many climb along the gradient, with so many steps at most.
 CLIMBERS, CLIMBING_STEPS = 3, 20
 
@@ -24,11 +26,13 @@ def best_candidate(
 ) -> Floats:
     """The configuration with the highest acquisition that has neither been tried nor runs. [columns]
 
-    Candidates are random configurations and neighbours of the best ended ones; then, round after round,
-    nearer neighbours of the best candidates. At last, the continuous parameters of the `climbers` best ones
-    follow the gradient of the acquisition.
+    Candidates are random configurations, draws from the priors and neighbours of the best ended ones; then,
+    round after round, nearer neighbours of the best candidates. At last, the continuous parameters of the
+    `climbers` best ones follow the gradient of the acquisition.
     """
     candidates = encoder.sample(rng, RANDOM_CANDIDATES)
+    if acquisition.priors is not None:
+        candidates = np.concatenate([candidates, acquisition.priors.sample(rng, PRIOR_CANDIDATES)])
     values, distance = acquisition(candidates), FIRST_DISTANCE
     centres = ended[np.argsort(-acquisition(ended))[:BEST_CANDIDATES]]
     for _ in range(ROUNDS):

@@ -205,7 +205,9 @@ class Encoder:
         self._encoders = {name: _parameter_encoder(entry) for name, entry in distributions.items()}
         widths = [encoder.width for encoder in self._encoders.values()]
         ends = np.cumsum(widths).tolist()
-        self._columns = [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
+        starts = [end - width for end, width in zip(ends, widths, strict=True)]
+        #: The columns of each parameter.
+        self.columns: Mapping[str, slice] = dict(zip(self._encoders, map(slice, starts, ends), strict=True))
         #: The index of the parameter that each column belongs to. [columns]
         self.column_parameter: Indices = np.repeat(np.arange(len(widths)), widths)
         #: Whether a column is that of a number without steps. [columns]
@@ -224,8 +226,8 @@ class Encoder:
         return len(self._encoders)
 
     def _by_parameter(self) -> Iterable[tuple[str, _ParameterEncoder, slice]]:
-        for (name, encoder), columns in zip(self._encoders.items(), self._columns, strict=True):
-            yield name, encoder, columns
+        for name, encoder in self._encoders.items():
+            yield name, encoder, self.columns[name]
 
     def encode(self, configurations: Sequence[Mapping[str, Any]]) -> Floats:
         """Configurations -> vectors. [n, columns]"""
@@ -243,7 +245,7 @@ class Encoder:
 
     def sample(self, rng: np.random.Generator, count: int) -> Floats:
         """Vectors of random configurations. [count, columns]"""
-        return self._impute(
+        return self.impute(
             np.concatenate([encoder.sample(rng, count) for encoder in self._encoders.values()], axis=1)
         )
 
@@ -258,28 +260,32 @@ class Encoder:
         for index, (_, encoder, columns) in enumerate(self._by_parameter()):
             rows = np.flatnonzero(changed[:, index])
             vectors[rows, columns] = encoder.neighbours(rng, vectors[rows, columns], distance)
-        return self._impute(vectors)
+        return self.impute(vectors)
 
-    def _impute(self, vectors: Floats) -> Floats:
-        """Impute the parameters that do not exist, in place."""
-        columns = dict(zip(self._encoders, self._columns, strict=True))
+    def exists(self, vectors: Floats) -> dict[str, NDArray[np.bool_]]:
+        """Parameter -> in which configurations it exists. [n, columns] -> [n]"""
         exists = {name: np.ones(len(vectors), dtype=np.bool_) for name in self._encoders}
         for (
             name,
             needs,
             allowed,
         ) in self._conditions:  # `needs` stands before `name`, and so do its conditions
-            apart = np.abs(vectors[:, None, columns[needs]] - allowed).max(axis=2)  # [n, values]
+            apart = np.abs(vectors[:, None, self.columns[needs]] - allowed).max(axis=2)  # [n, values]
             exists[name] &= (apart < 1e-6).any(axis=1) & exists[needs]
+        return exists
+
+    def impute(self, vectors: Floats) -> Floats:
+        """Impute the parameters that do not exist, in place."""
+        exists = self.exists(vectors)
         for name in {condition.name for condition in self._conditions}:
-            vectors[~exists[name], columns[name]] = self._encoders[name].imputed()
+            vectors[~exists[name], self.columns[name]] = self._encoders[name].imputed()
         return vectors
 
     def with_continuous(self, vector: Floats, values: Floats) -> Floats:
         """A vector whose continuous columns have other `values`. [columns], [k] -> [columns]"""
         changed = vector.copy()
         changed[self.continuous] = values
-        return np.asarray(self._impute(changed[None])[0])
+        return np.asarray(self.impute(changed[None])[0])
 
     def decode(self, vector: Floats) -> dict[str, Any]:
         """A vector -> its configuration, with a value for every parameter. [columns]"""

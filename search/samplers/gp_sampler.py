@@ -13,13 +13,16 @@ more of a study:
 - improvement counts per second of training (Snoek et al., NeurIPS 2012), by a second Gaussian process of the
   logarithm of an epoch's time. That time is an estimate: measured times differ from run to run, and the
   proposals would, too;
+- what a researcher believes about parameters (priors) multiplies the expected improvement, to a power that
+  falls with the number of trials (piBO, Hvarfner et al., ICLR 2022); every second of the first trials is
+  drawn from it (priors.py);
 - running trials count as if they had ended with their posterior mean (Kriging believer, Ginsbourger et al.,
   2010), so that concurrent trials differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -38,12 +41,16 @@ from search.samplers.gp import COST_NOISE_PRIOR, SCORE_NOISE_PRIOR, GaussianProc
 from search.samplers.grouped import Group, GroupedSampler, RelativeSampler, StudyView
 from search.samplers.imputed_scores import SCORE_VARIANCE, with_imputed_scores
 from search.samplers.kernel_cache import COST_KERNEL, SCORE_KERNEL, KernelCache
-from search.samplers.parameter_groups import conditions, distributions
-from search.samplers.qmc import sobol_points
+from search.samplers.parameter_groups import conditions, distributions, priors
+from search.samplers.priors import PriorDensity, is_drawn
+from search.samplers.qmc import at_quantile, sobol_shares
+from search.space.prior import Prior
 from search.space.space import Space
 
 #: Ended trials that the surrogate model sees: its time grows with their cube.
 MAX_TRIALS = 250
+#: The power of the priors' density is this number, divided by that of the trials so far.
+PRIOR_WEIGHT = 10.0
 #: Ended trials with a known cost, below which the cost is not modelled.
 MIN_COST_TRIALS = 5
 
@@ -53,7 +60,7 @@ def make_gp(
 ) -> GroupedSampler:
     """gp over all parameters, with `options` of `GaussianProcessSampler`; it sees a study through `view`."""
     own_seed = trial_seed(seed, number)
-    options = {"design_seed": seed, "conditions": conditions(space), **options}
+    options = {"design_seed": seed, "conditions": conditions(space), "priors": priors(space), **options}
     sampler = GaussianProcessSampler(own_seed, **options)
     return GroupedSampler([Group(distributions(space), lambda study: sampler)], own_seed, MAX_TRIALS, view)
 
@@ -71,6 +78,8 @@ class GaussianProcessSampler(RelativeSampler):
         conditions: of the parameters that do not always exist.
         noise_prior: mean and standard deviation of the logarithm of the scores' noise variance.
         climbers: of the best candidates, so many climb along the gradient of the acquisition.
+        priors: what is believed about some of the parameters.
+        prior_weight: of this belief, divided by the number of trials.
     """
 
     def __init__(
@@ -82,10 +91,13 @@ class GaussianProcessSampler(RelativeSampler):
         conditions: Conditions | None = None,
         noise_prior: tuple[float, float] = SCORE_NOISE_PRIOR,
         climbers: int = CLIMBERS,
+        priors: Mapping[str, Prior] | None = None,
+        prior_weight: float = PRIOR_WEIGHT,
     ) -> None:
         self._rng, self._conditions = np.random.default_rng(seed), conditions or {}
         self._design_seed, self._startup, self._cost_exponent = design_seed, startup, cost_exponent
         self._noise_prior, self._climbers = noise_prior, climbers
+        self._priors, self._prior_weight = priors or {}, prior_weight
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -93,18 +105,34 @@ class GaussianProcessSampler(RelativeSampler):
         """A value for every parameter of `search_space`."""
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         ended = [other for other in others if other.state == TrialState.COMPLETE]
+        encoder = Encoder(search_space, self._conditions)
+        power = self._prior_weight / max(trial.number, 1)
+        density = PriorDensity(encoder, search_space, self._priors, power)
         if len(ended) < self._startup or not search_space:
-            if self._design_seed is None:
-                return {}
-            return next(sobol_points(search_space, self._design_seed, trial.number))
+            return self._first_proposal(search_space, density, trial.number)
         # Trials keep all cores busy: more threads would only wait for each other.
         with _thread_pools().limit(limits=1):
-            encoder = Encoder(search_space, self._conditions)
-            return self._propose(encoder, others, ended, KernelCache(study, trial, others))
+            return self._propose(encoder, density, others, ended, KernelCache(study, trial, others))
+
+    def _first_proposal(
+        self, search_space: dict[str, BaseDistribution], density: PriorDensity, number: int
+    ) -> dict[str, Any]:
+        """A point of the Sobol sequence, for every second trial at the quantiles of the priors."""
+        drawn = bool(density) and is_drawn(number)
+        if self._design_seed is not None:
+            point = next(sobol_shares(len(search_space), self._design_seed, number))
+        elif drawn:
+            point = self._rng.random(len(search_space)).tolist()
+        else:
+            return {}
+        shares = dict(zip(search_space, point, strict=True))
+        params = {name: at_quantile(entry, shares[name]) for name, entry in search_space.items()}
+        return density.at(params, shares) if drawn else params
 
     def _propose(
         self,
         encoder: Encoder,
+        density: PriorDensity,
         others: Sequence[FrozenTrial],
         ended: Sequence[FrozenTrial],
         kernels: KernelCache,
@@ -122,7 +150,7 @@ class GaussianProcessSampler(RelativeSampler):
         if len(running):
             surrogate = surrogate.kriging_believer(running)
         cost, cost_weight = self._log_cost(kernels, encoder, ended, inputs)
-        acquisition = Acquisition(surrogate, incumbent, cost, cost_weight)
+        acquisition = Acquisition(surrogate, incumbent, cost, cost_weight, density if density else None)
         return encoder.decode(
             best_candidate(acquisition, encoder, self._rng, inputs, running, self._climbers)
         )

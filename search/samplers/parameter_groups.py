@@ -8,6 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from search.samplers.encoding import Conditions
 from search.space.distributions import distribution
+from search.space.prior import Prior
 from search.space.space import Space
 
 Distributions = dict[str, BaseDistribution]
@@ -21,6 +22,11 @@ def distributions(space: Space) -> Distributions:
 def conditions(space: Space) -> Conditions:
     """The conditions of the parameters that do not always exist."""
     return {name: parameter.when for name, parameter in space.parameters.items() if parameter.when}
+
+
+def priors(space: Space) -> dict[str, Prior]:
+    """What is believed about parameters."""
+    return {name: parameter.prior for name, parameter in space.parameters.items() if parameter.prior}
 
 
 def condition_groups(space: Space) -> list[Distributions]:

@@ -59,20 +59,25 @@ def sobol_points(
     distributions: Mapping[str, BaseDistribution], seed: int, start: int = 0
 ) -> Iterator[dict[str, Any]]:
     """The points of the sequence from `start` on, as values of the parameters."""
-    if not distributions:
+    for shares in sobol_shares(len(distributions), seed, start):
+        yield {
+            name: at_quantile(entry, share)
+            for (name, entry), share in zip(distributions.items(), shares, strict=True)
+        }
+
+
+def sobol_shares(dimensions: int, seed: int, start: int = 0) -> Iterator[list[float]]:
+    """The points of the sequence from `start` on, as numbers from 0 to below 1."""
+    if not dimensions:
         while True:
-            yield {}
+            yield []
     from scipy.stats.qmc import Sobol  # only where it is used: a search starts fast
 
-    sequence = Sobol(len(distributions), scramble=True, rng=seed)
+    sequence = Sobol(dimensions, scramble=True, rng=seed)
     if start:
         sequence.fast_forward(start)
     while True:
-        point = sequence.random(1)[0].tolist()
-        yield {
-            name: at_quantile(entry, share)
-            for (name, entry), share in zip(distributions.items(), point, strict=True)
-        }
+        yield sequence.random(1)[0].tolist()
 
 
 def at_quantile(distribution: BaseDistribution, share: float) -> Any:

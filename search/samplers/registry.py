@@ -13,6 +13,8 @@ from search.samplers.auto import make_auto
 from search.samplers.cmaes import make_cmaes
 from search.samplers.factory import SamplerFactory, trial_seed
 from search.samplers.gp_sampler import make_gp
+from search.samplers.parameter_groups import priors
+from search.samplers.priors import EVERY, is_drawn, make_prior
 from search.samplers.qmc import make_qmc
 from search.samplers.tpe import make_tpe
 from search.space.space import Space
@@ -34,6 +36,10 @@ SAMPLERS: dict[str, SamplerFactory] = {
     "auto": make_auto,
 }
 DEFAULT_SAMPLER = "gp"
+#: Samplers that weigh priors by themselves. With any other, some of the first proposals are drawn from them.
+WEIGHING_PRIORS = ("gp", "auto")
+#: So many, and as many without priors between them, after the start points.
+PRIOR_DRAWS = 5
 
 
 def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler:
@@ -48,4 +54,20 @@ def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler
     """
     if name not in SAMPLERS:
         raise UserError(f"unknown sampler '{name}'; choose one of {', '.join(SAMPLERS)}")
-    return SAMPLERS[name](space, seed, number)
+    sampler = SAMPLERS[name](space, seed, number)
+    first = 0 <= number - len(space.starts) < EVERY * PRIOR_DRAWS
+    if first and is_drawn(number) and name not in WEIGHING_PRIORS and priors(space):
+        return make_prior(space, seed, number)
+    return sampler
+
+
+def priors_in_words(name: str, space: Space) -> str:
+    """The priors of a space, and what the sampler `name` makes of them; empty: there are none."""
+    if not (believed := priors(space)):
+        return ""
+    use = (
+        "they count less with every trial"
+        if name in WEIGHING_PRIORS
+        else f"{name} draws {PRIOR_DRAWS} of its first {EVERY * PRIOR_DRAWS} proposals from them"
+    )
+    return ", ".join(f"{key} {prior.describe()}" for key, prior in believed.items()) + f"; {use}"

@@ -24,7 +24,9 @@ from search.samplers.gp_sampler import GaussianProcessSampler
 from search.samplers.grouped import RelativeSampler
 from search.samplers.imputed_scores import ImputedScores, with_imputed_scores
 from search.samplers.parameter_groups import Distributions
+from search.samplers.priors import PriorSampler, is_drawn
 from search.samplers.tpe import ConditionalTPESampler
+from search.space.prior import Prior
 
 
 class StandaloneSampler(BaseSampler):
@@ -79,15 +81,37 @@ class StandaloneSampler(BaseSampler):
 
 
 class GPSampler(StandaloneSampler):
-    """gp (search/samplers/gp_sampler.py) for any study; `options` are those of `GaussianProcessSampler`."""
+    """gp (search/samplers/gp_sampler.py) for any study.
 
-    def __init__(self, seed: int | None = None, **options: Any) -> None:
-        options = {"design_seed": random_seed() if seed is None else seed, **options}
+    Args:
+        seed: of the sampler; None: a random one.
+        priors: what is believed about some of the parameters.
+        options: of `GaussianProcessSampler`.
+    """
+
+    def __init__(
+        self, seed: int | None = None, priors: Mapping[str, Prior] | None = None, **options: Any
+    ) -> None:
+        self._priors = dict(priors or {})
+        options = {
+            "design_seed": random_seed() if seed is None else seed, "priors": self._priors, **options
+        }  # fmt: skip
 
         def make(own: int, conditions: Conditions) -> RelativeSampler:
             return GaussianProcessSampler(own, conditions=conditions, **options)
 
         super().__init__(make, seed, gp_sampler.MAX_TRIALS)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A value of a parameter that is not proposed: random, or for every second trial from its prior."""
+        if param_name not in self._priors or not is_drawn(trial.number):
+            return super().sample_independent(study, trial, param_name, param_distribution)
+        self._raise_error_if_multi_objective(study)
+        seed = trial_seed(trial_seed(self._seed, trial.number), len(trial.params))
+        sampler = PriorSampler(seed, {}, self._priors)
+        return sampler.sample_relative(study, trial, {param_name: param_distribution})[param_name]
 
 
 class TPESampler(StandaloneSampler):

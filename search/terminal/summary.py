@@ -26,6 +26,7 @@ from search.record import record
 from search.record.snapshot import take_snapshot
 from search.report.format import span, spread
 from search.run_folder import BEST, FINAL, OFFICIAL, REPORT, SPACE
+from search.samplers.registry import priors_in_words
 from search.space.budget import Spent
 from search.space.extension import extended, extending_options
 from search.space.origin import origin
@@ -55,6 +56,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         "data": features_in_words(corpus, plan.features),
         "space": f"{short_path(plan.space.path)}: {parameters}, {epochs}" + _derived(plan),
         "search": f"{plan.sampler}, {plan.schedule.name}, seed {plan.seed}; {validation_in_words(plan)}",
+        "priors": priors_in_words(plan.sampler, plan.space),
         "workers": plan.workers.describe(),
         "floats": plan.precision_remark,
         "budget": plan.budget.describe() + (f"; ends {end}" if end else ""),

@@ -10,6 +10,7 @@ from search.report.data import StudyData
 from search.report.format import value_text
 from search.report.html import code, heading, note, pairs, table
 from search.run_folder import BEST, OFFICIAL, STUDY
+from search.samplers.registry import priors_in_words
 from search.space.budget import read_budget
 
 DEV, HELD_OUT = "dev", "dev and a fold of train that trials leave out"
@@ -70,11 +71,13 @@ def _search(data: StudyData) -> list[tuple[str, str]]:
         counted(len(space.starts), "start point"),
     )
     fixed = ", ".join(f"{name} = {value_text(value)}" for name, value in space.fixed.items())
+    believed = priors_in_words(options["sampler"], space)
     epochs = f"at most {counted(options['epochs'], 'epoch')} per trial"
     rows = [
         ("space", f"{parameters}, {starts}, content hash {space.content_hash}"),
         ("fixed", fixed),
         ("sampler, scheduler", f"{options['sampler']}, {options['scheduler']}; {epochs}"),
+        *([("priors", believed)] if believed else []),
         ("budget", read_budget(options["budget"], STUDY).describe()),
         ("seed of the search", f"{options['seed']}; every trial trains with it"),
     ]

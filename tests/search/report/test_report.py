@@ -33,6 +33,7 @@ from tests.helpers.run_folders import (
     make_study,
     write_system_metrics,
 )
+from tests.helpers.toy_study import SPACE as TINY
 from tests.helpers.toy_study import make_corpus
 
 PICTURES = {"history.png", "winner-baseline.png", "finalists.png", "confusion.png", "importance.png"}
@@ -105,6 +106,12 @@ def test_a_whole_study_is_reported(finished: Path) -> None:
         assert part in text, part
     assert "Not drawn" not in text
     assert {path.name for path in finished.glob("*.png")} == PICTURES
+
+
+def test_the_priors_of_the_search_are_named(tmp_path: Path) -> None:
+    believed = TINY.format(epochs=6).replace("[space.lr]", "[space.lr]\nprior = 1e-3")
+    sentence = "priors lr 0.001 (low); tpe draws 5 of its first 10 proposals from them"
+    assert sentence in report_of(tmp_path, "cc", space=believed)
 
 
 def test_the_page_is_self_contained_and_escapes_what_it_shows(finished: Path) -> None:

@@ -1,11 +1,17 @@
 """Log expected improvement against its integral, and what compression does to scores."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from optuna.distributions import FloatDistribution
 from scipy import integrate, stats
 
 from search.samplers.acquisition import Acquisition, compress_low_scores, log_expected_improvement
+from search.samplers.encoding import Encoder
 from search.samplers.gp import GaussianProcess
+from search.samplers.priors import PriorDensity
+from search.space.prior import Prior
 
 
 def test_expected_improvement_is_its_integral() -> None:
@@ -59,11 +65,23 @@ def hill_and_cost() -> Acquisition:
     return Acquisition(processes[0], 0.9, processes[1], 0.7)
 
 
-def test_its_gradient_is_that_of_finite_differences() -> None:
-    acquisition = hill_and_cost()
+def belief() -> PriorDensity:
+    space = {name: FloatDistribution(0, 1) for name in "abcd"}
+    return PriorDensity(Encoder(space, {}), space, {"b": Prior(0.2, "high")}, power=0.7)
+
+
+@pytest.mark.parametrize("priors", [None, belief()])
+def test_its_gradient_is_that_of_finite_differences(priors: PriorDensity | None) -> None:
+    acquisition = dataclasses.replace(hill_and_cost(), priors=priors)
     for candidate in np.random.default_rng(1).random((5, 4)):
         value, gradient = acquisition.with_gradient(candidate)
         assert value == pytest.approx(acquisition(candidate[None])[0], rel=1e-9)
         steps = 1e-6 * np.eye(4)
         differences = (acquisition(candidate + steps) - acquisition(candidate - steps)) / 2e-6
         np.testing.assert_allclose(gradient, differences, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_believed_adds_to_it() -> None:
+    candidates = np.random.default_rng(1).random((5, 4))
+    plain, believed = hill_and_cost(), dataclasses.replace(hill_and_cost(), priors=belief())
+    np.testing.assert_allclose(believed(candidates) - plain(candidates), belief().log(candidates))

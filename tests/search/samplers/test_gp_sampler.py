@@ -12,6 +12,7 @@ from search.record import record
 from search.samplers.gp_sampler import GaussianProcessSampler
 from search.samplers.kernel_cache import COST_KERNEL, SCORE_KERNEL
 from search.samplers.qmc import sobol_points
+from search.space.prior import Prior
 
 SPACE = {"x": FloatDistribution(0.0, 1.0), "y": FloatDistribution(0.0, 1.0)}
 
@@ -60,6 +61,40 @@ def test_its_first_proposals_are_points_of_one_sobol_sequence() -> None:
         study.tell(number, state=TrialState.FAIL)
         study.add_trial(complete(params, hill(params)))
     assert from_sequence == [True] * 7 + [False]
+
+
+def test_every_second_of_its_first_proposals_is_drawn_from_the_priors() -> None:
+    priors = {"x": Prior(0.9, "high")}
+    believed = []
+    for count in range(7):
+        study = study_of(*(complete(params, hill(params)) for params in random_params(count)))
+        [params] = proposals(study, 1, design_seed=5, priors=priors)
+        point = next(sobol_points(SPACE, 5, count))
+        assert params["y"] == point["y"]
+        believed.append(params["x"] != point["x"])
+        assert params["x"] > 0.5 or not believed[-1]
+    assert believed == [True, False, True, False, True, False, True]
+
+
+def test_what_is_believed_counts_beside_the_scores_and_less_with_every_trial() -> None:
+    """Along y, all scores are alike; along x, they contradict the prior."""
+    priors = {"x": Prior(0.95, "high"), "y": Prior(0.1, "high")}
+
+    def mean(failed: int) -> dict[str, float]:
+        study = study_of(*(complete(params, 0.6 - (params["x"] - 0.3) ** 2) for params in random_params(8)))
+        study.add_trials([create_trial(state=TrialState.FAIL)] * failed)
+        found = proposals(study, priors=priors, prior_weight=3000.0)
+        return {name: float(np.mean([params[name] for params in found])) for name in SPACE}
+
+    few, many = mean(failed=0), mean(failed=400)
+    assert few["y"] < 0.25
+    assert many["y"] < 0.25
+    assert abs(many["x"] - 0.3) < 0.1 < abs(few["x"] - 0.3)
+
+
+def test_a_prior_on_a_parameter_that_a_study_does_not_have_changes_nothing() -> None:
+    study = study_of(*(complete(params, hill(params)) for params in random_params(9)))
+    assert proposals(study, 2, priors={"z": Prior(1.0)}) == proposals(study, 2)
 
 
 def test_beside_a_running_trial_it_proposes_another_configuration() -> None:

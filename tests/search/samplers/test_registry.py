@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from benchmarks.efficiency.simulator import Epoch, Limits, simulate_study
@@ -73,10 +74,8 @@ def test_an_unknown_sampler_is_refused_with_the_names_of_all(space: Space) -> No
 
 
 def test_a_new_sampler_is_a_line_in_the_registry(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        SAMPLERS, "mine", lambda space, seed, number: optuna.samplers.RandomSampler(seed=number)
-    )
-    assert isinstance(make_sampler("mine", 0, 3, space), optuna.samplers.RandomSampler)
+    monkeypatch.setitem(SAMPLERS, "mine", lambda space, seed, number: RandomSampler(seed=number))
+    assert isinstance(make_sampler("mine", 0, 3, space), RandomSampler)
     with pytest.raises(UserError, match=r"auto, mine$"):
         make_sampler("other", 0, 3, space)
 
@@ -105,6 +104,29 @@ def test_every_proposal_lies_in_the_space_and_no_sampler_warns(
     optuna.logging.disable_propagation()
     optuna.logging.set_verbosity(verbosity)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_knows_priors(sampler: str, tmp_path: Path) -> None:
+    """A start point, then ten proposals: half of them from a prior at an end of the range."""
+    believed = PLAIN.replace("log = true", 'log = true\nprior = 5e-2\nconfidence = "high"')
+    text = believed + "[[start]]\nlr = 1e-5\ndropout = 0.0\n"
+    (tmp_path / "believed.toml").write_text(text, encoding="utf-8")
+    space = read_space(tmp_path / "believed.toml")
+    study = optuna.create_study(direction="maximize")
+    space.enqueue_starts(study)
+    for _ in range(11):
+        tell(study, space, propose(study, space, sampler))
+    high = [trial.params["lr"] > 1e-3 for trial in study.trials]
+    assert not high[0], "the start point"
+    assert sum(high[2::2]) >= 4
+
+
+def test_after_its_first_proposals_a_sampler_goes_its_own_way(tmp_path: Path) -> None:
+    (tmp_path / "believed.toml").write_text(PLAIN + "prior = 0.1\n", encoding="utf-8")
+    space = read_space(tmp_path / "believed.toml")
+    own = [isinstance(make_sampler("random", 0, number, space), RandomSampler) for number in range(14)]
+    assert own == [False, True] * 5 + [True] * 4
 
 
 def generations(study: optuna.Study) -> list[int]:

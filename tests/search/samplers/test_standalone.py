@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
@@ -13,7 +15,8 @@ from optuna.testing.pytest_samplers import (
     SingleOnlySamplerTestCase,
 )
 
-from search.samplers import GPSampler, TPESampler
+from rigsl.errors import UserError
+from search.samplers import GPSampler, Prior, TPESampler
 from search.samplers.standalone import observed_conditions
 
 
@@ -77,3 +80,30 @@ def test_the_same_seed_proposes_the_same() -> None:
         return [trial.params for trial in study.trials]
 
     assert run() == run()
+
+
+def test_gp_knows_what_is_believed_in_any_study() -> None:
+    """The prior names the better choice and lies near the optimum of a parameter that only it has."""
+    priors = {"kind": Prior("curved", "high"), "x": Prior(0.25, "high")}
+    studies = {}
+    for believed in (None, priors):
+        found = studies[believed is None] = []
+        for seed in range(4):
+            study = optuna.create_study(sampler=GPSampler(seed=seed, priors=believed))
+            study.optimize(conditional, n_trials=12)
+            found.append(study)
+    first = [study.trials[0].params for study in studies[False]]
+    assert sum(params["kind"] == "curved" for params in first) >= 3
+    far = {
+        key: np.mean(
+            [abs(trial.params["x"] - 0.3) for study in found for trial in study.trials if "x" in trial.params]
+        )
+        for key, found in studies.items()
+    }
+    assert far[False] < 0.8 * far[True]
+
+
+def test_a_prior_outside_the_range_is_refused_when_the_range_is_known() -> None:
+    study = optuna.create_study(sampler=GPSampler(seed=0, priors={"x": Prior(3.0)}))
+    with pytest.raises(UserError, match=r"^prior of x: 3.0 is not a number from -1 to 1$"):
+        study.ask({"x": FloatDistribution(-1, 1)})

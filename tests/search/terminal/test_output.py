@@ -22,6 +22,7 @@ from search.record.snapshot import take_snapshot
 from search.results import Outcome
 from search.run_folder import ROOT
 from search.space.budget import Budget
+from search.space.space import parse_space
 from search.terminal.progress import Progress
 from search.terminal.status import print_status, print_studies
 from search.terminal.summary import print_outcome, print_plan
@@ -125,6 +126,26 @@ def test_reasons_and_paths_are_printed_as_they_are(plan: Plan, capsys: pytest.Ca
     shown = capsys.readouterr().out
     assert "my runs [old]/one/space.toml" in shown
     assert shown.count("finished: [/odd] :smile: [bold]") == 2
+
+
+@pytest.mark.parametrize(
+    ("sampler", "use"),
+    [
+        ("gp", "they count less with every trial"),
+        ("tpe", "tpe draws 5 of its first 10 proposals from them"),
+    ],
+)
+def test_the_plan_names_the_priors_and_what_the_sampler_makes_of_them(
+    plan: Plan, capsys: pytest.CaptureFixture, sampler: str, use: str
+) -> None:
+    print_plan(plan, make_console())
+    assert "priors" not in capsys.readouterr().out
+    text = plan.space.text.replace("[space.lr]", '[space.lr]\nprior = 1e-3\nconfidence = "high"')
+    text = text.replace("[space.use_gumbel]", "[space.use_gumbel]\nprior = true")
+    space = parse_space(text, plan.space.path)
+    print_plan(dataclasses.replace(plan, space=space, sampler=sampler), make_console())
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("priors")]
+    assert line == f"priors  lr 0.001 (high), use_gumbel True (low); {use}"
 
 
 class Terminal(io.StringIO):
