@@ -14,8 +14,8 @@ more of a study:
   logarithm of an epoch's time. That time is an estimate: measured times differ from run to run, and the
   proposals would, too;
 - what a researcher believes about parameters (priors) multiplies the expected improvement, to a power that
-  falls with the number of trials (piBO, Hvarfner et al., ICLR 2022); every second of the first trials is
-  drawn from it (priors.py);
+  falls with the number of trials (piBO, Hvarfner et al., ICLR 2022) and where scores contradict it; every
+  second of the first trials is drawn from it (priors.py);
 - running trials count as if they had ended with their posterior mean (Kriging believer, Ginsbourger et al.,
   2010), so that concurrent trials differ.
 """
@@ -42,14 +42,14 @@ from search.samplers.grouped import Group, GroupedSampler, RelativeSampler, Stud
 from search.samplers.imputed_scores import SCORE_VARIANCE, with_imputed_scores
 from search.samplers.kernel_cache import COST_KERNEL, SCORE_KERNEL, KernelCache
 from search.samplers.parameter_groups import conditions, distributions, priors
-from search.samplers.priors import PriorDensity, is_drawn
+from search.samplers.priors import PriorDensity, agreement, is_drawn
 from search.samplers.qmc import at_quantile, sobol_shares
 from search.space.prior import Prior
 from search.space.space import Space
 
 #: Ended trials that the surrogate model sees: its time grows with their cube.
 MAX_TRIALS = 250
-#: The power of the priors' density is this number, divided by that of the trials so far.
+#: The power of the priors' density is at most this number, divided by that of the trials so far.
 PRIOR_WEIGHT = 10.0
 #: Ended trials with a known cost, below which the cost is not modelled.
 MIN_COST_TRIALS = 5
@@ -106,13 +106,14 @@ class GaussianProcessSampler(RelativeSampler):
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         ended = [other for other in others if other.state == TrialState.COMPLETE]
         encoder = Encoder(search_space, self._conditions)
-        power = self._prior_weight / max(trial.number, 1)
-        density = PriorDensity(encoder, search_space, self._priors, power)
+        density = PriorDensity(encoder, search_space, self._priors)
         if len(ended) < self._startup or not search_space:
             return self._first_proposal(search_space, density, trial.number)
         # Trials keep all cores busy: more threads would only wait for each other.
         with _thread_pools().limit(limits=1):
-            return self._propose(encoder, density, others, ended, KernelCache(study, trial, others))
+            kernels = KernelCache(study, trial, others)
+            power = self._prior_weight / max(trial.number, 1)
+            return self._propose(encoder, density.to_power(power), others, ended, kernels)
 
     def _first_proposal(
         self, search_space: dict[str, BaseDistribution], density: PriorDensity, number: int
@@ -150,7 +151,8 @@ class GaussianProcessSampler(RelativeSampler):
         if len(running):
             surrogate = surrogate.kriging_believer(running)
         cost, cost_weight = self._log_cost(kernels, encoder, ended, inputs)
-        acquisition = Acquisition(surrogate, incumbent, cost, cost_weight, density if density else None)
+        belief = density.to_power(density.power * agreement(density.log(inputs), scores)) if density else None
+        acquisition = Acquisition(surrogate, incumbent, cost, cost_weight, belief)
         return encoder.decode(
             best_candidate(acquisition, encoder, self._rng, inputs, running, self._climbers)
         )

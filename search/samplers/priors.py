@@ -2,12 +2,15 @@
 
 A density is relative to that without a prior: 1 is as likely as by chance, and so is a parameter that does
 not exist in a configuration. A number's is a normal density, cut off at the ends of its range, linear or
-logarithmic; of a choice, one value is likelier than the others. Widths and weights are those of NePS. What is
-believed can be wrong: a share of each density is uniform.
+logarithmic; of a choice, one value is likelier than the others. Widths and weights are those of NePS.
+
+What is believed can be wrong. So a share of each density is uniform, and a density counts less the more the
+scores contradict it: piBO's own decay needs many trials to forget a wrong prior.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -32,6 +35,8 @@ DEVIATIONS = {"low": 0.5, "medium": 0.25, "high": 0.125}
 WEIGHTS = {"low": 2.0, "medium": 4.0, "high": 6.0}
 #: The share of a density that is uniform.
 UNIFORM_SHARE = 0.1
+#: The rank correlation of density and scores at which a density counts nothing.
+CONTRADICTION = -0.5
 #: Every second of the first proposals is drawn from the priors.
 EVERY = 2
 
@@ -99,16 +104,14 @@ class PriorDensity:
         encoder: of the configurations.
         space: the distributions that the encoder encodes.
         priors: of some parameters; those of parameters that `space` does not have count nothing.
-        power: to which the density counts.
 
     Raises:
         UserError: the value of a prior is none that its parameter can take.
     """
 
-    def __init__(
-        self, encoder: Encoder, space: Distributions, priors: Mapping[str, Prior], power: float = 1.0
-    ) -> None:
-        self._encoder, self._power = encoder, power
+    def __init__(self, encoder: Encoder, space: Distributions, priors: Mapping[str, Prior]) -> None:
+        self._encoder = encoder
+        self.power = 1.0  #: to which the density counts
         self._densities: dict[str, _Density] = {
             name: _density(name, space[name], priors[name], encoder) for name in space if name in priors
         }
@@ -124,7 +127,7 @@ class PriorDensity:
         for name, density in self._densities.items():
             believed = density(vectors[:, self._encoder.columns[name]])
             found += np.where(exists[name], np.log((1 - UNIFORM_SHARE) * believed + UNIFORM_SHARE), 0.0)
-        return self._power * found
+        return self.power * found
 
     def log_gradient(self, vector: Floats) -> Floats:
         """The gradient of `log`. [columns] -> [columns]"""
@@ -135,7 +138,13 @@ class PriorDensity:
             if exists[name][0]:
                 mixed = (1 - UNIFORM_SHARE) * density(part) + UNIFORM_SHARE
                 gradient[columns] = (1 - UNIFORM_SHARE) * density.slope(part)[0] / mixed
-        return self._power * gradient
+        return self.power * gradient
+
+    def to_power(self, power: float) -> PriorDensity:
+        """The density to this power."""
+        other = copy.copy(self)
+        other.power = power
+        return other
 
     def sample(self, rng: np.random.Generator, count: int) -> Floats:
         """Vectors of configurations drawn from the priors; random where there is none. [count, columns]"""
@@ -168,6 +177,19 @@ def _density(name: str, entry: BaseDistribution, prior: Prior, encoder: Encoder)
     if not is_number or not entry.low <= value <= entry.high:
         raise UserError(f"prior of {name}: {value!r} is not a number from {entry.low:g} to {entry.high:g}")
     return _NumberDensity(entry, prior)
+
+
+def agreement(log_density: Floats, scores: Floats) -> float:
+    """From 1, scores that do not contradict a density, down to 0: they do. [n], [n]
+
+    It falls from 1 at a rank correlation of 0 to 0 at CONTRADICTION.
+    """
+    from scipy.stats import rankdata
+
+    if np.ptp(log_density) == 0 or np.ptp(scores) == 0:
+        return 1.0
+    correlation = np.corrcoef(rankdata(log_density), rankdata(scores))[0, 1]
+    return float(np.clip(1 - correlation / CONTRADICTION, 0.0, 1.0))
 
 
 class PriorSampler(RelativeSampler):

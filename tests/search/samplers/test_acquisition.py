@@ -67,7 +67,7 @@ def hill_and_cost() -> Acquisition:
 
 def belief() -> PriorDensity:
     space = {name: FloatDistribution(0, 1) for name in "abcd"}
-    return PriorDensity(Encoder(space, {}), space, {"b": Prior(0.2, "high")}, power=0.7)
+    return PriorDensity(Encoder(space, {}), space, {"b": Prior(0.2, "high")}).to_power(0.7)
 
 
 @pytest.mark.parametrize("priors", [None, belief()])

@@ -77,19 +77,33 @@ def test_every_second_of_its_first_proposals_is_drawn_from_the_priors() -> None:
 
 
 def test_what_is_believed_counts_beside_the_scores_and_less_with_every_trial() -> None:
-    """Along y, all scores are alike; along x, they contradict the prior."""
+    """Along y, all scores are alike; along x, they rise up to a place that the prior lies behind."""
     priors = {"x": Prior(0.95, "high"), "y": Prior(0.1, "high")}
 
     def mean(failed: int) -> dict[str, float]:
-        study = study_of(*(complete(params, 0.6 - (params["x"] - 0.3) ** 2) for params in random_params(8)))
+        params = [{"x": x, "y": y} for x in (0.1, 0.4, 0.6, 0.9) for y in (0.2, 0.8)]
+        study = study_of(*(complete(one, 0.6 - (one["x"] - 0.6) ** 2) for one in params))
         study.add_trials([create_trial(state=TrialState.FAIL)] * failed)
-        found = proposals(study, priors=priors, prior_weight=3000.0)
+        found = proposals(study, priors=priors, prior_weight=300.0)
         return {name: float(np.mean([params[name] for params in found])) for name in SPACE}
 
     few, many = mean(failed=0), mean(failed=400)
     assert few["y"] < 0.25
     assert many["y"] < 0.25
-    assert abs(many["x"] - 0.3) < 0.1 < abs(few["x"] - 0.3)
+    assert abs(many["x"] - 0.6) < 0.1 < abs(few["x"] - 0.6)
+
+
+def test_what_the_scores_contradict_counts_nothing() -> None:
+    params = [{"x": x, "y": y} for x in (0.1, 0.3, 0.6, 0.9) for y in (0.2, 0.8)]
+    falling = study_of(*(complete(one, 1 - one["x"]) for one in params))
+    wrong = {"x": Prior(0.9, "high")}
+    assert proposals(falling, 2, priors=wrong, prior_weight=1e6) == proposals(
+        falling, 2, priors=wrong, prior_weight=0.0
+    )
+    rising = study_of(*(complete(one, one["x"]) for one in params))
+    assert proposals(rising, 2, priors=wrong, prior_weight=1e6) != proposals(
+        rising, 2, priors=wrong, prior_weight=0.0
+    )
 
 
 def test_a_prior_on_a_parameter_that_a_study_does_not_have_changes_nothing() -> None:

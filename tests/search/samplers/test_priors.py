@@ -13,7 +13,7 @@ from scipy import stats
 
 from rigsl.errors import UserError
 from search.samplers.encoding import Encoder
-from search.samplers.priors import UNIFORM_SHARE, PriorDensity, PriorSampler
+from search.samplers.priors import UNIFORM_SHARE, PriorDensity, PriorSampler, agreement
 from search.space.prior import CONFIDENCES, Prior
 
 SPACE = {
@@ -34,8 +34,8 @@ PRIORS = {
 }
 
 
-def density(priors: dict[str, Prior] = PRIORS, power: float = 1.0) -> PriorDensity:
-    return PriorDensity(Encoder(SPACE, CONDITIONS), SPACE, priors, power)
+def density(priors: dict[str, Prior] = PRIORS) -> PriorDensity:
+    return PriorDensity(Encoder(SPACE, CONDITIONS), SPACE, priors)
 
 
 def logs(params: list[dict[str, Any]], **options: Any) -> np.ndarray:
@@ -84,13 +84,27 @@ def test_the_density_over_a_whole_space_is_one_in_the_mean() -> None:
 
 
 def test_its_gradient_is_that_of_finite_differences() -> None:
-    belief, encoder = density(power=0.3), Encoder(SPACE, CONDITIONS)
+    belief, encoder = density().to_power(0.3), Encoder(SPACE, CONDITIONS)
     for vector in encoder.sample(np.random.default_rng(1), 20):
         gradient = belief.log_gradient(vector)
         steps = 1e-6 * np.eye(len(vector))[encoder.continuous]
         differences = (belief.log(vector + steps) - belief.log(vector - steps)) / 2e-6
         np.testing.assert_allclose(gradient[encoder.continuous], differences, rtol=1e-4, atol=1e-6)
         assert not gradient[~encoder.continuous].any()
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([1.0, 2.0, 3.0, 4.0, 5.0], 1.0),
+        ([5.0, 4.0, 3.0, 2.0, 1.0], 0.0),
+        ([3.0, 3.0, 3.0, 3.0, 3.0], 1.0),
+        ([1.0, 5.0, 4.0, 3.0, 2.0], 1.0),  # a rank correlation of 0
+        ([2.0, 5.0, 4.0, 3.0, 1.0], 0.2),  # -.4
+    ],
+)
+def test_scores_that_contradict_a_density_take_its_power(scores: list[float], expected: float) -> None:
+    assert agreement(np.arange(5.0), np.array(scores)) == pytest.approx(expected)
 
 
 def test_draws_are_valid_and_as_frequent_as_their_density_says() -> None:
