@@ -33,14 +33,16 @@ def coco_objective(problem: Problem, seed: int) -> Objective:
     """The instance of a function that the study with this seed has."""
     suite, function, size = problem.name.rsplit("-", 2)
     key = (suite, int(function[1:]), int(size[1:]), FIRST_INSTANCE[problem.half] + seed)
-    optimum = _optimum(*key)
+    best, optimum = _optimum(*key)
     instance = _instance(*key)  # the last one that is made before the study: its noise begins here
     low, high = instance.lower_bounds, instance.upper_bounds
     distributions: dict[str, BaseDistribution] = {}
+    at: dict[str, Any] = {}
     for index in range(problem.dimension):  # COCO puts the integers first
         is_int = index < instance.number_of_integer_variables
         kind, number = (IntDistribution, int) if is_int else (FloatDistribution, float)
         distributions[f"x{index}"] = kind(number(low[index]), number(high[index]))
+        at[f"x{index}"] = number(np.clip(best[index], low[index], high[index]))
     if suite == NOISY:
         for _ in range(NOISE_OFFSET * seed):
             instance(instance.initial_solution)
@@ -51,7 +53,7 @@ def coco_objective(problem: Problem, seed: int) -> Objective:
     def regret(params: Mapping[str, Any]) -> float:
         return max(_noise_free(key, _vector(params)) - optimum, 0.0)
 
-    return Objective(distributions, observe, regret)
+    return Objective(distributions, observe, regret, at)
 
 
 def _vector(params: Mapping[str, Any]) -> np.ndarray:
@@ -79,8 +81,8 @@ def _noise_free(key: tuple[str, int, int, int], vector: np.ndarray) -> float:
 
 
 @cache
-def _optimum(suite: str, function: int, dimension: int, instance: int) -> float:
-    """The lowest value. COCO writes where it is into a file of the working directory."""
+def _optimum(suite: str, function: int, dimension: int, instance: int) -> tuple[np.ndarray, float]:
+    """Where the lowest value is, and that value. COCO writes the place into a file."""
     key = (suite, function, dimension, instance)
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
@@ -91,4 +93,4 @@ def _optimum(suite: str, function: int, dimension: int, instance: int) -> float:
             vector = np.loadtxt(path)
         finally:
             os.chdir(before)
-    return _noise_free(key, vector)
+    return vector, _noise_free(key, vector)

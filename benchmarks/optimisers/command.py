@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.optimisers.page import page
+from benchmarks.optimisers.page import page, question_page
 from benchmarks.optimisers.problems import FAMILIES, HALVES, SEEDS, TABULAR, problems
+from benchmarks.optimisers.questions import QUESTIONS, question_cells
 from benchmarks.optimisers.rivals import ABLATIONS, OURS, SAMPLERS, SLOW
 from benchmarks.optimisers.studies import Cell, CellResult, run_cell
 from benchmarks.optimisers.summaries import frame
@@ -28,6 +29,8 @@ from search.run_folder import ROOT
 OUT = ROOT / "runs" / "optimisers"
 #: The committed studies that docs/optimisers.md shows.
 COMMITTED = {half: ROOT / "benchmarks" / "optimisers" / f"{half}.parquet" for half in HALVES}
+#: The same of the studies of a question.
+COMMITTED_QUESTIONS = {name: ROOT / "benchmarks" / "optimisers" / f"{name}.parquet" for name in QUESTIONS}
 TRIALS, SHORT_TRIALS = 100, 24
 #: A slow sampler runs on every second of the functions with so many parameters, and on all tables, each with
 #: one seed.
@@ -46,6 +49,11 @@ def parser() -> argparse.ArgumentParser:
         "--samplers", nargs="+", choices=names, metavar="NAME", help=f"default: all of {', '.join(SAMPLERS)}"
     )  # fmt: skip
     found.add_argument("--ablations", action="store_true", help=f"{OURS} with one thing changed each, too")
+    found.add_argument(
+        "--question",
+        choices=QUESTIONS,
+        help=f"only {OURS} and variants of it, on some problems of the tuning half",
+    )
     found.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES, help="default: all")
     found.add_argument("--dimensions", nargs="+", type=int, help="only problems with so many parameters")
     found.add_argument(
@@ -68,6 +76,9 @@ def parser() -> argparse.ArgumentParser:
 
 def cells(args: argparse.Namespace) -> list[Cell]:
     """The studies that the command line asks for, those of slow samplers last."""
+    trials = min(args.trials, SHORT_TRIALS) if args.short else args.trials
+    if args.question:
+        return question_cells(QUESTIONS[args.question], trials, args.seeds, short=args.short)
     chosen = [
         problem
         for problem in problems().values()
@@ -75,10 +86,8 @@ def cells(args: argparse.Namespace) -> list[Cell]:
         and problem.family in args.families
         and (not args.dimensions or problem.dimension in args.dimensions)
     ]
-    trials = args.trials
     if args.short:
         chosen = [next(problem for problem in chosen if problem.family == name) for name in args.families]
-        trials = min(trials, SHORT_TRIALS)
     small = [
         problem for problem in chosen if problem.family != TABULAR and problem.dimension == SLOW_DIMENSION
     ]
@@ -101,6 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for half, path in COMMITTED.items():
             if path.exists():
                 print(f"## The {half} half\n\n{page(pd.read_parquet(path))}\n")
+        for name, path in COMMITTED_QUESTIONS.items():
+            question = QUESTIONS[name]
+            print(f"## {question.title}\n\n{question_page(pd.read_parquet(path), question.variants)}\n")
         return 0
     folder, wanted = args.out / "studies", cells(args)
     until = time.time() + 60 * args.minutes if args.minutes else math.inf
@@ -118,10 +130,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not ended:
         parser().error("no study has ended yet; give it more --minutes")
     studies = frame([CellResult(**json.loads(path.read_text())) for path in ended])
-    with replacing(args.out / f"studies-{args.half}.parquet") as temporary:
+    name = args.question or args.half
+    with replacing(args.out / f"studies-{name}.parquet") as temporary:
         studies.to_parquet(temporary, compression="zstd", index=False)
-    text = page(studies)
-    write_text(args.out / f"tables-{args.half}.md", text + "\n")
+    text = question_page(studies, QUESTIONS[name].variants) if args.question else page(studies)
+    write_text(args.out / f"tables-{name}.md", text + "\n")
     print(text)
     if len(ended) < len(wanted):
         print(f"\n{len(wanted) - len(ended)} of {len(wanted)} studies are missing; the same command goes on")

@@ -11,7 +11,10 @@ from benchmarks.optimisers.problems import FAMILIES
 from benchmarks.optimisers.rivals import ABLATIONS, OURS, REFERENCE, SAMPLERS, SLOW
 from benchmarks.optimisers.summaries import (
     SHARES,
+    Comparison,
+    MeanRank,
     common,
+    comparisons,
     duels,
     mean_ranks,
     ranks,
@@ -50,6 +53,40 @@ def page(studies: pd.DataFrame) -> str:
     return "\n\n".join(sections)
 
 
+def question_page(studies: pd.DataFrame, variants: Sequence[str]) -> str:
+    """The tables of variants of gp, those of `variants` that have run."""
+    studies = with_family(studies)
+    names = [name for name in variants if (studies["sampler"] == name).any()]
+    part = common(studies, [OURS, *names])
+    compared = comparisons(part, names, OURS)
+    columns = [mean_ranks(ranks(part, share)) for share in SHARES]
+    shares = [f"after {share} %" for share in SHARES]
+    ranked = [(name, *(_mean_rank(column[name]) for column in columns)) for name in (OURS, *names)]
+    rows = {(name, family): f"{name}: {family}" for name, family, _ in compared}
+    against = [
+        (row, *(_against(compared[name, family, share]) for share in SHARES))
+        for (name, family), row in rows.items()
+    ]
+    problems = counted(part["problem"].nunique(), "problem")
+    head = f"regret relative to {OURS}; problems better : worse (* p < .05, Holm)"
+    return "\n\n".join(
+        [
+            f"{counted(len(part), 'study', 'studies')} of {problems}.",
+            markdown((f"mean rank, {problems}", *shares), ranked),
+            markdown((head, *shares), against),
+        ]
+    )
+
+
+def _mean_rank(rank: MeanRank) -> str:
+    return f"{rank.mean:.2f} ({rank.low:.2f} to {rank.high:.2f})"
+
+
+def _against(compared: Comparison) -> str:
+    duel = compared.duel
+    return f"{compared.ratio:.2f}; {duel.wins} : {duel.losses}" + (" *" if duel.p < 0.05 else "")
+
+
 def _rank_tables(studies: pd.DataFrame, samplers: Sequence[str]) -> list[str]:
     """A table for each family, and one for all of them: a row for every sampler."""
     families = [name for name in FAMILIES if (studies["family"] == name).any()]
@@ -58,10 +95,7 @@ def _rank_tables(studies: pd.DataFrame, samplers: Sequence[str]) -> list[str]:
         part = studies if family == "all" else studies[studies["family"] == family]
         columns = [mean_ranks(ranks(part, share)) for share in SHARES]
         order = sorted(samplers, key=lambda name: columns[-1][name].mean)
-        rows = [
-            (name, *(f"{c[name].mean:.2f} ({c[name].low:.2f} to {c[name].high:.2f})" for c in columns))
-            for name in order
-        ]
+        rows = [(name, *(_mean_rank(column[name]) for column in columns)) for name in order]
         number = part["problem"].nunique()
         title = f"{family}: mean rank, {counted(number, 'problem')}"
         found.append(markdown((title, *(f"after {share} %" for share in SHARES)), rows))

@@ -57,6 +57,7 @@ class Objective:
     observe: Callable[[Mapping[str, Any]], float]  #: configuration -> its loss, with noise where there is any
     #: Configuration -> its loss without noise above the optimum; called after the last observation.
     regret: Callable[[Mapping[str, Any]], float]
+    optimum: Mapping[str, Any]  #: the configuration without regret
 
 
 @cache

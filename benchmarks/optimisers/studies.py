@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import Trial
 
+from benchmarks.optimisers.beliefs import BELIEFS, priors
 from benchmarks.optimisers.objectives import make_objective
 from benchmarks.optimisers.problems import Objective, problems
 from benchmarks.optimisers.rivals import ABLATIONS, SAMPLERS
 from rigsl.files import write_text
+from search.samplers import GPSampler
 from search.samplers.factory import trial_seed
 
 #: The regret is recorded after every 20th of the trials.
@@ -74,7 +76,7 @@ def run_study(cell: Cell) -> CellResult:
     errors: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of Optuna's samplers are experimental
-        study = optuna.create_study(sampler={**SAMPLERS, **ABLATIONS}[cell.sampler](cell.seed))
+        study = optuna.create_study(sampler=_make_sampler(cell, objective))
         for number in range(cell.trials):
             started = time.perf_counter()
             try:
@@ -101,6 +103,12 @@ def run_study(cell: Cell) -> CellResult:
         len(errors),
         errors[0] if errors else "",
     )
+
+
+def _make_sampler(cell: Cell, objective: Objective) -> BaseSampler:
+    if belief := BELIEFS.get(cell.sampler):
+        return GPSampler(seed=cell.seed, priors=priors(objective, belief, cell.seed))
+    return {**SAMPLERS, **ABLATIONS}[cell.sampler](cell.seed)
 
 
 def _random_trial(study: optuna.Study, objective: Objective, seed: int) -> Trial:

