@@ -256,8 +256,9 @@ def test_comparisons_are_by_family_and_over_all_problems() -> None:
 
 @pytest.mark.parametrize("name", questions.QUESTIONS)
 def test_the_page_shows_the_committed_studies_of_a_question(
-    name: str, capsys: pytest.CaptureFixture[str]
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(command, "COMMITTED", {})  # their tables take seconds
     question = questions.QUESTIONS[name]
     shown = question_page(pd.read_parquet(command.COMMITTED_QUESTIONS[name]), question.variants)
     assert shown in (ROOT / "docs" / "optimisers.md").read_text(encoding="utf-8")
