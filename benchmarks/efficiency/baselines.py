@@ -45,11 +45,12 @@ MethodFactory = Callable[[Space, int, int], Method]
 def ours(space: Space, workers: int, seed: int, **options: Any) -> Method:
     """The search of run_search.py, with `options` of `our_method`."""
     study = optuna.create_study(direction="maximize")
-    return our_method(study, space, workers=workers, seed=seed, seconds=_epoch_seconds(), **options)
+    return our_method(study, space, workers=workers, seed=seed, seconds=epoch_costs(), **options)
 
 
 @cache
-def _epoch_seconds() -> Callable[[RIGSLConfig], float]:
+def epoch_costs() -> Callable[[RIGSLConfig], float]:
+    """The estimate of an epoch's duration that a search on the table's corpus has."""
     return epoch_seconds(meld(), "cpu")
 
 

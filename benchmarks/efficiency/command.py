@@ -2,9 +2,9 @@
 
 Studies run in simulated time (`simulator`) on learning curves that a surrogate model predicts (`surrogate`).
 The methods are the search of run_search.py with its race of finalists (ours), the baselines (`baselines`),
-and ours with one component changed (`ablations`). The results go to ``runs/efficiency``: a page, the tables
-as Markdown, a picture, and every study. With ``--methods`` only the table of ablations is written, to
-``runs/efficiency/methods``.
+and ours with one component changed (`ablations`; `freeze_thaw` by ``--methods`` alone). The results go to
+``runs/efficiency``: a page, the tables as Markdown, a picture, and every study. With ``--methods`` only the
+table of ablations is written, to ``runs/efficiency/methods``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from scipy import stats
 from benchmarks.efficiency import handed_over, page
 from benchmarks.efficiency.ablations import ABLATIONS
 from benchmarks.efficiency.curve_table import ROUND, small_space
+from benchmarks.efficiency.freeze_thaw import FREEZE_THAW
 from benchmarks.efficiency.run_study import (
     BUDGETS,
     GRID,
@@ -67,7 +68,7 @@ OUT = ROOT / "runs" / "efficiency"
 FOLDS = 3
 #: Ablations run this share of the studies.
 ABLATIONS_SHARE = 1 / 6
-FACTORIES = {**METHODS, **ABLATIONS}
+FACTORIES = {**METHODS, **ABLATIONS, **FREEZE_THAW}
 
 
 def options() -> argparse.Namespace:

@@ -101,6 +101,11 @@ class GaussianProcess:
             by_variance / (2 * deviation[:, None]),
         )
 
+    @property
+    def noise_variance(self) -> float:
+        """The variance of an observation around the function, without any extra variance."""
+        return float(np.exp(self._hyperparameters[-1]))
+
     def leave_one_out(self) -> Floats:
         """What each observation is predicted to be by all others. [n]
 

@@ -98,6 +98,7 @@ class GaussianProcessSampler(RelativeSampler):
         self._design_seed, self._startup, self._cost_exponent = design_seed, startup, cost_exponent
         self._noise_prior, self._climbers = noise_prior, climbers
         self._priors, self._prior_weight = priors or {}, prior_weight
+        self.acquisition: Acquisition | None = None  #: of the last proposal by the surrogate
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -152,7 +153,7 @@ class GaussianProcessSampler(RelativeSampler):
             surrogate = surrogate.kriging_believer(running)
         cost, cost_weight = self._log_cost(kernels, encoder, ended, inputs)
         belief = density.to_power(density.power * agreement(density.log(inputs), scores)) if density else None
-        acquisition = Acquisition(surrogate, incumbent, cost, cost_weight, belief)
+        acquisition = self.acquisition = Acquisition(surrogate, incumbent, cost, cost_weight, belief)
         return encoder.decode(
             best_candidate(acquisition, encoder, self._rng, inputs, running, self._climbers)
         )

@@ -44,6 +44,7 @@ def test_predictions_are_those_of_scikit_learn(hyperparameters, data) -> None:
     np.testing.assert_allclose(mean, their_mean, atol=1e-9)
     np.testing.assert_allclose(deviation, their_deviation, atol=1e-7)
     np.testing.assert_allclose(process.mean(inputs), their_mean, atol=1e-9)
+    assert process.noise_variance == pytest.approx(np.exp(hyperparameters[-1]))
 
 
 @pytest.mark.parametrize("hyperparameters", HYPERPARAMETERS)
