@@ -187,7 +187,10 @@ HEAD = (
 
 
 def cells(table: pd.DataFrame) -> list[list[str]]:
-    """The rows under HEAD: means over studies. Differences are paired by study; p is adjusted by column."""
+    """The rows under HEAD: means over studies. Differences are paired by study.
+
+    The answers of ours are tested; their p-values are adjusted in each column.
+    """
     answers = {
         f"{answer}, {method}" if method != OURS else f"ours: {answer}": part.set_index("seed")["f1"]
         for (method, answer), part in table.groupby(["method", "answer"], sort=False)
@@ -197,12 +200,10 @@ def cells(table: pd.DataFrame) -> list[list[str]]:
         reference: {name: (scores - answers[reference]).to_numpy() for name, scores in answers.items()}
         for reference in references
     }
-    tested = {reference: [name for name in answers if name != reference] for reference in references}
+    tested = [name for name in answers if name.startswith(OURS)]
     adjusted = {
-        reference: dict(
-            zip(names, holm([wilcoxon(differences[reference][name]).p for name in names]), strict=True)
-        )
-        for reference, names in tested.items()
+        reference: dict(zip(tested, holm([wilcoxon(found[name]).p for name in tested]), strict=True))
+        for reference, found in differences.items()
     }
     rows = []
     for name, scores in answers.items():
@@ -212,7 +213,7 @@ def cells(table: pd.DataFrame) -> list[list[str]]:
                 row += ["", ""]
                 continue
             row.append(interval_text(interval(differences[reference][name], "mean"), signed=True))
-            row.append(f"{adjusted[reference][name]:.3f}")
+            row.append(f"{adjusted[reference][name]:.3f}" if name in tested else "")
         rows.append(row)
     return rows
 

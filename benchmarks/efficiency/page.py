@@ -85,7 +85,7 @@ def _handed_over_section(data: PageData) -> str:
             "Weighted F1 on test, mean over studies; half of them have one worker, half eight. Best trial, "
             "configuration, taught: mean over fresh seeds. Differences are paired by study. In brackets: "
             "95 % bootstrap intervals over studies. p: Wilcoxon's signed-rank test, two-sided, adjusted by "
-            "Holm's method in each column."
+            "Holm's method over the three answers."
         ),
     )
 
