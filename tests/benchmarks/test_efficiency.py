@@ -50,7 +50,7 @@ MAY_CHANGE_NOTHING = {
 
 @pytest.fixture(scope="module")
 def benchmark(tmp_path_factory: pytest.TempPathFactory) -> SurrogateBenchmark:
-    space = replace(make_space(tmp_path_factory.mktemp("space")), schedule=Schedule("asha", grace=2))
+    space = replace(make_space(tmp_path_factory.mktemp("space")), schedule=Schedule("asha", grace=4))
     surrogate = Surrogate(space, make_table(space))
     return SurrogateBenchmark(space, surrogate, surrogate)
 
