@@ -145,19 +145,6 @@ def run_study(
     )
 
 
-def finalists_of(
-    benchmark: SurrogateBenchmark, search: SimulationResult, seed: int, until: float, count: int
-) -> list[Finalist]:
-    """The `count` best trials of a search at time `until`, the best one first."""
-    finalists = []
-    for rank, trial in enumerate(search.best_trials_at(until, count)):
-        params = benchmark.validation.params(search.configs[trial])
-        config = benchmark.space.config(params, seed)
-        search_score = max(score for end, score in search.scores[trial] if end <= until)
-        finalists.append(Finalist(rank, config, params, search_score, complete=True))
-    return finalists
-
-
 def _trainings(race: Race) -> int:
     return sum(len(finalist.scores) for finalist in race.finalists)
 
@@ -167,7 +154,12 @@ def _run_finals(
 ) -> Race:
     """The race of the best trials at time `until`, the best one first; `options` are those of `Race`."""
     final = benchmark.space.final
-    finalists = finalists_of(benchmark, search, seed, until, final.finalists)
+    finalists = []
+    for rank, trial in enumerate(search.best_trials_at(until, final.finalists)):
+        params = benchmark.validation.params(search.configs[trial])
+        config = benchmark.space.config(params, seed)
+        search_score = max(score for end, score in search.scores[trial] if end <= until)
+        finalists.append(Finalist(rank, config, params, search_score, complete=True))
     blocks = [Block(one) for one in final_seeds(seed, final, CONSECUTIVE).finalists]
     race = Race(finalists, blocks, **options)
     while job := race.next():

@@ -23,7 +23,7 @@ from benchmarks.efficiency.baselines import epoch_costs
 from benchmarks.efficiency.curve_table import meld, small_space
 from benchmarks.efficiency.freeze_thaw import FreezeThaw
 from benchmarks.efficiency.mlp_curves import DATA_SETS, TABLE, TRAIN_ROWS, mlp_space
-from benchmarks.efficiency.run_study import BUDGETS, FloatArray, validation_table
+from benchmarks.efficiency.run_study import BUDGETS, FloatArray, SurrogateBenchmark, validation_table
 from benchmarks.efficiency.simulator import (
     CONTINUE,
     Assignment,
@@ -73,8 +73,6 @@ def rigsl_problem() -> CurveProblem:
     """RIGSL on MELD's open features."""
     space = small_space()
     surrogate = Surrogate(space, validation_table())
-    table = surrogate.table
-    last = table.blocks == table.blocks.max()
     return CurveProblem(
         "RIGSL",
         space,
@@ -82,7 +80,7 @@ def rigsl_problem() -> CurveProblem:
         lambda config: surrogate.mean(surrogate.params(config)),
         epoch_costs(),
         len(meld().dialogues("train")),
-        float(table.seconds[last].mean() * table.scores.shape[1]),
+        SurrogateBenchmark(space, surrogate).training_seconds,
         BUDGETS,
     )
 
