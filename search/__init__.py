@@ -34,13 +34,16 @@ report      the report of a study, comparisons
 terminal    what is printed
 study       `run`; results: `load_study`; run_folder: the names of all files; cli: the command line
 
-`import search` is fast: the names below import PyTorch and Ray when they are first used.
+`import search` is fast: the names below import PyTorch and Ray when they are first used. It sets the
+environment variables that Ray then reads; see search/resources/environment.py.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from search.resources.environment import set_variables
 
 if TYPE_CHECKING:
     from search.confirm.answers import Answer
@@ -74,6 +77,8 @@ _MODULES = {
     "TrialResult": "search.results",
     "Answer": "search.confirm.answers",
 }
+
+set_variables()
 
 
 def __getattr__(name: str) -> Any:

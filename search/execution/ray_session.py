@@ -1,7 +1,4 @@
-"""A Ray session: started quietly for one study, and removed with everything that it wrote.
-
-The environment is set before Ray is imported, because Ray reads parts of it at import.
-"""
+"""A Ray session: started quietly for one study, and removed with everything that it wrote."""
 
 from __future__ import annotations
 
@@ -19,27 +16,9 @@ from search.resources.authentication import own_token
 from search.resources.workers import Workers
 from search.run_folder import ROOT
 
-_ENVIRONMENT = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would have Ray copy the environment into every worker
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # do not print what nodes send to every driver, such as their end
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ray's handler would end the study and exit with code 0
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the report of a failure has no score
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's snapshots are never restored
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "600",
-    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
-}
-
 
 def quiet() -> None:
-    """Set the variables that Ray reads from the environment, unless the user has; silence its loggers."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    """Silence Ray's loggers; what it prints otherwise depends on search/resources/environment.py."""
     for name in ("ray", "ray.tune", "ray.train", "ray.air", "ray._private"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
