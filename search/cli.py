@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,14 +83,19 @@ def _search_options(arguments: Mapping[str, Any]) -> SearchOptions:
 
 
 def _search(options: SearchOptions, console: Console) -> int:
-    # Imported here, in this order: PyTorch, which the plan needs, and Ray Tune take a second or more each.
+    # Imported here, in this order: PyTorch, which the plan needs, and Ray Tune take a second or more each. A
+    # private Ray starts in between: its workers import PyTorch while this process imports Ray Tune.
     from search.plan.new_study import prepare
 
     plan = prepare(options)
     print_plan(plan, console)
-    from search.study import run
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "0")  # of Ray Train, which Ray Tune imports, only a part
+    from search.execution.ray_session import started_early
 
-    outcome = run(plan)
+    with started_early(plan.workers, plan.corpus_bytes, plan.ray_address) as early:
+        from search.study import run
+
+        outcome = run(plan, early=early)
     try:
         return print_outcome(outcome, options.data_dir, console)
     except OSError as error:

@@ -55,12 +55,15 @@ from search.tracking.tracker import Tracker
 MAX_NAMES = 999
 
 
-def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
+def run(
+    plan: Plan, *, listeners: Sequence[Listener] = (), early: ray_session.EarlyRay | None = None
+) -> Outcome:
     """Run or resume the study of `plan` to the end of its budget, then confirm, test, export and report.
 
     Args:
         plan: made by `prepare`.
         listeners: called at every event, after the study's own listeners.
+        early: a Ray that was started before, while the study's own modules were imported.
 
     Raises:
         UserError: another process runs this study, there is nothing left to do, or files or the record
@@ -94,7 +97,7 @@ def run(plan: Plan, *, listeners: Sequence[Listener] = ()) -> Outcome:
             stopper = StudyStopper(plan.budget, clock, signals, progress.ending)
             watchers = JobWatchers(cleanup, progress)
             final = FinalStage(plan, study, watchers, progress.phase, lambda: signals.interrupted)
-            with _ray(plan, signals):
+            with _ray(plan, signals, early):
                 own: list[Listener] = [cleanup, stopper, tracker, progress]
                 ending = _search(plan, study, stopper, [*own, *listeners], population)
                 clock.search_ended()
@@ -154,11 +157,10 @@ def make_population(plan: Plan, study: optuna.Study) -> Population | None:
 
 
 @contextlib.contextmanager
-def _ray(plan: Plan, signals: SignalWatch) -> Iterator[None]:
+def _ray(plan: Plan, signals: SignalWatch, early: ray_session.EarlyRay | None = None) -> Iterator[None]:
     """The workers, for the search and for the final stage."""
-    corpus_bytes = sum(array.nbytes for array in plan.corpus.features.values())
     try:
-        session = ray_session.running(plan.workers, corpus_bytes, plan.ray_address)
+        session = ray_session.running(plan.workers, plan.corpus_bytes, plan.ray_address, early)
         with keep_signals(signals.take_back), session:
             signals.take_back()
             yield

@@ -9,5 +9,6 @@
 - cleanup, clock: keeps the run folder small; wall time and GPU time used.
 - signals: the first Ctrl-C or SIGTERM ends a search in good order.
 - ray_session, ray_folder, ray_patches: a private Ray instance or a cluster; its files; corrections of Ray.
+- ray_processes, ray_agent: which processes a private Ray has; what stands in for two of them.
 - node_watch: ends a search whose cluster has lost all of its nodes.
 """

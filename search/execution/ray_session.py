@@ -1,4 +1,8 @@
-"""A Ray session: started quietly for one study, and removed with everything that it wrote."""
+"""A Ray session: started quietly for one study, and removed with everything that it wrote.
+
+A private Ray can be started before the study begins, as soon as there is a plan: then its workers import what
+a trial needs while the driver imports Ray Tune. So this module imports neither that nor PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,27 @@ import gc
 import logging
 import os
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, field
 
 from search.execution.ray_folder import ray_folder
-from search.execution.ray_patches import count_each_loss_once, servers_in_own_session, servers_on_loopback
+from search.execution.ray_patches import (
+    count_each_loss_once,
+    keep_signals,
+    servers_in_own_session,
+    servers_on_loopback,
+)
+from search.execution.ray_processes import (
+    has_runtime_environment,
+    needed_processes,
+    trials_in_first_processes,
+)
 from search.resources import cluster
 from search.resources.authentication import own_token
 from search.resources.workers import Workers
 from search.run_folder import ROOT
+
+#: What a worker imports when it starts, before there is a trial.
+PRELOADED = (cluster.WORKER,)
 
 
 def quiet() -> None:
@@ -26,11 +43,42 @@ def quiet() -> None:
 quiet()
 
 
+@dataclass
+class EarlyRay:
+    """A Ray that was started before its study."""
+
+    end: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  #: ends it
+    private: bool = False  #: whether there is one; not for a cluster, nor where the calling program has one
+
+
 @contextlib.contextmanager
-def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> Iterator[None]:
+def started_early(workers: Workers, corpus_bytes: int, address: str | None = None) -> Iterator[EarlyRay]:
+    """A private Ray that `running` will take over; the end of the block shuts it down if nobody has.
+
+    Raises:
+        UserError: there is no place for its files.
+    """
+    early = EarlyRay()
+    with early.end:
+        if address is None:
+            with keep_signals(lambda: None):
+                early.private = early.end.enter_context(_ray(workers, corpus_bytes, None))
+        yield early
+
+
+@contextlib.contextmanager
+def running(
+    workers: Workers, corpus_bytes: int, address: str | None = None, early: EarlyRay | None = None
+) -> Iterator[None]:
     """A private Ray instance, shut down after the block, or the cluster at `address`, left after it.
 
     If the calling program has started Ray itself, that instance is used and left running.
+
+    Args:
+        workers: for the trials.
+        corpus_bytes: what the workers share.
+        address: of a cluster.
+        early: its Ray is used, and shut down after the block.
 
     Raises:
         UserError: there is no cluster at `address`, or it cannot be used; see `cluster.join`.
@@ -38,31 +86,35 @@ def running(workers: Workers, corpus_bytes: int, address: str | None = None) -> 
     # With a searcher that is not Ray's own, Ray starts workers one after the other by default. Ours never
     # proposes more trials than there are workers.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers.count)
-    with count_each_loss_once(), _ray(workers, corpus_bytes, address):
-        try:
-            yield
-        finally:
-            # What Ray Tune has left in circles: if another thread collected it after Ray's end, Ray would end
-            # the process ("The core worker has already been shutdown").
-            gc.collect()
+    early = early or EarlyRay()
+    with early.end.pop_all(), _ray(workers, corpus_bytes, address) as private, count_each_loss_once():
+        prepared = (private or early.private) and not has_runtime_environment()
+        with trials_in_first_processes() if prepared else contextlib.nullcontext():
+            try:
+                yield
+            finally:
+                # What Ray Tune has left in circles: if another thread collected it after Ray's end, Ray would
+                # end the process ("The core worker has already been shutdown").
+                gc.collect()
 
 
 @contextlib.contextmanager
-def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[None]:
+def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[bool]:
+    """Ray; whether it is a private one of this block."""
     import ray
 
     if ray.is_initialized():
-        yield
+        yield False
         return
     if address:
         with cluster.joined(address):
             quiet()
-            yield
+            yield False
         return
     _let_workers_import()
     with ray_folder() as folder, own_token():
         try:
-            with servers_in_own_session(), servers_on_loopback():
+            with servers_in_own_session(), servers_on_loopback(), needed_processes(workers.count):
                 ray.init(
                     address="local",
                     num_cpus=workers.count * workers.cpus,
@@ -72,21 +124,12 @@ def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[N
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
                     _temp_dir=folder,
-                    _system_config=_preloading(workers),
+                    _system_config={"preload_python_modules": [*PRELOADED]},
                 )
             quiet()
-            yield
+            yield True
         finally:
             ray.shutdown()
-
-
-def _preloading(workers: Workers) -> dict[str, Any]:
-    """Ray's settings with which its first processes import what a trial needs, before there is a trial.
-
-    Ray starts a process for every core at once. They are the workers where a trial has one core; where it has
-    more, most of them stay idle, and should not hold PyTorch in memory.
-    """
-    return {"preload_python_modules": [cluster.WORKER]} if workers.cpus == 1 else {}
 
 
 def _let_workers_import() -> None:

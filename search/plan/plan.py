@@ -54,6 +54,11 @@ class Plan:
     derived: tuple[str, ...] = ()  #: what a space is that was derived for the corpus, in lines
 
     @property
+    def corpus_bytes(self) -> int:
+        """Size of the features that all workers share."""
+        return sum(array.nbytes for array in self.corpus.features.values())
+
+    @property
     def final_seeds(self) -> FinalSeeds:
         """The training seeds of the final stage."""
         return final_seeds(self.seed, self.final, self.seed_derivation)

@@ -28,7 +28,7 @@ class SharedRay:
             workers = Workers(SLOTS, "cpu", cpus=1, gpus=GPUS / SLOTS, gpu_total=GPUS)
             self._running = contextlib.ExitStack()
             # Most tests need no process of it, so none imports PyTorch before it is needed.
-            with mock.patch.object(ray_session, "_preloading", return_value={}):
+            with mock.patch.object(ray_session, "PRELOADED", ()):
                 self._running.enter_context(ray_session.running(workers, 10_000_000))
 
     def stop(self) -> None:

@@ -27,6 +27,7 @@ def replace_workers(
     def confirmed(stage: FinalStage) -> None:
         final()
 
-    patch.setattr("search.study._ray", lambda plan, signals: contextlib.nullcontext())
+    patch.setattr("search.execution.ray_session.started_early", lambda *_: contextlib.nullcontext())
+    patch.setattr("search.study._ray", lambda plan, signals, early: contextlib.nullcontext())
     patch.setattr("search.study._search", searched)
     patch.setattr(FinalStage, "run", confirmed)

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
+from ray.tune.execution.class_cache import _ActorClassCache
 
 from rigsl.files import permissions
 from search.execution import ray_folder, ray_session
@@ -39,7 +41,11 @@ class Session:
     token: str = ""
     worker_token: str | None = ""
     prepared: bool = False  #: whether its first process had imported what a trial needs
+    reused: bool = False  #: whether a trial's actor runs in that process
     command_lines: str = ""
+    programs: list[str] = field(
+        default_factory=list
+    )  #: its processes by the beginnings of their command lines
     mode: int = 0  #: permissions of its folder
     sockets: list[str] = field(default_factory=list)  #: their paths
     files: list[str] = field(default_factory=list)  #: those that hold the token
@@ -58,6 +64,23 @@ def inet(process: psutil.Process) -> set[tuple[str, str, int]]:
             if waits and connection.laddr and not connection.raddr:
                 found.add((process.name(), connection.laddr.ip, connection.laddr.port))
     return found
+
+
+def first_worker(driver: psutil.Process) -> int:
+    """Id of the process with which Ray starts, once it has registered."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for process in driver.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::"):
+                    return process.pid
+        time.sleep(0.05)
+    raise AssertionError("Ray has started no worker")
+
+
+class _Actor:
+    def process(self) -> int:
+        return os.getpid()
 
 
 def _imported(name: str) -> bool:
@@ -81,11 +104,14 @@ def session() -> Iterator[Session]:
             patch.setenv(name, value)
         here = psutil.Process()
         before = inet(here)
-        with ray_session.running(Workers(1, "cpu"), 0):
+        with ray_session.running(Workers(1, "cpu", cpus=2), 0):
+            first = first_worker(here)
+            seen.reused = ray.get(_ActorClassCache().get(_Actor).remote().process.remote()) == first
             seen.token = os.environ["RAY_AUTH_TOKEN"]
             seen.worker_token = ray.get(ray.remote(os.getenv).remote("RAY_AUTH_TOKEN"))
             seen.prepared = ray.get(ray.remote(_imported).remote(cluster.WORKER))
             processes = [here, *here.children(recursive=True)]
+            seen.programs = [" ".join(process.cmdline()[:4]) for process in processes[1:]]
             reached = set().union(*map(inet, processes)) - before
             seen.listening = sorted({(name, address) for name, address, _ in reached})
             seen.command_lines = "\n".join(" ".join(process.cmdline()) for process in processes)
@@ -126,9 +152,44 @@ def test_its_processes_have_imported_what_a_trial_needs_before_there_is_one(sess
     assert session.prepared
 
 
-def test_processes_that_no_trial_will_use_import_nothing() -> None:
-    assert ray_session._preloading(Workers(4, "cpu", cpus=1))
-    assert ray_session._preloading(Workers(4, "cuda", cpus=16, gpus=1.0)) == {}
+def test_a_trial_runs_in_a_process_that_is_there_already(session: Session) -> None:
+    assert session.reused
+
+
+def test_it_has_no_process_that_a_search_does_not_need(session: Session) -> None:
+    servers = [program for program in session.programs if not program.startswith("ray::")]
+    needed = ("gcs_server", "raylet/raylet", "ray_agent.py", "ray_agent.py")
+    assert len(servers) == len(needed), servers
+    for name in set(needed):
+        assert sum(name in server for server in servers) == needed.count(name), servers
+
+
+def test_a_study_takes_over_a_ray_that_was_started_early_and_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    @contextlib.contextmanager
+    def some_ray(*_: object) -> Iterator[bool]:
+        private = "starts" not in events
+        events.extend(["starts"] if private else [])
+        yield private
+        events.extend(["ends"] if private else [])
+
+    monkeypatch.setattr(ray_session, "_ray", some_ray)
+    with ray_session.started_early(Workers(1, "cpu"), 0) as early:
+        with ray_session.running(Workers(1, "cpu"), 0, early=early):
+            events.append("study")
+        events.append("report")
+    assert events == ["starts", "study", "ends", "report"]
+    events.clear()
+    with ray_session.started_early(Workers(1, "cpu"), 0):
+        events.append("refused")
+    assert events == ["starts", "refused", "ends"]
+
+
+def test_a_cluster_is_not_joined_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_session, "_ray", None)
+    with ray_session.started_early(Workers(1, "cpu"), 0, "auto") as early:
+        assert not early.private
 
 
 def test_it_leaves_nothing_behind_and_what_is_set_for_a_cluster_as_it_was(session: Session) -> None:

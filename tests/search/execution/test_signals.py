@@ -73,7 +73,7 @@ from ray._private.node import Node
 from types import SimpleNamespace
 
 plan = SimpleNamespace(
-    corpus=SimpleNamespace(features={}), workers=Workers(1, "cpu"), ray_address=None
+    corpus_bytes=0, workers=Workers(1, "cpu"), ray_address=None
 )
 now = ""
 
@@ -87,17 +87,22 @@ def before(name, moment):
 
 before("start_head_processes", "start")
 before("kill_all_processes", "end")
-for now in ("start", "run", "end", "after"):
+def heard(early=None):
     with SignalWatch() as signals:
-        with study._ray(plan, signals):
+        with study._ray(plan, signals, early):
             at("run")
         at("after")
-        print(now, signals.signal == signal.SIGTERM, flush=True)
+    print(now, signals.signal == signal.SIGTERM, flush=True)
+
+for now in ("start", "run", "end", "after"):
+    heard()
+with ray_session.started_early(plan.workers, 0) as early:
+    now = "end"
+    heard(early)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.split() == ["start", "True", "run", "True", "end", "True", "after", "True"], (
-        done.stderr
-    )
+    moments = ("start", "run", "end", "after", "end")
+    assert done.stdout.splitlines() == [f"{moment} True" for moment in moments], done.stderr
 
 
 def test_a_second_signal_waits_for_no_worker(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
