@@ -165,3 +165,19 @@ def no_analysis() -> Iterator[None]:
         yield
     finally:
         module.ExperimentAnalysis = analysis
+
+
+@contextlib.contextmanager
+def no_count_of_callbacks() -> Iterator[None]:
+    """Let Ray Tune not count the kinds of its callbacks for Ray's usage report, which is off.
+
+    It would import MLflow and others for that, two seconds before the first trial (air/_internal/usage.py).
+    """
+    from ray.air._internal import usage
+
+    count = usage.tag_callbacks
+    usage.tag_callbacks = lambda callbacks: False
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = count

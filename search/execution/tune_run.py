@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 from rigsl.data.corpus import Corpus
 from search.execution.error_guard import ErrorGuard
 from search.execution.node_watch import NodeWatch
-from search.execution.ray_patches import no_analysis, patient_workers
+from search.execution.ray_patches import no_analysis, no_count_of_callbacks, patient_workers
 from search.execution.server_watch import ServerWatch, lost_server
 from search.execution.trainable import TrialWorker, WorkerOptions
 from search.resources.workers import Workers
@@ -72,7 +72,7 @@ def run_on_ray(
     guard.protect(scheduler, {"on_trial_result": TrialScheduler.CONTINUE, "on_trial_complete": None})
     guard.stop_after_error(stopper)
     try:
-        with servers.guarding(), patient_workers(), no_analysis():
+        with servers.guarding(), patient_workers(), no_analysis(), no_count_of_callbacks():
             before = _actors()
             # Not tune.Tuner, which pickles the searcher, and with it the open record, for a restore.
             tune.run(

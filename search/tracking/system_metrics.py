@@ -65,7 +65,8 @@ class SystemMonitor:
     def stop(self) -> None:
         """Stop measuring; a monitor that hangs is abandoned."""
         self._end.set()
-        self._thread.join(1.0)
+        if self._thread.is_alive():
+            self._thread.join(1.0)
 
     def _work(self) -> None:
         if self._end.wait(READ_SECONDS):  # by now the tracker's thread has begun to import MLflow

@@ -22,6 +22,7 @@ from rigsl.redaction import redacted
 from rigsl.wording import counted, listed
 from search.export.best import ExportedModel
 from search.record import record
+from search.record.trial_report import TrialReport
 from search.tracking.client import configure_mlflow_env, describe_error, is_refusal
 from search.tracking.event_log import EventLog
 from search.tracking.registry import Registration
@@ -31,6 +32,8 @@ from search.tracking.writer import Writer
 
 #: Seconds between two updates of MLflow, and between two attempts while it is away.
 UPDATE_SECONDS, RETRY_SECONDS = 3.0, 10.0
+#: Most seconds that the first update waits for the first epoch, which the import of MLflow would delay.
+START_SECONDS = 10.0
 #: At the end of a study, seconds in which requests may still start, seconds until the tracker stops waiting
 #: (a request may be under way), and seconds until the user is told that it waits.
 END_REQUEST_SECONDS, END_WAIT_SECONDS, END_SILENT_SECONDS = 15.0, 25.0, 2.0
@@ -64,7 +67,7 @@ class Tracker(EventLog):
         self._writer = Writer(tracking_uri, self.context.options["dataset"], study.user_attrs[KEY])
         self._trouble = ""  #: why MLflow is not up to date: a predicate of its address; empty: it is
         self._refused: dict[int, str] = {}  #: runs that MLflow refuses, and why
-        self._wake, self._end = threading.Event(), threading.Event()
+        self._begun, self._wake, self._end = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         last_steps = self.runs[PARENT].last_steps.values()
         before = max(record.total_seconds(study), *(step + 1.0 for step in last_steps), 0.0)
@@ -103,7 +106,6 @@ class Tracker(EventLog):
     def __enter__(self) -> Tracker:
         configure_mlflow_env()
         self._thread.start()
-        self._monitor.start()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -112,6 +114,7 @@ class Tracker(EventLog):
         self._monitor.stop()
         self._writer.deadline = time.monotonic() + END_REQUEST_SECONDS
         self._end.set()
+        self._begun.set()
         self._wake.set()
         self._thread.join(END_SILENT_SECONDS)
         if self._thread.is_alive():
@@ -149,8 +152,15 @@ class Tracker(EventLog):
             return None
         return self._writer.register(exported, corpus, promote)
 
+    def epoch(self, number: int, report: TrialReport) -> None:
+        """Add the metrics of one epoch of trial `number`; the first one wakes the thread."""
+        super().epoch(number, report)
+        self._begun.set()
+
     def _work(self) -> None:
         """The thread: update MLflow until the study has ended and everything is sent."""
+        self._begun.wait(START_SECONDS)
+        self._monitor.start()
         while True:
             last, was_in_trouble = self._end.is_set(), bool(self._trouble)
             if self.send(last=last):

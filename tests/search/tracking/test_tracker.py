@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,30 @@ def test_every_part_of_a_study_is_in_mlflow_through_interruptions_and_a_crash(ho
     assert tracker.problem is None
     assert_held(uri, played.folder)
     assert runs_at(uri)["study"][0].data.metrics["test_weighted_f1"] == pytest.approx(0.31)
+
+
+def test_mlflow_is_imported_when_the_first_epoch_has_ended(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    asked, epoch = Writer.find_runs, Tracker.epoch
+
+    def noted_asking(*arguments: Any, **options: Any) -> None:
+        events.append("MLflow")
+        asked(*arguments, **options)
+
+    def noted_epoch(*arguments: Any) -> None:
+        events.append("epoch")
+        epoch(*arguments)
+
+    monkeypatch.setattr(tracking, "START_SECONDS", 600.0)
+    monkeypatch.setattr(Writer, "find_runs", noted_asking)
+    monkeypatch.setattr(Tracker, "epoch", noted_epoch)
+    played = PlayedStudy(home, f"sqlite:///{home}/mlflow.db")
+    with track(played) as tracker:
+        played.play([tracker], 1, last="running")
+        wait_until(lambda: "MLflow" in events)
+    assert events[0] == "epoch"
 
 
 def test_the_answers_on_test_are_metrics_of_the_study(home: Path) -> None:
