@@ -106,7 +106,8 @@ def kind(process: psutil.Process) -> str:
     title = " ".join(process.cmdline())
     if is_trial_worker(process):
         return "workers"
-    return next((name for part, name in KINDS.items() if part in title), "others")
+    program = title.split(" --", maxsplit=1)[0]  # the raylet's options hold the commands of others
+    return next((name for part, name in KINDS.items() if part in program), "others")
 
 
 def report(roots: Sequence[Path], rounds: int, workers: int) -> None:
