@@ -95,6 +95,9 @@ def _search(options: SearchOptions, console: Console) -> int:
     with started_early(plan.workers, plan.corpus_bytes, plan.ray_address) as early:
         from search.study import run
 
+        if early.signals.signal is not None:
+            console.print("stopped before the study has begun")
+            return 128 + early.signals.signal
         outcome = run(plan, early=early)
     try:
         return print_outcome(outcome, options.data_dir, console)

@@ -74,6 +74,8 @@ def run(
     one_process = lock.hold(plan.folder / run_folder.LOCK, refusal)
     in_words = storage_errors_in_words(plan.folder)
     with one_process, in_words, _stop_in_words(plan.name), SignalWatch() as signals:
+        if early is not None and signals.signal is None:  # it may have come just before this process listened
+            signals.signal = early.signals.signal
         notify: Callable[[str], object] = make_console().print  # until there is a terminal with a panel
         study = record.open_record(plan.folder, plan.opens, plan.storage, lambda text: notify(text))
         _check_budget_left(plan, study)

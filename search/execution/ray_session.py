@@ -25,6 +25,7 @@ from search.execution.ray_processes import (
     needed_processes,
     trials_in_first_processes,
 )
+from search.execution.signals import SignalWatch
 from search.resources import cluster
 from search.resources.authentication import own_token
 from search.resources.workers import Workers
@@ -49,20 +50,24 @@ class EarlyRay:
 
     end: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  #: ends it
     private: bool = False  #: whether there is one; not for a cluster, nor where the calling program has one
+    signals: SignalWatch = field(default_factory=SignalWatch)  #: whether the user wants to stop already
 
 
 @contextlib.contextmanager
 def started_early(workers: Workers, corpus_bytes: int, address: str | None = None) -> Iterator[EarlyRay]:
     """A private Ray that `running` will take over; the end of the block shuts it down if nobody has.
 
+    A signal ends nothing before the block looks for it.
+
     Raises:
         UserError: there is no place for its files.
     """
     early = EarlyRay()
-    with early.end:
+    with early.signals, early.end:
         if address is None:
-            with keep_signals(lambda: None):
+            with keep_signals(early.signals.take_back):
                 early.private = early.end.enter_context(_ray(workers, corpus_bytes, None))
+            early.signals.take_back()
         yield early
 
 

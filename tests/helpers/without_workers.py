@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from search.confirm.stage import FinalStage
+from search.execution.ray_session import EarlyRay
 from search.plan.plan import Plan
 
 
@@ -27,7 +28,8 @@ def replace_workers(
     def confirmed(stage: FinalStage) -> None:
         final()
 
-    patch.setattr("search.execution.ray_session.started_early", lambda *_: contextlib.nullcontext())
+    no_ray = contextlib.nullcontext(EarlyRay())
+    patch.setattr("search.execution.ray_session.started_early", lambda *_: no_ray)
     patch.setattr("search.study._ray", lambda plan, signals, early: contextlib.nullcontext())
     patch.setattr("search.study._search", searched)
     patch.setattr(FinalStage, "run", confirmed)

@@ -96,12 +96,14 @@ def heard(early=None):
 
 for now in ("start", "run", "end", "after"):
     heard()
+now = "start"
 with ray_session.started_early(plan.workers, 0) as early:
+    print(now, early.signals.signal == signal.SIGTERM, flush=True)
     now = "end"
     heard(early)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    moments = ("start", "run", "end", "after", "end")
+    moments = ("start", "run", "end", "after", "start", "end")
     assert done.stdout.splitlines() == [f"{moment} True" for moment in moments], done.stderr
 
 
