@@ -28,12 +28,17 @@ from benchmarks.speed.official import OfficialTraining
 from rigsl.config import RIGSLConfig
 from rigsl.data.batches import shuffled_batches
 from rigsl.data.corpus import Corpus
+from rigsl.data.source import load_corpus
 from rigsl.official.presets import preset
 from rigsl.precisions import instruction_sets
 from rigsl.training.losses import link_factor
 from rigsl.training.trainer import Training
 from search.export.environment import machine
+from search.run_folder import ROOT
+from search.space.space import Space, read_space
 
+#: Batches in a round of `small_steps`.
+SMALL_BATCHES = 16
 Step = Callable[[NDArray[np.int64]], object]
 Batches = Sequence[NDArray[np.int64]]
 
@@ -211,6 +216,25 @@ def lengths(device: str, table: Table, counts: Sequence[int], window: int) -> No
         table.add_row(str(count), f"{measurement.seconds * 1e3:.2f}", f"{measurement.peak / 1e6:,.0f}")
 
 
+def small_steps(space: Space, rounds: int) -> Iterator[list[str]]:
+    """A row for each start point of a space of small models: its processor time a step, where many small
+    operators are the work. A round is a part of an epoch; the first one is a warm-up."""
+    corpus = load_corpus(space.dataset, space.features)
+    steps = [ours("", space.config(start, seed=0), corpus, "cpu") for start in space.starts]
+    built = [step.build() for step in steps]
+    times: list[list[float]] = [[] for _ in steps]
+    for turn in range(rounds + 1):
+        for step, implementation, own in zip(built, steps, times, strict=True):
+            batches = implementation.batches(turn)[:SMALL_BATCHES]
+            start = time.process_time()
+            for batch in batches:
+                step(batch)
+            if turn:
+                own.append((time.process_time() - start) / len(batches))
+    for index, own in enumerate(times):
+        yield [f"start point {index + 1}", f"{statistics.median(own) * 1e3:.2f}", f"{min(own) * 1e3:.2f}"]
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Measure time and memory of a training step.")
@@ -241,6 +265,9 @@ def main() -> None:
     parser.add_argument(
         "--window", type=int, default=20, help="past and future utterances of --long (default: 20)"
     )
+    parser.add_argument(
+        "--space", metavar="NAME", help="only the start points of this space of spaces/, such as meld_open"
+    )
     args = parser.parse_args()
     console = Console(width=100)
     console.print(machine(args.device, torch.get_num_threads()))
@@ -251,6 +278,14 @@ def main() -> None:
             f"A single dialogue with windows of {args.window} (IEMOCAP's configuration, float32)"
         )
         lengths(args.device, table, counts, args.window)
+        console.print(table)
+        return
+    if args.space is not None:
+        table = Table(title=f"A training step of spaces/{args.space}.toml, processor time")
+        for column in ("configuration", "ms a step, median", "least"):
+            table.add_column(column, justify="right")
+        for row in small_steps(read_space(ROOT / "spaces" / f"{args.space}.toml"), args.rounds):
+            table.add_row(*row)
         console.print(table)
         return
     table = Table(title="A training step at the published configurations")
