@@ -24,7 +24,7 @@ class Adam:
     def __init__(self, parameters: Iterable[Tensor], *, lr: float, weight_decay: float) -> None:
         self.parameters, self.lr, self.weight_decay = list(parameters), lr, weight_decay
         #: Parameter -> number of steps, first and second moment, from its first gradient on.
-        self._moments: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._moments: dict[int, tuple[int, Tensor, Tensor]] = {}
 
     def zero_grad(self) -> None:
         """Drop the gradients."""
@@ -39,18 +39,21 @@ class Adam:
             return
         for index in indices:
             if index not in self._moments:
-                parameter = self.parameters[index]
-                count = torch.zeros((), device=parameter.device)
-                self._moments[index] = (count, torch.zeros_like(parameter), torch.zeros_like(parameter))
-        counts, first, second = zip(*(self._moments[index] for index in indices), strict=True)
-        torch._foreach_add_(counts, 1)
+                first, second = (torch.zeros_like(self.parameters[index]) for _ in range(2))
+                self._moments[index] = 0, first, second
+            count, first, second = self._moments[index]
+            self._moments[index] = count + 1, first, second
+        counts, firsts, seconds = zip(*(self._moments[index] for index in indices), strict=True)
+        device = self.parameters[0].device
+        # Most parameters have the same number of steps, and share its tensor.
+        tensors = {count: torch.full((), float(count), device=device) for count in set(counts)}
         torch._fused_adam_(
             [self.parameters[index] for index in indices],
             [grad for index in indices if (grad := self.parameters[index].grad) is not None],
-            list(first),
-            list(second),
+            list(firsts),
+            list(seconds),
             [],
-            list(counts),
+            [tensors[count] for count in counts],
             lr=self.lr,
             beta1=BETAS[0],
             beta2=BETAS[1],
@@ -61,8 +64,13 @@ class Adam:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The moments; the tensors are not copied."""
-        return {"moments": {index: list(tensors) for index, tensors in self._moments.items()}}
+        """The moments; their tensors are not copied."""
+        return {
+            "moments": {
+                index: [torch.full((), float(count), device=moments[0].device), *moments]
+                for index, (count, *moments) in self._moments.items()
+            }
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned, on the device of the parameters.
@@ -75,7 +83,7 @@ class Adam:
             if index >= len(self.parameters) or first.shape != self.parameters[index].shape:
                 raise ValueError("the optimiser's state belongs to other parameters")
         self._moments = {
-            index: (count.to(device), first.to(device), second.to(device))
+            index: (int(count), first.to(device), second.to(device))
             for index, (count, first, second) in moments.items()
             for device in [self.parameters[index].device]
         }
