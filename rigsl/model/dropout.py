@@ -29,7 +29,9 @@ def random_mask(like: Tensor, p: float) -> Tensor:
     kept = kept_values(p)
     words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = words.view(torch.int16)[: like.numel()].view(like.shape)
-    return (bits < kept - VALUES // 2).to(like.dtype).mul_(VALUES / kept)
+    # Of whole numbers, clamp(n - m, 0, 1) is 1 where m < n, else 0; a comparison takes several times as long.
+    mask = (kept - VALUES // 2 - bits.float()).clamp_(0, 1)
+    return mask.to(like.dtype).mul_(VALUES / kept)
 
 
 def kept_values(p: float) -> int:
