@@ -80,6 +80,15 @@ class Batch:
         """[B, groups, T, ...] -> [groups * U, ...], the inverse of `pad`."""
         return self._padded_index(padded.shape[1], 1).unpad(padded.flatten(0, 2))
 
+    def slots(self, rows: Tensor, groups: int) -> Tensor:
+        """`pad` inside of operators that have a written-out gradient."""
+        padded = self._padded_index(groups, 1).slots(rows)
+        return padded.view(len(self.lengths), groups, self.longest, *rows.shape[1:])
+
+    def from_slots(self, padded: Tensor) -> Tensor:
+        """`unpad` inside of such operators."""
+        return self._padded_index(padded.shape[1], 1).from_slots(padded.flatten(0, 2))
+
     def pad_heads(self, rows: Tensor, groups: int) -> Tensor:
         """[groups * U, heads, d] -> [B, heads, groups * T, d], like `pad`, with the heads in front."""
         heads = rows.shape[1]

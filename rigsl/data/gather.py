@@ -35,33 +35,38 @@ class PaddedIndex:
         rows: Tensor = _Unpad.apply(padded, self)  # type: ignore[no-untyped-call]
         return rows
 
+    def slots(self, rows: Tensor) -> Tensor:
+        """`pad` inside of operators that have a written-out gradient."""
+        padded = rows.index_select(0, self.row)
+        return padded.index_fill_(0, self.padding, 0) if len(self.padding) else padded
 
-def _pad(rows: Tensor, index: PaddedIndex) -> Tensor:
-    return rows.index_select(0, index.row).index_fill_(0, index.padding, 0)
+    def from_slots(self, padded: Tensor) -> Tensor:
+        """`unpad` inside of such operators."""
+        return padded.index_select(0, self.slot)
 
 
 class _Pad(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, index: PaddedIndex) -> Tensor:
         ctx.index = index
-        return _pad(rows, index)
+        return index.slots(rows)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.index_select(0, ctx.index.slot), None
+        return ctx.index.from_slots(gradient), None
 
 
 class _Unpad(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, padded: Tensor, index: PaddedIndex) -> Tensor:
         ctx.index = index
-        return padded.index_select(0, index.slot)
+        return index.from_slots(padded)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _pad(gradient, ctx.index), None
+        return ctx.index.slots(gradient), None
 
 
 def permuted(rows: Tensor, order: Tensor, inverse: Tensor) -> Tensor:

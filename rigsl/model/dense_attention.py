@@ -38,7 +38,7 @@ class _Relations(torch.autograd.Function):
         products = query[..., :-1]
         largest, query_at = products.max(dim=-1, keepdim=True)
         queries = (products - (query[..., -1:] + largest)).exp_().add_(STABILISER)
-        products = key[..., :-1].masked_fill(~real, -torch.inf)
+        products = key[..., :-1] + real.to(key.dtype).log()  # without a key in padding
         largest, key_at = products.flatten(2).max(dim=-1, keepdim=True)
         keys = products.sub_(key[..., -1:] + largest[..., None]).exp_().add_(real * STABILISER)
         weights = queries @ keys.transpose(-1, -2)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch, on_device
 from rigsl.data.gather import PaddedIndex, permuted
 from rigsl.model.dense_graph import NO_EDGE
-from rigsl.model.edges import KINDS, DialogueGraph, EdgeValues, inverse_roots, unit_vectors
+from rigsl.model.edges import KINDS, DialogueGraph, inverse_roots, unit_vectors
 from rigsl.model.heap import return_large_blocks
 from rigsl.model.sparse_products import Pattern, inner_products, weighted_sums
 from rigsl.model.sparsemax import sparsemax
@@ -24,7 +25,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class EdgeList(DialogueGraph):
-    """The sparse form. A node vector is [M * U]; `EdgeValues` are one [E] in the order of the targets, for
+    """The sparse form. A node vector is [M * U]; edge values are [E] in the order of the targets, for
     `similarities` followed by the value of each node with itself [M * U].
 
     Sums over the edges of a node are those of torch_geometric: torch-scatter's where it is installed.
@@ -60,62 +61,56 @@ class EdgeList(DialogueGraph):
         """Number of edges that end in a node: [M * U]"""
         return self.pattern.start.diff()
 
-    def node_vectors(self, rows: Tensor) -> tuple[Tensor, ...]:
-        return rows.unbind(dim=-1)
+    @cached_property
+    def mask(self) -> Tensor:
+        return torch.ones((), device=self.kind.device)
 
-    def sums_by_kind(self, source: Sequence[Tensor], target: Sequence[Tensor]) -> EdgeValues:
-        starts, ends = torch.stack(list(source)).flatten(), torch.stack(list(target)).flatten()  # [3 * M * U]
-        return EdgeValues((_taken(ends, self.target_by_kind) + _taken(starts, self.source_by_kind),))
+    def sums(self, scores: Tensor) -> Tensor:
+        columns = scores.unbind(dim=-1)  # [M * U] each
+        starts, ends = torch.stack(columns[:3]).flatten(), torch.stack(columns[3:6]).flatten()  # [3 * M * U]
+        sums = [_taken(ends, self.target_by_kind) + _taken(starts, self.source_by_kind)]
+        if len(columns) > 6:
+            sums.append(_taken(columns[6], self.pattern.row) + _taken(columns[7], self.pattern.column))
+        return torch.stack(sums)
 
-    def sums(self, source: Tensor, target: Tensor) -> EdgeValues:
-        return EdgeValues((_taken(target, self.pattern.row) + _taken(source, self.pattern.column),))
+    def ends(self, norm: Tensor) -> Tensor:
+        return _taken(norm, self.pattern.row) * _taken(norm, self.pattern.column)
 
-    def scaled(self, values: EdgeValues, norm: Tensor) -> EdgeValues:
-        edges, *loops = values.parts
-        edges = edges * _taken(norm, self.pattern.row) * _taken(norm, self.pattern.column)
-        return EdgeValues((edges, *(loop * norm * norm for loop in loops)))
-
-    def masked(self, values: EdgeValues) -> EdgeValues:
-        return values
-
-    def outgoing(self, kept: EdgeValues) -> tuple[Tensor, Tensor]:
-        (edges,) = kept.parts
-        ordered = edges[self.by_source].to(torch.get_default_dtype())
-        degree = _segment_sums(ordered, self.pattern.column_start)
-        counts = [(edges & (self.kind == kind)).sum() for kind in range(KINDS)]
+    def outgoing(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        degree = _segment_sums(kept[self.by_source], self.pattern.column_start)
+        counts = [(kept * (self.kind == kind)).sum() for kind in range(KINDS)]
         return degree, torch.stack(counts)
 
-    def softmax_by_source(self, logits: EdgeValues) -> EdgeValues:
-        (edges,) = logits.parts
-        ordered = permuted(edges[None], self.by_source, self.by_target)[0]
+    def softmax_by_source(self, logits: Tensor) -> Tensor:
+        ordered = permuted(logits[None], self.by_source, self.by_target)[0]
         shares = _segment_softmax(ordered, self.pattern.column_start)
-        return EdgeValues((permuted(shares[None], self.by_target, self.by_source)[0],))
+        return permuted(shares[None], self.by_target, self.by_source)[0]
 
-    def sparsemax_by_target(self, logits: EdgeValues) -> EdgeValues:
-        (edges,) = logits.parts
-        if not len(edges):
+    def sparsemax_by_target(self, logits: Tensor) -> Tensor:
+        if not len(logits):
             return logits
-        padded = self.slots.pad(edges).index_fill(0, self.slots.padding, NO_EDGE)
+        padded = self.slots.pad(logits).index_fill(0, self.slots.padding, NO_EDGE)
         incoming = sparsemax(padded.reshape(len(self.pattern.start) - 1, -1))
-        return EdgeValues((self.slots.unpad(incoming.flatten()),))
+        return self.slots.unpad(incoming.flatten())
 
-    def propagate(self, x: Tensor, values: EdgeValues) -> Tensor:
-        edges, *loops = values.parts
+    def propagate(self, x: Tensor, values: Tensor) -> Tensor:
+        edges, loops = values[: len(self.kind)], values[len(self.kind) :]
         out = weighted_sums(self.pattern, edges, x)
-        return out if not loops else out + loops[0].to(x.dtype)[:, None] * x
+        return out if not len(loops) else out + loops.to(x.dtype)[:, None] * x
 
-    def similarities(self, x: Tensor, similarity: Callable[[Tensor], Tensor]) -> EdgeValues:
+    def similarities(self, x: Tensor, similarity: Callable[[Tensor], Tensor]) -> Tensor:
         unit = unit_vectors(x)
         edges = similarity(inner_products(self.pattern, unit, unit))
         loops = similarity(unit.square().sum(dim=-1))
         degree = _segment_sums(edges, self.pattern.start) + loops
-        return self.scaled(EdgeValues((edges, loops)), inverse_roots(degree))
+        norm = inverse_roots(degree)
+        return torch.cat([edges * self.ends(norm), loops * norm * norm])
 
     def listed(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.pattern.column, self.pattern.row, self.kind
 
-    def listed_values(self, values: EdgeValues) -> Tensor:
-        return values.parts[0]
+    def listed_values(self, values: Tensor) -> Tensor:
+        return values
 
 
 def _taken(numbers: Tensor, index: Tensor) -> Tensor:

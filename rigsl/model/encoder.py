@@ -12,7 +12,7 @@ from rigsl.config import RIGSLConfig
 from rigsl.data.batches import Batch, Packing
 from rigsl.data.corpus import Schema
 from rigsl.modalities import TEXT, module_name
-from rigsl.model.linear import Linear
+from rigsl.model.linear import Linear, gated
 from rigsl.model.precision import full_precision
 from rigsl.model.recurrent import bidirectional
 
@@ -41,7 +41,7 @@ class TextMix(nn.Module):
             views = self._plane_norm(views, batch)
         elif self.norms:
             views = torch.stack([norm(views[:, index]) for index, norm in enumerate(self.norms)], dim=1)
-        return views.mean(dim=1)
+        return views.mean(dim=1) if views.shape[1] > 1 else views[:, 0]
 
     @staticmethod
     def _plane_norm(views: Tensor, batch: Batch) -> Tensor:
@@ -134,18 +134,12 @@ class ModalityEncoder(nn.Module):
         frames = self.linear(padded)  # [B, T, d], in padded frames the bias
         u = frames[batch.dialogues.sequence, batch.dialogues.position]
         e = u if self.context is None else self.context.over_padding(frames, batch.dialogues)
-        if self.speaker is None:
-            return self.gated(e, None)
+        if self.speaker is None or self.gate_speaker is None:
+            return gated([self.gate_context], [e])[0]
         turns = u.new_zeros(int(batch.speakers.sequence.max()) + 1, batch.longest, u.shape[1])
         turns = turns.index_put((batch.speakers.sequence, batch.speakers.position), u)
-        return self.gated(e, self.speaker.over_padding(turns, batch.speakers))
-
-    def gated(self, e: Tensor, p: Tensor | None) -> Tensor:
-        """sigmoid(W1 e) e + sigmoid(W2 p) p. Shapes: [U, d] -> [U, d]"""
-        out: Tensor = torch.sigmoid(self.gate_context(e)) * e
-        if p is not None and self.gate_speaker is not None:
-            out = out + torch.sigmoid(self.gate_speaker(p)) * p
-        return out
+        p = self.speaker.over_padding(turns, batch.speakers)
+        return gated([self.gate_context, self.gate_speaker], [e, p]).sum(dim=0)
 
 
 class Encoder(nn.Module):
@@ -176,12 +170,13 @@ class Encoder(nn.Module):
         networks += [encoder.speaker for encoder in encoders.values()]
         packings = [batch.dialogues] * len(inputs) + [batch.speakers] * len(inputs)
         states = _run_present(networks, [*inputs, *inputs], packings)
-        contexts, turns = states[: len(inputs)], states[len(inputs) :]
-        parts = [
-            encoder.gated(u if e is None else e, p)
-            for encoder, u, e, p in zip(encoders.values(), inputs, contexts, turns, strict=True)
-        ]
-        return torch.cat(parts)
+        parts = [u if e is None else e for u, e in zip(inputs, states, strict=False)]
+        parts += [p for p in states[len(inputs) :] if p is not None]
+        gates = [encoder.gate_context for encoder in encoders.values()]
+        gates += [gate for encoder in encoders.values() if (gate := encoder.gate_speaker) is not None]
+        # [contexts and, with speakers, turns; nodes of all modalities; d]
+        own = gated(gates, parts)
+        return own.view(-1, len(inputs) * own.shape[1], own.shape[2]).sum(dim=0)
 
     def _modality(self, key: str) -> ModalityEncoder:
         encoder = self.modality[module_name(key)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rigsl.config import RIGSLConfig
-from rigsl.model.linear import Linear
+from rigsl.model.linear import Linear, gated
 
 
 class Fusion(nn.Module, ABC):
@@ -49,10 +49,8 @@ class GatedFusion(Fusion):
 
     def forward(self, x: Tensor, c: Tensor | None, n: Tensor | None) -> Tensor:
         pairs = ((self.gate_encoder, x), (self.gate_cgs, c), (self.gate_igr, n))
-        parts = [
-            torch.sigmoid(gate(part)) * part for gate, part in pairs if gate is not None and part is not None
-        ]
-        return torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
+        present = [(gate, part) for gate, part in pairs if gate is not None and part is not None]
+        return gated(*zip(*present, strict=True)).sum(dim=0)
 
 
 class Concatenation(Fusion):

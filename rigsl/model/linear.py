@@ -7,6 +7,7 @@ Intel's; oneDNN, which PyTorch ships for other operations, reaches all of it (be
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,12 +34,38 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``torch.nn.functional.linear``. Shapes: x [..., in], weight [out, in], bias [out] -> [..., out]"""
-    kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+    kind = _product_kind()
     if not _by_onednn(x, weight, kind):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
     product: Tensor = _OneDNN.apply(rows, weight, bias, kind)  # type: ignore[no-untyped-call]
     return product.reshape(*x.shape[:-1], -1)
+
+
+def linears(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """K linear maps, each of its own rows: x_k W_k^T + b_k. Small ones are one product.
+
+    Shapes: x [K, n, in], weight [K, out, in], bias [K, out] -> [K, n, out]
+    """
+    kind = _product_kind()
+    if _by_onednn(x, weight[0], kind):
+        return torch.stack([linear(*each) for each in zip(x, weight, bias, strict=True)])
+    if any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda")):
+        return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
+    product: Tensor = _Linears.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return product
+
+
+def gated(gates: Sequence[Linear], parts: Sequence[Tensor]) -> Tensor:
+    """sigmoid(W_k x_k + b_k) x_k of each part x_k with its gate. Shapes: each [n, d] -> [K, n, d]"""
+    x = torch.stack(list(parts))
+    weight, bias = (torch.stack([getattr(gate, name) for gate in gates]) for name in ("weight", "bias"))
+    return torch.sigmoid(linears(x, weight, bias)) * x
+
+
+def _product_kind() -> torch.dtype:
+    """The dtype of products on the CPU: that of autocast, or float32."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
 
 
 def _by_onednn(x: Tensor, weight: Tensor, kind: torch.dtype) -> bool:
@@ -68,6 +95,22 @@ def _padded(rows: Tensor, kind: torch.dtype) -> Tensor:
     missing = -len(rows) % ROW_MULTIPLE
     rows = rows.to(kind)
     return F.pad(rows, (0, 0, 0, missing)) if missing else rows.contiguous()
+
+
+class _Linears(torch.autograd.Function):
+    """`linears`, with gradients in the layout of the weights; PyTorch's own are transposed and copied."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        d_x = gradient @ weight if ctx.needs_input_grad[0] else None
+        return d_x, gradient.transpose(1, 2) @ x, gradient.sum(dim=1)
 
 
 class _OneDNN(torch.autograd.Function):

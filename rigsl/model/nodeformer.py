@@ -7,9 +7,11 @@ the exact dense form of section 7: one [N, N] weight matrix per head, no [N, H, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from rigsl.config import RIGSLConfig
@@ -50,9 +52,29 @@ def projected(rows: Tensor, projection: Tensor, tau: float) -> Tensor:
     """
     scale = tau**-0.5 * rows.shape[-1] ** -0.25
     with torch.autocast(rows.device.type, enabled=False):
-        rows = full_precision(rows)
-        squares = rows.square().sum(dim=-1, keepdim=True) * (scale**2 / 2)
-        return torch.cat([linear(rows, projection) * scale, squares], dim=-1)
+        flat = full_precision(rows.reshape(-1, rows.shape[-1]))
+        out: Tensor = _Projected.apply(flat, projection * scale, scale**2 / 2)  # type: ignore[no-untyped-call]
+        return out.view(*rows.shape[:-1], -1)
+
+
+class _Projected(torch.autograd.Function):
+    """P x and |x|^2 times a factor side by side. Shapes: x [n, d], P [M, d] -> [n, M + 1]"""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, projection: Tensor, factor: float) -> Tensor:
+        out = rows.new_empty(len(rows), len(projection) + 1)
+        torch.mm(rows, projection.T, out=out[:, :-1])
+        torch.mul(torch.linalg.vecdot(rows, rows), factor, out=out[:, -1])
+        ctx.save_for_backward(rows, projection)
+        ctx.factor = factor
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        rows, projection = ctx.saved_tensors
+        d_rows = gradient[:, :-1] @ projection
+        return d_rows.addcmul_(rows, gradient[:, -1:], value=2 * ctx.factor), None, None
 
 
 def query_features(data: Tensor) -> Tensor:
@@ -115,10 +137,15 @@ class NodeFormerLayer(nn.Module):
 
     def relations(self, z: Tensor, projection: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
         """Attention of every node to all nodes of its dialogue. Shapes: z [M * U, d] -> [B, H, N, N]"""
-        query, key = (
-            batch.pad_heads(projected(self._heads(layer(z)), projection, self.tau), graph.modalities)
-            for layer in (self.query, self.key)
+        # Queries and keys by one linear map, whose result has them side by side for each head.
+        weight, bias = (
+            torch.stack([self._by_head(getattr(layer, name)) for layer in (self.query, self.key)], dim=1)
+            for name in ("weight", "bias")
         )
+        rows = linear(z, weight.flatten(0, 2), bias.flatten())  # [M * U, H * 2 * d]
+        data = projected(rows.view(-1, rows.shape[1] // (2 * self.heads)), projection, self.tau)
+        padded = batch.pad_heads(data.view(len(z), self.heads, -1), graph.modalities)
+        query, key = padded.chunk(2, dim=-1)
         return relation_weights(query, key, _real_nodes(graph))
 
     def _linear(self, z: Tensor, projection: Tensor, graph: EdgeList) -> tuple[Tensor, Tensor]:
@@ -153,12 +180,16 @@ class NodeFormerLayer(nn.Module):
 
     def _heads(self, rows: Tensor) -> Tensor:
         """[M * U, H * d] -> [M * U, H, d]"""
-        return rows.reshape(len(rows), self.heads, -1)
+        return rows.view(len(rows), self.heads, -1)
+
+    def _by_head(self, parameter: Tensor) -> Tensor:
+        """[H * d, ...] -> [H, d, ...]"""
+        return parameter.view(self.heads, -1, *parameter.shape[1:])
 
 
 def _real_nodes(graph: DialogueGraph) -> Tensor:
     """True for nodes, false for padding: [B, 1, N, 1]"""
-    return graph.real.repeat(1, graph.modalities)[:, None, :, None]
+    return graph.real_nodes[:, None, :, None]
 
 
 class NodeFormer(nn.Module):

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from rigsl.data.batches import Indices, Packing
 from rigsl.data.gather import PaddedIndex
 from rigsl.model.dropout import dropout
-from rigsl.model.linear import linear
+from rigsl.model.linear import linears
 
 #: Parts of the parameter names of torch.nn.GRU.
 _KINDS, _DIRECTIONS = ("weight", "bias"), ("", "_reverse")
@@ -34,16 +35,16 @@ class _Layout:
     product needs.
 
     sizes: sequences at each step; index: between the rows (network, utterance, direction) and the slots;
-    group: [slots] the group of each slot; grouped: [slots] the slots group by group; before: [slots] the
-    slot of the same sequence one step earlier, group by group (arbitrary at the first step).
+    group: [slots] the group (network, direction) of each slot; before: [rows] the slot of the same sequence
+    one step earlier (arbitrary at the first step); first: the rows at a first step.
     """
 
     groups: int
     sizes: list[int]
     index: PaddedIndex
     group: Tensor
-    grouped: Tensor
     before: Tensor
+    first: Tensor
 
     def steps(self, x: Tensor) -> list[Tensor]:
         """The slots of each time step. Shapes: [slots, d] -> each [G, size, d]"""
@@ -62,20 +63,18 @@ def _layout(packings: Sequence[Packing]) -> _Layout:
     for network, packing in enumerate(packings):
         step, rank, last = _places(packing)
         for direction, at in enumerate((step, last - step)):
-            places[network, :, direction] = (
-                groups * first[at] + (direction * count + network) * sizes[at] + rank
-            )
+            places[network, :, direction] = groups * first[at] + (2 * network + direction) * sizes[at] + rank
     slot = places.ravel()
     row = np.full(groups * sizes.sum(), -1)
     row[slot] = np.arange(len(slot))
     blocks = np.repeat(sizes, groups)  # (step, group)
     group = np.repeat(np.tile(np.arange(groups), len(sizes)), blocks)
-    grouped = np.argsort(group, kind="stable")
     # A block of the step before is as long as this one or longer, and there are as many blocks in between.
     start = np.cumsum(blocks) - blocks
     back = np.maximum(start - np.concatenate([start[:groups], start[:-groups]]), 0)
-    before = np.arange(len(row)) - np.repeat(back, blocks)
-    arrays = (np.maximum(row, 0), slot, np.flatnonzero(row < 0), group, grouped, before[grouped])
+    before = slot - np.repeat(back, blocks)[slot]
+    begins = np.flatnonzero(slot < groups * sizes[0])
+    arrays = (np.maximum(row, 0), slot, np.flatnonzero(row < 0), group, before, begins)
     tensors = [torch.from_numpy(array) for array in arrays]
     return _Layout(groups, sizes.tolist(), PaddedIndex(*tensors[:3]), *tensors[3:])
 
@@ -88,19 +87,19 @@ def _places(packing: Packing) -> tuple[Indices, Indices, Indices]:
 
 
 class _Recurrence(torch.autograd.Function):
-    """h_t = (1 - z) n + z h_(t-1); r, z = sigmoid(a + c), n = tanh(a_n + r c_n), c = h_(t-1) W^T + b
+    """h_t = (1 - z) n + z h_(t-1); r, z = sigmoid(a + c), n = tanh(a_n + r (c_n + b)), c = h_(t-1) W^T
     (Cho et al., 2014, in the form of torch.nn.GRU), for the G groups of a layout.
 
-    Shapes: inputs a [slots, 3 h], weight [G, 3 h, h], bias [G, 3 h] -> [slots, h]
+    Shapes: inputs a [rows, 3 h], weight W [G, 3 h, h], bias b [G, h] -> [rows, h]
     """
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, layout: _Layout) -> Tensor:
         width = weight.shape[2]
         transposed = weight.transpose(1, 2)
-        gates = bias.index_select(0, layout.group)  # becomes r, z, c_n
-        gates[:, : 2 * width] += inputs[:, : 2 * width]
-        new, out = inputs[:, 2 * width :].clone(), inputs.new_empty(len(inputs), width)
+        gates = inputs.index_select(0, layout.index.row)  # becomes r, z, c_n + b
+        new, out = gates[:, 2 * width :].clone(), inputs.new_empty(len(gates), width)
+        gates[:, 2 * width :] = bias.index_select(0, layout.group)
         state = inputs.new_zeros(layout.groups, layout.sizes[0], width)
         views = zip(layout.sizes, *(layout.steps(part) for part in (gates, new, out)), strict=True)
         for size, c, n, h in views:
@@ -112,36 +111,48 @@ class _Recurrence(torch.autograd.Function):
             state = torch.lerp(n, state, z, out=h)
         ctx.save_for_backward(weight, gates, new, out)
         ctx.layout = layout
-        return out
+        return layout.index.from_slots(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         weight, gates, new, out = ctx.saved_tensors
         layout, width = ctx.layout, out.shape[1]
+        gradient = layout.index.slots(gradient)
         reset, update, candidate = gates.chunk(3, dim=1)
+        # d h / d (c_n, r, z, a_n), before the sigmoids: the factors that do not depend on the gradient of
+        # later steps, for all steps at once.
+        d = torch.empty(len(out), 4, width, dtype=out.dtype)
+        by_c, by_r, by_z, by_n = d.unbind(1)
         kept = 1 - update
-        # The factors that do not depend on the gradient of later steps, for all steps at once.
-        d = torch.empty(len(out), 4, width, dtype=out.dtype)  # d h / d (r, z, c_n, a_n), before the sigmoids
-        by_r, by_z, by_c, by_n = d.unbind(1)
-        torch.mul(kept, 1 - new * new, out=by_n)
+        torch.ops.aten.tanh_backward.grad_input(kept, new, grad_input=by_n)
         torch.mul(by_n, reset, out=by_c)
-        torch.mul(by_c, candidate, out=by_r).mul_(1 - reset)
+        torch.ops.aten.sigmoid_backward.grad_input(by_n * candidate, reset, grad_input=by_r)
         torch.mul(kept, out - new, out=by_z)  # = (h_(t-1) - n) z (1 - z)
-        gradient = gradient.clone()
-        steps = list(zip(*(layout.steps(part) for part in (d.flatten(1), update, gradient)), strict=True))
+        d = d.flatten(1)
+        rolled = weight.roll(width, dims=1)  # rows of c_n, r, z
+        steps = list(zip(*(layout.steps(part) for part in (d, update, gradient)), strict=True))
         for at in range(len(steps) - 1, -1, -1):
             d_step, z, total = steps[at]
-            d_step.unflatten(2, (4, width)).mul_(total[:, :, None])
+            d_step.view(*total.shape[:2], 4, width).mul_(total[:, :, None])
             if at:
-                earlier = torch.mul(total, z).baddbmm_(d_step[..., : 3 * width], weight)
-                steps[at - 1][2][:, : earlier.shape[1]].add_(earlier)
-        d_hidden = d.flatten(1)[:, : 3 * width].index_select(0, layout.grouped)
-        d_hidden = d_hidden.view(layout.groups, -1, 3 * width)
-        previous = out.index_select(0, layout.before).view(layout.groups, -1, width)
-        previous[:, : layout.sizes[0]] = 0
-        d_inputs = torch.cat([d[:, :2], d[:, 3:]], dim=1).flatten(1)
-        return d_inputs, d_hidden.transpose(1, 2) @ previous, d_hidden.sum(dim=1), None
+                earlier, hidden = steps[at - 1][2], d_step[..., : 3 * width]
+                if earlier.shape == total.shape:
+                    earlier.addcmul_(total, z).baddbmm_(hidden, rolled)
+                else:  # a part of the earlier step, which `baddbmm_` would take apart
+                    earlier[:, : total.shape[1]].add_(torch.mul(total, z).baddbmm_(hidden, rolled))
+        hidden = layout.index.from_slots(d[:, : 3 * width])
+        previous = out.index_select(0, layout.before).index_fill_(0, layout.first, 0)
+        # [network, direction, utterance, ...]
+        hidden, previous = (
+            part.view(layout.groups // 2, -1, 2, part.shape[1]).transpose(1, 2) for part in (hidden, previous)
+        )
+        d_weight = torch.stack(
+            [hidden[:, each].transpose(1, 2) @ previous[:, each] for each in range(2)], dim=1
+        )
+        d_bias = hidden[..., :width].sum(dim=2).flatten(0, 1)
+        d_inputs = layout.index.from_slots(d[:, width:])
+        return d_inputs, d_weight.flatten(0, 1).roll(-width, dims=1), d_bias, None
 
 
 def bidirectional(
@@ -154,23 +165,25 @@ def bidirectional(
     Shapes: each [U, d] -> each [U, 2 h]
     """
     layout = _layout(packings)
+    states = torch.stack(list(rows))  # [K, U, d]
     for layer in range(networks[0].num_layers):
         names = [f"l{layer}{direction}" for direction in _DIRECTIONS]
-        if layer and networks[0].dropout and networks[0].training:
-            rows = dropout(torch.stack(list(rows)), networks[0].dropout, training=True).unbind()
-        # [U, 6 h]: both directions; then a row is (network, utterance, direction)
-        inputs = [
-            linear(
-                part,
-                *(torch.cat([getattr(network, f"{kind}_ih_{name}") for name in names]) for kind in _KINDS),
-            )
-            for part, network in zip(rows, networks, strict=True)
-        ]
-        slots = layout.index.pad(torch.cat(inputs).view(-1, inputs[0].shape[1] // 2))
-        weight, bias = (
-            torch.stack([getattr(network, f"{kind}_hh_{name}") for name in names for network in networks])
-            for kind in _KINDS
+        if layer:
+            states = dropout(states, networks[0].dropout, networks[0].training)
+        ih, hh = (
+            [
+                [getattr(network, f"{kind}_{part}_{name}") for network in networks for name in names]
+                for kind in _KINDS
+            ]
+            for part in ("ih", "hh")
         )
-        out: Tensor = _Recurrence.apply(slots, weight, bias, layout)  # type: ignore[no-untyped-call]
-        rows = layout.index.unpad(out).view(len(networks), len(rows[0]), -1).unbind()
-    return list(rows)
+        width = hh[0][0].shape[1]
+        hidden_bias = torch.stack(hh[1])  # [G, 3 h], of which those of r and z are added to the inputs'
+        bias = torch.stack(ih[1]) + F.pad(hidden_bias[:, : 2 * width], (0, width))
+        weight = torch.cat(ih[0]).view(len(networks), -1, states.shape[2])
+        inputs = linears(states, weight, bias.view(len(networks), -1))  # [K, U, 6 h]: both directions
+        out: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
+            inputs.view(-1, 3 * width), torch.stack(hh[0]), hidden_bias[:, 2 * width :], layout
+        )
+        states = out.view(len(networks), len(rows[0]), -1)
+    return list(states.unbind())

@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from rigsl.config import SPARSIFIERS, RIGSLConfig
-from rigsl.model.edges import DialogueGraph, EdgeValues
+from rigsl.model.edges import DialogueGraph
 from rigsl.model.linear import Linear
 from rigsl.registry import require_same_names
 
@@ -25,28 +26,61 @@ MAX_NORM = 1.5
 
 
 def hard_concrete(
-    logit: Tensor, *, temperature: float, gamma: float, zeta: float, uniform: Tensor | None = None
-) -> Tensor:
-    """Gate of each edge in [0, 1]: clamp(z (zeta - gamma) + gamma).
+    logit: Tensor,
+    mask: Tensor,
+    *,
+    temperature: float,
+    gamma: float,
+    zeta: float,
+    uniform: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Gate of each edge in [0, 1], clamp(z (zeta - gamma) + gamma), and the probability that it is not zero,
+    sigmoid(logit - temperature log(-gamma / zeta)); both times `mask`, which is 0 or 1.
 
     With noise `uniform` in (0, 1): z = sigmoid((log u - log(1 - u) + logit) / temperature), else
     z = sigmoid(logit). (Louizos et al., eqs. 10-12; the evaluation form is RIGSL's own.)
+
+    Shapes: [E] -> [E], [E]
     """
-    if uniform is None:
-        z = torch.sigmoid(logit)
-    else:
-        z = torch.sigmoid((torch.log(uniform) - torch.log1p(-uniform) + logit) / temperature)
-    return torch.clamp(z * (zeta - gamma) + gamma, 0.0, 1.0)
+    result: tuple[Tensor, Tensor] = _HardConcrete.apply(  # type: ignore[no-untyped-call]
+        logit, mask, uniform, temperature, gamma, zeta
+    )
+    return result
+
+
+class _HardConcrete(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logit: Tensor,
+        mask: Tensor,
+        uniform: Tensor | None,
+        temperature: float,
+        gamma: float,
+        zeta: float,
+    ) -> tuple[Tensor, Tensor]:
+        noisy = logit if uniform is None else uniform.logit().add_(logit).div_(temperature)
+        z = noisy.sigmoid()
+        gate = (z * (zeta - gamma)).add_(gamma).clamp_(0.0, 1.0).mul_(mask)
+        probability = (logit - temperature * math.log(-gamma / zeta)).sigmoid_().mul_(mask)
+        ctx.save_for_backward(z, gate, probability)
+        ctx.slope = (zeta - gamma) / (1.0 if uniform is None else temperature)
+        return gate, probability
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_gate: Tensor, d_probability: Tensor) -> tuple[Tensor | None, ...]:
+        z, gate, probability = ctx.saved_tensors
+        # Zero where the gate is 0 or 1, so also where there is no edge.
+        d_z = torch.ops.aten.hardtanh_backward(d_gate, gate, 0.0, 1.0)
+        d_logit = torch.ops.aten.sigmoid_backward(d_probability, probability)
+        d_logit.add_(torch.ops.aten.sigmoid_backward(d_z, z), alpha=ctx.slope)
+        return d_logit, None, None, None, None, None
 
 
 def uniform_noise(like: Tensor) -> Tensor:
     """Uniform numbers in [0, 1), one for each number of `like`."""
     return torch.rand_like(like)
-
-
-def l0_penalty(logit: Tensor, *, temperature: float, gamma: float, zeta: float) -> Tensor:
-    """Probability that an edge's gate is not zero (Louizos et al., eq. 12), elementwise."""
-    return torch.sigmoid(logit - temperature * math.log(-gamma / zeta))
 
 
 def degree_norm(degree: Tensor) -> Tensor:
@@ -56,24 +90,22 @@ def degree_norm(degree: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SparseGraph:
-    """gates: zero where there is no edge; norm: the degree normaliser, a node vector of the graph; penalty:
-    scalar; kept: [3] the share of the predefined edges whose gate is not zero, by type."""
+    """gates: [E] zero where there is no edge; norm: the degree normaliser, a node vector of the graph;
+    penalty: scalar; kept: [3] the share of the predefined edges whose gate is not zero, by type."""
 
-    gates: EdgeValues
+    gates: Tensor
     norm: Tensor
     penalty: Tensor
     kept: Tensor
 
 
-def sparse_graph(gates: EdgeValues, graph: DialogueGraph, penalty: Tensor | None = None) -> SparseGraph:
-    """The graph of these gates, which are set to zero where there is no edge. The penalty is the share of
-    all edges that are kept, unless one is given."""
-    gates = graph.masked(gates)
-    degree, counts = graph.outgoing(gates.map(lambda gate: gate != 0))
+def sparse_graph(gates: Tensor, graph: DialogueGraph, penalty: Tensor | None = None) -> SparseGraph:
+    """The graph of these gates, which are zero where there is no edge. The penalty is the share of all edges
+    that are kept, unless one is given."""
+    degree, counts = graph.outgoing(gates.detach().sign())
     if penalty is None:
-        penalty = counts.sum() / graph.edges.sum().clamp_min(1)
-    kept = counts / graph.by_type.clamp_min(1)
-    return SparseGraph(gates, degree_norm(degree.to(gates.parts[0].dtype)), penalty, kept)
+        penalty = counts.sum() / graph.total
+    return SparseGraph(gates, degree_norm(degree), penalty, counts / graph.by_type.clamp_min(1))
 
 
 class EdgeScores(nn.Module):
@@ -96,17 +128,15 @@ class EdgeScores(nn.Module):
         """Weight [6, d] and bias [6] of a node's scores: as source of each type, then as target of each type
         (which includes the type's bias)."""
         pairs = torch.cat([score.get_parameter("weight") for score in self.score])  # [3, 2 d]
-        bias = torch.cat([score.get_parameter("bias") for score in self.score])
-        ends = torch.cat(pairs.chunk(2, dim=1))  # [6, d]: sources, then targets
-        return ends @ self.transform.weight, ends @ self.transform.bias + torch.cat([0 * bias, bias])
-
-    def logits(self, scores: Sequence[Tensor], graph: DialogueGraph) -> EdgeValues:
-        """The node vectors of the six scores -> the logit of every edge."""
-        return graph.sums_by_kind(source=scores[:3], target=scores[3:])
+        pairs = pairs.view(3, 2, -1)  # [kind, source or target, d]
+        ends = pairs.transpose(0, 1).flatten(0, 1)  # [6, d]: sources, then targets
+        biases = [score.get_parameter("bias") for score in self.score]
+        bias = torch.cat([pairs.new_zeros(len(biases)), *biases])
+        return ends @ self.transform.weight, torch.addmv(bias, ends, self.transform.bias)
 
     @abstractmethod
-    def forward(self, logits: EdgeValues, graph: DialogueGraph) -> SparseGraph:
-        """The gates and the penalty."""
+    def forward(self, logits: Tensor, graph: DialogueGraph) -> SparseGraph:
+        """The gates and the penalty, for the logit of every edge. [E]"""
 
 
 class HardConcreteGate(EdgeScores):
@@ -124,22 +154,19 @@ class HardConcreteGate(EdgeScores):
         gamma, zeta = (-0.95, 1.05) if fixed else (config.gamma, config.zeta)
         self.shape = {"temperature": self.temperature, "gamma": gamma, "zeta": zeta}
 
-    def forward(self, logits: EdgeValues, graph: DialogueGraph) -> SparseGraph:
-        """The gates, with noise in training, and the penalty."""
-        # The mean over the batch's edges of the probability that the gate is not zero.
-        penalty = graph.mean(logits.map(lambda logit: l0_penalty(logit, **self.shape)))
-        return sparse_graph(logits.map(self._gate), graph, penalty)
+    def forward(self, logits: Tensor, graph: DialogueGraph) -> SparseGraph:
+        """The gates, with noise in training, and the penalty: the mean over the batch's edges of the
+        probability that the gate is not zero."""
+        noise = None
+        if self.training and self.noisy:
+            noise = (uniform_noise(logits) * (1 - 2e-7)).add_(1e-7)  # never 0 or 1
+        gates, probability = hard_concrete(logits, graph.mask, uniform=noise, **self.shape)
+        return sparse_graph(gates, graph, probability.sum() / graph.total)
 
     def anneal(self, epoch: int) -> None:
         """Set the temperature of epoch `epoch` (0-based)."""
         progress = min(epoch / self.anneal_epoch, 1.0)
         self.shape["temperature"] = self.temperature * self.anneal_to**progress
-
-    def _gate(self, logit: Tensor) -> Tensor:
-        noise = None
-        if self.training and self.noisy:
-            noise = uniform_noise(logit) * (1 - 2e-7) + 1e-7  # never 0 or 1
-        return hard_concrete(logit, uniform=noise, **self.shape)
 
 
 class SparsemaxGate(EdgeScores):
@@ -150,9 +177,9 @@ class SparsemaxGate(EdgeScores):
     def __init__(self, config: RIGSLConfig, *, fixed: bool = False) -> None:
         super().__init__(config)  # nothing to fix: this gate has neither noise nor a temperature
 
-    def forward(self, logits: EdgeValues, graph: DialogueGraph) -> SparseGraph:
+    def forward(self, logits: Tensor, graph: DialogueGraph) -> SparseGraph:
         """The gates, the same in training and in evaluation."""
-        sparse = sparse_graph(graph.sparsemax_by_target(logits), graph)
+        sparse = sparse_graph(graph.sparsemax_by_target(logits) * graph.mask, graph)
         return dataclasses.replace(sparse, norm=torch.ones_like(sparse.norm))
 
 

@@ -18,10 +18,22 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from benchmarks.gpu.batched import plain
 from benchmarks.gpu.batched.recurrence import recurrence
 from rigsl.data import gather
 from rigsl.data.batches import Packing
-from rigsl.model import dense_attention, dropout, encoder, linear, nodeformer, recurrent, sparsemax, sparsify
+from rigsl.model import (
+    dense_attention,
+    dense_graph,
+    dropout,
+    encoder,
+    linear,
+    nodeformer,
+    recurrent,
+    sparsemax,
+    sparsify,
+)
+from rigsl.model.backbones import m3net
 from rigsl.model.dropout import VALUES, kept_values
 
 
@@ -65,6 +77,13 @@ class Rules:
             (nodeformer, "exponential_noise", _batched(self._exponential)),
             (encoder.Recurrent, "forward", recurrent_network),
             (linear, "_by_onednn", lambda *_: False),  # PyTorch's own product has a rule
+            (linear._Linears, "apply", plain.linears),
+            (dense_graph._EdgeSums, "apply", plain.edge_sums),
+            (dense_graph._Messages, "apply", plain.messages),
+            (dense_graph.DenseGraph, "ends", plain.ends),
+            (sparsify._HardConcrete, "apply", plain.hard_concrete),
+            (nodeformer._Projected, "apply", plain.projected),
+            (m3net._Hypergraph, "apply", plain.hypergraph),
         ]
 
     @contextmanager

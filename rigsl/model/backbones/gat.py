@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from torch import Tensor
 from torch.nn import functional as F
 
 from rigsl.config import RIGSLConfig
 from rigsl.model.backbones.layers import CGSLayer, CGSStack
-from rigsl.model.edges import DialogueGraph, EdgeValues
+from rigsl.model.edges import DialogueGraph
 from rigsl.model.linear import Linear
 from rigsl.model.sparsify import SparseGraph
 
@@ -19,8 +22,8 @@ class GATLayer(CGSLayer):
         super().__init__(config)
         self.pair = Linear(2 * config.hidden_dim, 1, bias=False)
 
-    def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
-        return sparse.gates * graph.softmax_by_source(pair.map(lambda logit: F.leaky_relu(logit, 0.2)))
+    def values(self, sparse: SparseGraph, pair: Sequence[Tensor], graph: DialogueGraph) -> Tensor:
+        return sparse.gates * graph.softmax_by_source(F.leaky_relu(pair[0], 0.2))
 
 
 class GAT(CGSStack):

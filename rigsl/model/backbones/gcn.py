@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from torch import Tensor
+
 from rigsl.model.backbones.layers import CGSLayer, CGSStack
-from rigsl.model.edges import DialogueGraph, EdgeValues
+from rigsl.model.edges import DialogueGraph
 from rigsl.model.sparsify import SparseGraph
 
 
 class GCNLayer(CGSLayer):
     """Value of an edge: s_i s_j g_ji."""
 
-    def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
-        return graph.scaled(sparse.gates, sparse.norm)
+    def values(self, sparse: SparseGraph, pair: Sequence[Tensor], graph: DialogueGraph) -> Tensor:
+        return sparse.gates * graph.ends(sparse.norm)
 
 
 class GCN(CGSStack):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from rigsl.data.batches import Batch
 from rigsl.data.corpus import Schema
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.dropout import dropout as dropped
-from rigsl.model.edges import DialogueGraph, EdgeValues
+from rigsl.model.edges import DialogueGraph
 from rigsl.model.fusion import GatedFusion
 from rigsl.model.linear import Linear, linear
 from rigsl.model.precision import full_precision
@@ -46,9 +46,9 @@ class CGSLayer(nn.Module):
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> BackboneOutput:
         x = self.lin(x)
         weight, bias = self._score_weights()
-        scores = graph.node_vectors(full_precision(linear(x, weight, bias)))  # 6, or 8 with a pair
-        sparse: SparseGraph = self.edge_gate(self.edge_gate.logits(scores[:6], graph), graph)
-        pair = EdgeValues(()) if self.pair is None else graph.sums(target=scores[6], source=scores[7])
+        sums = graph.sums(full_precision(linear(x, weight, bias)))  # [1, E], or [2, E] with a pair
+        logits, *pair = sums.unbind()
+        sparse: SparseGraph = self.edge_gate(logits, graph)
         out = graph.propagate(x, self.values(sparse, pair, graph))
         return BackboneOutput(out, sparse.penalty, sparse.kept)
 
@@ -57,13 +57,18 @@ class CGSLayer(nn.Module):
         weight, bias = self.edge_gate.weights()
         if self.pair is None:
             return weight, bias
-        ends = torch.cat(self.pair.weight.chunk(2, dim=1))  # [2, d]: as target, as source
-        pair_bias = bias.new_zeros(1) if self.pair.bias is None else self.pair.bias
-        return torch.cat([weight, ends]), torch.cat([bias, pair_bias, bias.new_zeros(1)])
+        ends = self.pair.weight.view(2, -1)  # [2, d]: as target, as source
+        zero = bias.new_zeros(1)
+        pair_bias = zero if self.pair.bias is None else self.pair.bias
+        return torch.cat([weight, ends]), torch.cat([bias, pair_bias, zero])
 
     @abstractmethod
-    def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
-        """The value of every edge, zero where there is none."""
+    def values(self, sparse: SparseGraph, pair: Sequence[Tensor], graph: DialogueGraph) -> Tensor:
+        """The value of every edge, zero where there is none. [E]
+
+        Args:
+            pair: the number of every edge [E], if the layer has a `pair`.
+        """
 
 
 def run_layers(

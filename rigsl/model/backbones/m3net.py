@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from rigsl.config import RIGSLConfig
@@ -13,14 +17,14 @@ from rigsl.errors import UserError
 from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.layers import CGSLayer, run_layers
 from rigsl.model.backbones.speakers import TextSpeakers
-from rigsl.model.edges import DialogueGraph, EdgeValues
+from rigsl.model.edges import DialogueGraph
 from rigsl.model.fusion import GatedFusion
 from rigsl.model.linear import Linear
 from rigsl.model.precision import full_precision
 from rigsl.model.sparsify import SparseGraph
 from rigsl.wording import counted
 
-HYPERGRAPH_LAYERS = 3
+HYPERGRAPH_LAYERS, SLOPE = 3, 0.01
 #: Sizes of the official weight tables, which are indexed by the position in the batch.
 OFFICIAL_NODES, OFFICIAL_HYPEREDGES = 5200, 1000
 
@@ -35,8 +39,8 @@ class FrequencyLayer(CGSLayer):
         self.pair = Linear(2 * config.hidden_dim, 1)
         nn.init.xavier_uniform_(self.pair.weight)
 
-    def values(self, sparse: SparseGraph, pair: EdgeValues, graph: DialogueGraph) -> EdgeValues:
-        return graph.scaled(sparse.gates, sparse.norm) * pair.map(torch.tanh)
+    def values(self, sparse: SparseGraph, pair: Sequence[Tensor], graph: DialogueGraph) -> Tensor:
+        return sparse.gates * graph.ends(sparse.norm) * torch.tanh(pair[0])
 
 
 class HypergraphBranch(nn.Module):
@@ -62,14 +66,12 @@ class HypergraphBranch(nn.Module):
 
     def forward(self, x: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
         node, of_modality, of_utterance = self._weights(batch, graph)
-        real = graph.real[:, None, :, None]
         x = batch.pad(full_precision(x), graph.modalities)  # [B, M, T, d]
-        per_modality = node.sum(dim=2)[..., None, None]  # [B, M, 1, 1]
-        per_utterance = torch.where(graph.real, node.sum(dim=1), 1.0)[:, None, :, None]  # [B, 1, T, 1]
-        per_node = (of_modality[:, :, None] + of_utterance[:, None, :])[..., None]  # [B, M, T, 1]
-        for bias in self.bias:
-            values = x.sum(dim=2, keepdim=True) / per_modality + x.sum(dim=1, keepdim=True) / per_utterance
-            x = F.leaky_relu(values / per_node + bias, 0.01) * real
+        # The share of a hyperedge's sum in a node's value, zero in padding. [B, M, T]
+        real = graph.real[:, None] / (of_modality[:, :, None] + of_utterance[:, None])
+        of_members = real / node.sum(dim=2, keepdim=True)
+        of_parts = real / torch.where(graph.real, node.sum(dim=1), 1.0)[:, None]
+        x = _Hypergraph.apply(x, of_members, of_parts, graph.real, *self.bias)  # type: ignore[no-untyped-call]
         return batch.unpad(x)
 
     def _weights(self, batch: Batch, graph: DialogueGraph) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,6 +99,42 @@ class HypergraphBranch(nn.Module):
         node = self.node_weight[node_index.clamp_max(OFFICIAL_NODES - 1)] * real
         of_utterance = self.hyperedge_weight[utterance_edge.clamp_max(OFFICIAL_HYPEREDGES - 1)]
         return node, self.hyperedge_weight[first_edge[:, None] + modality], of_utterance
+
+
+class _Hypergraph(torch.autograd.Function):
+    """x_mt = leaky_relu(p_mt sum_t x_mt + q_mt sum_m x_mt + bias) in slots with an utterance, else 0; once
+    for each of the biases.
+
+    Shapes: x [B, M, T, d], p, q [B, M, T], real [B, T], biases [d] -> [B, M, T, d]
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: Tensor, q: Tensor, real: Tensor, *biases: Tensor) -> Tensor:
+        real = real[:, None, :, None].to(x.dtype)
+        kept = []
+        for bias in biases:
+            members, parts = x.sum(dim=2, keepdim=True), x.sum(dim=1, keepdim=True)
+            x = torch.addcmul(bias, p[..., None], members).addcmul_(q[..., None], parts)
+            x = F.leaky_relu_(x, SLOPE).mul_(real)
+            kept += [members, parts, x]
+        ctx.save_for_backward(p, q, real, *kept)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        p, q, real, *kept = ctx.saved_tensors
+        d_p, d_q, d_biases = torch.zeros_like(p), torch.zeros_like(q), []
+        for at in range(len(kept) - 3, -1, -3):
+            members, parts, x = kept[at : at + 3]
+            # The result has the sign of what the leaky ReLU got.
+            gradient = torch.ops.aten.leaky_relu_backward(gradient * real, x, SLOPE, True)
+            d_biases.append(gradient.sum(dim=(0, 1, 2)))
+            d_p += (gradient * members).sum(dim=-1)
+            d_q += (gradient * parts).sum(dim=-1)
+            of_members = p[:, :, None] @ gradient  # [B, M, 1, d]
+            gradient = of_members + (q[..., None] * gradient).sum(dim=1, keepdim=True)
+        return gradient, d_p, d_q, None, *reversed(d_biases)
 
 
 class M3Net(Backbone):

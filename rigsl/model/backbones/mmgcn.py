@@ -16,7 +16,7 @@ from rigsl.model.backbones.base import Backbone, BackboneOutput
 from rigsl.model.backbones.speakers import TextSpeakers
 from rigsl.model.dropout import dropout
 from rigsl.model.edge_list import EdgeList
-from rigsl.model.edges import DialogueGraph, EdgeValues
+from rigsl.model.edges import DialogueGraph
 from rigsl.model.fusion import Concatenation
 from rigsl.model.linear import Linear
 from rigsl.model.recomputed import recomputed
@@ -40,17 +40,17 @@ class GCNIILayer(nn.Module):
         bound = HIDDEN_WIDTH**-0.5
         self.weight = nn.Parameter(torch.empty(2 * HIDDEN_WIDTH, HIDDEN_WIDTH).uniform_(-bound, bound))
 
-    def forward(self, h: Tensor, h0: Tensor, graph: DialogueGraph, adjacency: EdgeValues) -> Tensor:
+    def forward(self, h: Tensor, h0: Tensor, graph: DialogueGraph, adjacency: Tensor) -> Tensor:
         messages = graph.propagate(h, adjacency)
         mixed = (1 - ALPHA) * messages + ALPHA * h0
         return self.theta * (torch.cat([messages, h0], dim=1) @ self.weight) + (1 - self.theta) * mixed
 
 
-def similarity_graph(x: Tensor, graph: DialogueGraph) -> EdgeValues:
+def similarity_graph(x: Tensor, graph: DialogueGraph) -> Tensor:
     """D^-1/2 A D^-1/2 with A = 1 - arccos(0.99999 cos) / pi between the utterances of a modality (including
     each with itself) and between the modalities of an utterance.
 
-    Shapes: x [M * U, 200] -> EdgeValues
+    Shapes: x [M * U, 200] -> [E]
     """
     return graph.similarities(x, _similarity)
 
@@ -99,6 +99,6 @@ class MMGCN(Backbone):
         return BackboneOutput(features, x.new_ones(()), x.new_ones(3))
 
     def _step(
-        self, layer: nn.Module, h: Tensor, h0: Tensor, graph: DialogueGraph, adjacency: EdgeValues
+        self, layer: nn.Module, h: Tensor, h0: Tensor, graph: DialogueGraph, adjacency: Tensor
     ) -> Tensor:
         return F.relu(layer(dropout(h, DROPOUT, self.training), h0, graph, adjacency))

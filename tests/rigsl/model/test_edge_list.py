@@ -87,9 +87,8 @@ class SharedNoise:
         return self.uniform[-1]
 
     def _sparse_uniform(self, like):
-        parts = sparsify.EdgeValues((self.uniform.pop(0), self.uniform.pop(0)))
         noise = torch.empty_like(like)
-        noise[order(self.sparse)] = self.dense.listed_values(parts)[order(self.dense)]
+        noise[order(self.sparse)] = self.dense.listed_values(self.uniform.pop(0))[order(self.dense)]
         return noise
 
     def _dense_exponential(self, like, *shape):

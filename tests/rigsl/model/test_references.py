@@ -121,7 +121,7 @@ def test_frequency_layer(modals, training, window, monkeypatch):
         ]
     )
     if training:
-        u = edges.pick(*noise) * (1 - 2e-7) + 1e-7
+        u = edges.pick(*graph.blocks(noise[0])) * (1 - 2e-7) + 1e-7
         z = torch.sigmoid((u.log() - (1 - u).log() + logit) / 0.7)
     else:
         z = torch.sigmoid(logit)
