@@ -206,8 +206,7 @@ def _packing(orders: Sequence[Tensor], position: Indices) -> Packing:
 
 def _turns(dialogue: Indices, speaker: Indices) -> tuple[Indices, Indices]:
     """(sequence, position) of each utterance; a sequence is the turns of one speaker of one dialogue."""
-    _, sequence = np.unique(np.stack([dialogue, speaker]), axis=1, return_inverse=True)
-    sequence = sequence.reshape(-1)
+    _, sequence = np.unique(dialogue * (speaker.max() + 1) + speaker, return_inverse=True)
     order = np.argsort(sequence, kind="stable")
     counts = np.bincount(sequence)
     position = np.empty_like(sequence)

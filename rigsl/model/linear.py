@@ -42,14 +42,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product.reshape(*x.shape[:-1], -1)
 
 
-def linears(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """K linear maps, each of its own rows: x_k W_k^T + b_k. Small ones are one product.
+def linears(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """K linear maps of equal shape, each of its own rows: x_k W_k^T + b_k. Small ones are one product.
 
-    Shapes: x [K, n, in], weight [K, out, in], bias [K, out] -> [K, n, out]
+    Shapes: x [K, n, in], weights [out, in], biases [out] -> [K, n, out]
     """
-    kind = _product_kind()
-    if _by_onednn(x, weight[0], kind):
-        return torch.stack([linear(*each) for each in zip(x, weight, bias, strict=True)])
+    if not small(weights[0]):
+        return torch.stack([linear(*each) for each in zip(x.unbind(), weights, biases, strict=True)])
+    weight, bias = torch.stack(list(weights)), torch.stack(list(biases))
     if any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda")):
         return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
     product: Tensor = _Linears.apply(x, weight, bias)  # type: ignore[no-untyped-call]
@@ -59,8 +59,13 @@ def linears(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def gated(gates: Sequence[Linear], parts: Sequence[Tensor]) -> Tensor:
     """sigmoid(W_k x_k + b_k) x_k of each part x_k with its gate. Shapes: each [n, d] -> [K, n, d]"""
     x = torch.stack(list(parts))
-    weight, bias = (torch.stack([getattr(gate, name) for gate in gates]) for name in ("weight", "bias"))
-    return torch.sigmoid(linears(x, weight, bias)) * x
+    return torch.sigmoid(linears(x, [gate.weight for gate in gates], [gate.bias for gate in gates])) * x
+
+
+def small(weight: Tensor) -> bool:
+    """Whether copying a weight costs less than a further product does; its size alone decides, for the result
+    of a row must not depend on the batch."""
+    return weight.numel() < MIN_WEIGHT_SIZE
 
 
 def _product_kind() -> torch.dtype:
@@ -77,7 +82,7 @@ def _by_onednn(x: Tensor, weight: Tensor, kind: torch.dtype) -> bool:
         )
         and weight.dtype == torch.float32
         and x.dtype in (torch.float32, kind)
-        and weight.numel() >= MIN_WEIGHT_SIZE
+        and not small(weight)
         and x.numel() > 0
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and torch.backends.mkldnn.enabled
@@ -130,7 +135,9 @@ class _OneDNN(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             d_x = _product(padded, weight.t())[: len(gradient)].to(input_kind)
         if ctx.needs_input_grad[1]:
-            d_weight = _product(padded.t(), rows.t()).float()
+            # Of bfloat16 numbers, PyTorch's own product is oneDNN's, too, and spares a copy of the rows.
+            product = _product(padded.t(), rows.t()) if kind == torch.float32 else padded.t() @ rows
+            d_weight = product.float()
         if ctx.biased:
             d_bias = gradient.sum(dim=0).float()
         return d_x, d_weight, d_bias, None

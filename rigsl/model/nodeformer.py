@@ -27,7 +27,7 @@ from rigsl.model.dense_graph import DenseGraph
 from rigsl.model.dropout import dropout
 from rigsl.model.edge_list import EdgeList
 from rigsl.model.edges import DialogueGraph
-from rigsl.model.linear import Linear, linear
+from rigsl.model.linear import Linear, linear, small
 from rigsl.model.linear_attention import linear_attention, linear_link_loss
 from rigsl.model.precision import full_precision
 from rigsl.model.recomputed import recomputed
@@ -137,16 +137,20 @@ class NodeFormerLayer(nn.Module):
 
     def relations(self, z: Tensor, projection: Tensor, batch: Batch, graph: DialogueGraph) -> Tensor:
         """Attention of every node to all nodes of its dialogue. Shapes: z [M * U, d] -> [B, H, N, N]"""
-        # Queries and keys by one linear map, whose result has them side by side for each head.
+        data = projected(self._queries_and_keys(z), projection, self.tau)
+        query, key = batch.pad_heads(data.flatten(2), graph.modalities).chunk(2, dim=-1)
+        return relation_weights(query, key, _real_nodes(graph))
+
+    def _queries_and_keys(self, z: Tensor) -> Tensor:
+        """Side by side for each head: [M * U, d] -> [M * U, H, 2, d]"""
+        layers = (self.query, self.key)
+        if not small(self.query.weight):
+            return torch.stack([self._heads(layer(z)) for layer in layers], dim=2)
         weight, bias = (
-            torch.stack([self._by_head(getattr(layer, name)) for layer in (self.query, self.key)], dim=1)
+            torch.stack([self._by_head(getattr(layer, name)) for layer in layers], dim=1)
             for name in ("weight", "bias")
         )
-        rows = linear(z, weight.flatten(0, 2), bias.flatten())  # [M * U, H * 2 * d]
-        data = projected(rows.view(-1, rows.shape[1] // (2 * self.heads)), projection, self.tau)
-        padded = batch.pad_heads(data.view(len(z), self.heads, -1), graph.modalities)
-        query, key = padded.chunk(2, dim=-1)
-        return relation_weights(query, key, _real_nodes(graph))
+        return linear(z, weight.flatten(0, 2), bias.flatten()).view(len(z), self.heads, 2, -1)
 
     def _linear(self, z: Tensor, projection: Tensor, graph: EdgeList) -> tuple[Tensor, Tensor]:
         """`forward` for a graph in the sparse form, in full precision."""

@@ -170,20 +170,21 @@ def bidirectional(
         names = [f"l{layer}{direction}" for direction in _DIRECTIONS]
         if layer:
             states = dropout(states, networks[0].dropout, networks[0].training)
-        ih, hh = (
-            [
-                [getattr(network, f"{kind}_{part}_{name}") for network in networks for name in names]
-                for kind in _KINDS
-            ]
-            for part in ("ih", "hh")
+        weights, biases = (  # those of the inputs, [6 h, in] and [6 h] for both directions
+            [torch.cat([getattr(network, f"{kind}_ih_{name}") for name in names]) for network in networks]
+            for kind in _KINDS
         )
-        width = hh[0][0].shape[1]
-        hidden_bias = torch.stack(hh[1])  # [G, 3 h], of which those of r and z are added to the inputs'
-        bias = torch.stack(ih[1]) + F.pad(hidden_bias[:, : 2 * width], (0, width))
-        weight = torch.cat(ih[0]).view(len(networks), -1, states.shape[2])
-        inputs = linears(states, weight, bias.view(len(networks), -1))  # [K, U, 6 h]: both directions
+        weight, bias = (  # those of the states, [G, 3 h, h] and [G, 3 h]
+            torch.stack([getattr(network, f"{kind}_hh_{name}") for network in networks for name in names])
+            for kind in _KINDS
+        )
+        width = weight.shape[2]
+        # The states' biases of r and z are added to those of the inputs.
+        added = F.pad(bias[:, : 2 * width], (0, width)).view(len(networks), -1)
+        biases = [own + more for own, more in zip(biases, added.unbind(), strict=True)]
+        inputs = linears(states, weights, biases)  # [K, U, 6 h]
         out: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
-            inputs.view(-1, 3 * width), torch.stack(hh[0]), hidden_bias[:, 2 * width :], layout
+            inputs.view(-1, 3 * width), weight, bias[:, 2 * width :], layout
         )
         states = out.view(len(networks), len(rows[0]), -1)
     return list(states.unbind())
