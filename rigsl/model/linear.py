@@ -42,14 +42,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product.reshape(*x.shape[:-1], -1)
 
 
-def linears(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+def linears(x: Tensor, weights: Sequence[Tensor], bias: Tensor) -> Tensor:
     """K linear maps of equal shape, each of its own rows: x_k W_k^T + b_k. Small ones are one product.
 
-    Shapes: x [K, n, in], weights [out, in], biases [out] -> [K, n, out]
+    Shapes: x [K, n, in], weights each [out, in], bias [K, out] -> [K, n, out]
     """
     if not small(weights[0]):
-        return torch.stack([linear(*each) for each in zip(x.unbind(), weights, biases, strict=True)])
-    weight, bias = torch.stack(list(weights)), torch.stack(list(biases))
+        return torch.stack([linear(*each) for each in zip(x.unbind(), weights, bias.unbind(), strict=True)])
+    weight = torch.stack(list(weights))
     if any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda")):
         return torch.baddbmm(bias[:, None], x, weight.transpose(1, 2))
     product: Tensor = _Linears.apply(x, weight, bias)  # type: ignore[no-untyped-call]
@@ -58,8 +58,8 @@ def linears(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> T
 
 def gated(gates: Sequence[Linear], parts: Sequence[Tensor]) -> Tensor:
     """sigmoid(W_k x_k + b_k) x_k of each part x_k with its gate. Shapes: each [n, d] -> [K, n, d]"""
-    x = torch.stack(list(parts))
-    return torch.sigmoid(linears(x, [gate.weight for gate in gates], [gate.bias for gate in gates])) * x
+    x, bias = torch.stack(list(parts)), torch.stack([gate.bias for gate in gates])
+    return torch.sigmoid(linears(x, [gate.weight for gate in gates], bias)) * x
 
 
 def small(weight: Tensor) -> bool:

@@ -22,8 +22,8 @@ from rigsl.data.gather import PaddedIndex
 from rigsl.model.dropout import dropout
 from rigsl.model.linear import linears
 
-#: Parts of the parameter names of torch.nn.GRU.
-_KINDS, _DIRECTIONS = ("weight", "bias"), ("", "_reverse")
+#: Ends of the parameter names of torch.nn.GRU.
+_DIRECTIONS = ("", "_reverse")
 
 
 @dataclass(frozen=True)
@@ -170,19 +170,17 @@ def bidirectional(
         names = [f"l{layer}{direction}" for direction in _DIRECTIONS]
         if layer:
             states = dropout(states, networks[0].dropout, networks[0].training)
-        weights, biases = (  # those of the inputs, [6 h, in] and [6 h] for both directions
-            [torch.cat([getattr(network, f"{kind}_ih_{name}") for name in names]) for network in networks]
-            for kind in _KINDS
-        )
-        weight, bias = (  # those of the states, [G, 3 h, h] and [G, 3 h]
-            torch.stack([getattr(network, f"{kind}_hh_{name}") for network in networks for name in names])
-            for kind in _KINDS
+        weights = [
+            torch.cat([getattr(network, f"weight_ih_{name}") for name in names]) for network in networks
+        ]
+        weight, bias, input_bias = (  # [G, 3 h, h], [G, 3 h], [G, 3 h]
+            torch.stack([getattr(network, f"{kind}_{name}") for network in networks for name in names])
+            for kind in ("weight_hh", "bias_hh", "bias_ih")
         )
         width = weight.shape[2]
         # The states' biases of r and z are added to those of the inputs.
-        added = F.pad(bias[:, : 2 * width], (0, width)).view(len(networks), -1)
-        biases = [own + more for own, more in zip(biases, added.unbind(), strict=True)]
-        inputs = linears(states, weights, biases)  # [K, U, 6 h]
+        input_bias = input_bias + F.pad(bias[:, : 2 * width], (0, width))
+        inputs = linears(states, weights, input_bias.view(len(networks), -1))  # [K, U, 6 h]
         out: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
             inputs.view(-1, 3 * width), weight, bias[:, 2 * width :], layout
         )
