@@ -155,16 +155,18 @@ def measure(delivery: Path, processes: int) -> pd.DataFrame:
 
 
 def table(scores: pd.DataFrame) -> str:
-    """Untaught and taught students, and the mean gain of each start point."""
+    """Untaught and taught students, and the mean gain of each start point; the error is the standard error
+    over the students."""
     untaught = scores[scores["weight"] == 0].set_index(["start", "seed"])["score"]
     rows = []
     for weight, part in scores[scores["weight"] > 0].groupby("weight"):
         taught = part.set_index(["start", "seed"])["score"]
-        gains = 100 * (taught - untaught).groupby("start").mean()
+        differences = 100 * (taught - untaught)
+        gains = differences.groupby("start").mean()
         by_start = ", ".join(f"{gain:+.1f}" for gain in gains)
         rows.append((
             f"{weight:g}", f"{100 * untaught.mean():.2f}", f"{100 * taught.mean():.2f}",
-            f"{gains.mean():+.2f} ({by_start})",
+            f"{gains.mean():+.2f} ± {differences.sem():.2f} ({by_start})",
         ))  # fmt: skip
     return markdown(("Weight", "untaught", "taught by other seeds", "gain, by configuration"), rows)
 
