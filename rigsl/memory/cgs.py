@@ -28,13 +28,12 @@ class GateMemory(NamedTuple):
     inference: float | None
 
 
-#: The values of the edges, besides their gates. M3Net keeps its tanh and what it is multiplied with; GAT its
-#: softmax, the two steps before it, and the gate itself.
-GCN_EDGES = EdgeMemory(saved=0.0, backward=2.0, inference=5.5)
-M3NET_EDGES = EdgeMemory(saved=2.0, backward=2.0, inference=5.5)
+#: The values of the edges, besides their gates. GCN keeps the normalisers' product of the ends, M3Net this, its
+#: tanh, and what that is multiplied with; GAT its softmax, the two steps before it, and the gate itself.
+GCN_EDGES = EdgeMemory(saved=1.0, backward=2.0, inference=5.5)
+M3NET_EDGES = EdgeMemory(saved=3.0, backward=2.0, inference=5.5)
 GAT_EDGES = EdgeMemory(saved=4.0, backward=3.0, inference=6.0)
-#: A hard-concrete gate keeps its sigmoid, the input of its clamp and the penalty's sigmoid, a sparsemax only
-#: its result. The kept edges are counted in a copy of 64-bit integers.
+#: A hard-concrete gate keeps its sigmoid, its result and the penalty's sigmoid, a sparsemax only its result.
 GATES = {
     "hard_concrete": GateMemory(saved=3.0, forward=8.5, inference=None),
     "sparsemax": GateMemory(saved=1.0, forward=12.0, inference=11.0),
@@ -69,8 +68,8 @@ def _layers(s: Sizes, edges: EdgeMemory, *, dropout: float, pair: int) -> Stage:
     inference = edges.inference if gate.inference is None else gate.inference
     weights = linear(s.d, s.d, bias=False) + linear(s.d, s.d) + 3 * linear(2 * s.d, 1) + pair
     nodes = (s.mask(dropout) + 2 * s.half) * node + s.cast(weights)
-    copies = (2 if s.modalities > 1 else 1) * s.half * padded  # matmul and einsum keep a copy each
-    saved = nodes + copies + edge * (gate.saved + edges.saved + ends + s.half)
+    slots = s.half * padded  # the nodes, in slots of dialogues
+    saved = nodes + slots + edge * (gate.saved + edges.saved + ends + s.half)
     results = config.num_L * node  # of all layers, until the last one is done
     return Stage(
         saved=saved,
