@@ -130,6 +130,7 @@ ABLATIONS: Mapping[str, MethodFactory] = {
     "without start points": partial(with_options, starts=False),
     "20 trials before the process": partial(with_gp, startup=20),
     "begun at random": partial(with_gp, design_seed=None),
+    "most likely kernel": partial(with_gp, draws=0),
     "costs do not count": partial(with_gp, cost_exponent=0.0),
     "predictions as sure as results": partial(with_gp, view=without_uncertainty),
     "pruned trials as Optuna ranks them": partial(with_gp, view=as_ranked),

@@ -74,13 +74,14 @@ class ForecastingSampler(GaussianProcessSampler):
             scores = np.array([other.values[0] for other in complete])
             # The surrogate is one of scores around their median, in units of the better half's spread.
             median, unit = float(np.median(scores)), 1 / float(compress_low_scores(scores)[1].max())
-            surrogate = self.acquisition.surrogate
             inputs = Encoder(search_space, self._conditions).encode([params])
-            mean, deviation = (float(part[0]) for part in surrogate.predict(inputs))
+            surrogates = self.acquisition.surrogates
+            means, deviations = np.array([each.predict(inputs) for each in surrogates])[..., 0].T
+            noise = np.array([each.noise_variance for each in surrogates])
             self.forecast = Forecast(
-                median + unit * mean,
-                unit**2 * (deviation**2 + surrogate.noise_variance),
-                median + unit * self.acquisition.incumbent,
+                median + unit * float(means.mean()),
+                unit**2 * float(means.var() + (deviations**2 + noise).mean()),
+                median + unit * float(np.mean(self.acquisition.incumbents)),
             )
         return params
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,18 +17,24 @@ from search.samplers.priors import PriorDensity
 class Acquisition:
     """Log expected improvement minus the logarithm of the cost, plus that of the priors' density.
 
-    Source of the latter: piBO, Hvarfner et al., ICLR 2022, eq. 6.
+    The improvement is the mean over several surrogates, which differ in their kernel hyperparameters: what
+    the data do not tell of those counts as uncertainty (Snoek et al., NeurIPS 2012, section 3.2). The priors
+    are those of piBO (Hvarfner et al., ICLR 2022, eq. 6).
     """
 
-    surrogate: GaussianProcess
-    incumbent: float  #: the improvement is over this score
+    surrogates: Sequence[GaussianProcess]
+    incumbents: Sequence[float]  #: for each surrogate, the score over which it counts the improvement
     log_cost: GaussianProcess | None = None  #: None: cost does not count
     cost_weight: float = 0.0
     priors: PriorDensity | None = None  #: None: nothing is believed
 
     def __call__(self, candidates: Floats) -> Floats:
         """The acquisition of each candidate. [n, columns] -> [n]"""
-        values = log_expected_improvement(*self.surrogate.predict(candidates), self.incumbent)
+        logs = [
+            log_expected_improvement(*surrogate.predict(candidates), incumbent)
+            for surrogate, incumbent in zip(self.surrogates, self.incumbents, strict=True)
+        ]
+        values = _log_mean(np.stack(logs))
         if self.log_cost is not None:
             values = values - self.cost_weight * self.log_cost.mean(candidates)
         if self.priors is not None:
@@ -36,10 +43,15 @@ class Acquisition:
 
     def with_gradient(self, candidate: Floats) -> tuple[float, Floats]:
         """The acquisition of one candidate and its gradient. [columns] -> [columns]"""
-        mean, deviation, *gradients = self.surrogate.predict_with_gradients(candidate[None])
-        value = log_expected_improvement(mean, deviation, self.incumbent)
-        slopes = improvement_slopes(mean, deviation, self.incumbent, value)
-        gradient = sum(slope * part[0] for slope, part in zip(slopes, gradients, strict=True))
+        logs, gradients = [], []
+        for surrogate, incumbent in zip(self.surrogates, self.incumbents, strict=True):
+            mean, deviation, *slopes = surrogate.predict_with_gradients(candidate[None])
+            logs.append(log_expected_improvement(mean, deviation, incumbent))
+            by_mean, by_deviation = improvement_slopes(mean, deviation, incumbent, logs[-1])
+            gradients.append(by_mean * slopes[0][0] + by_deviation * slopes[1][0])
+        value = _log_mean(np.stack(logs))
+        shares = np.exp(np.stack(logs) - value) / len(logs)  # of the surrogates in the mean
+        gradient = (shares * np.stack(gradients)).sum(axis=0)
         if self.log_cost is not None:
             cost, _, cost_gradient, _ = self.log_cost.predict_with_gradients(candidate[None])
             value = value - self.cost_weight * cost
@@ -48,6 +60,12 @@ class Acquisition:
             value = value + self.priors.log(candidate[None])
             gradient = gradient + self.priors.log_gradient(candidate)
         return float(value[0]), np.asarray(gradient)
+
+
+def _log_mean(logs: Floats) -> Floats:
+    """The logarithm of the mean over the rows of what `logs` are the logarithms of. [k, n] -> [n]"""
+    highest = logs.max(axis=0)
+    return np.asarray(highest + np.log(np.exp(logs - highest).mean(axis=0)))
 
 
 def log_expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:

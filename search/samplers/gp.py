@@ -50,7 +50,7 @@ class GaussianProcess:
         from scipy.linalg import cholesky, solve_triangular  # only where it is used: a search starts fast
 
         self._observations = (inputs, targets, extra_variance)
-        self._column_parameter, self._hyperparameters = column_parameter, hyperparameters
+        self._column_parameter, self.hyperparameters = column_parameter, hyperparameters
         self._length_scales = np.exp(hyperparameters[:-2])[column_parameter]
         self._output_scale, noise = np.exp(hyperparameters[-2:])
         self._scaled = inputs / self._length_scales
@@ -101,10 +101,30 @@ class GaussianProcess:
             by_variance / (2 * deviation[:, None]),
         )
 
+    def information(self) -> Floats:
+        """The Fisher information of the hyperparameters: how sharply the data tell them. [p + 2, p + 2]
+
+        Source: Mardia & Marshall, Biometrika 1984, eq. 4.1.
+        """
+        precision = self._inverse.T @ self._inverse
+        root = np.sqrt(5 * _squared_distances(self._scaled, self._scaled))
+        decay = self._output_scale * np.exp(-root)
+        slope = 5 / 3 * (1 + root) * decay
+        derivatives = []  # of the covariance, by each hyperparameter
+        for parameter in range(len(self.hyperparameters) - 2):
+            columns = self._scaled[:, self._column_parameter == parameter]
+            derivatives.append(slope * _squared_distances(columns, columns))
+        derivatives += [
+            (1 + root + root**2 / 3) * decay,
+            np.exp(self.hyperparameters[-1]) * np.eye(len(root)),
+        ]
+        products = precision @ np.stack(derivatives)
+        return np.asarray(np.einsum("imn,jnm->ij", products, products, optimize=True) / 2)
+
     @property
     def noise_variance(self) -> float:
         """The variance of an observation around the function, without any extra variance."""
-        return float(np.exp(self._hyperparameters[-1]))
+        return float(np.exp(self.hyperparameters[-1]))
 
     def leave_one_out(self) -> Floats:
         """What each observation is predicted to be by all others. [n]
@@ -131,7 +151,7 @@ class GaussianProcess:
             np.concatenate([targets, believed]),
             np.concatenate([extra_variance, np.zeros(len(believed))]),
             self._column_parameter,
-            self._hyperparameters,
+            self.hyperparameters,
         )
 
 
@@ -158,10 +178,8 @@ def fit_hyperparameters(
     from scipy.optimize import minimize
 
     count = int(column_parameter.max()) + 1
-    length_scale = LENGTH_SCALE_PRIOR[0] + math.log(count) / 2
-    centre = np.array([length_scale] * count + [OUTPUT_SCALE_PRIOR[0], noise_prior[0]])
-    spread = np.array([LENGTH_SCALE_PRIOR[1]] * count + [OUTPUT_SCALE_PRIOR[1], noise_prior[1]])
-    bounds = [LENGTH_SCALE_BOUNDS] * count + [OUTPUT_SCALE_BOUNDS, NOISE_BOUNDS]
+    centre, spread = _prior(count, noise_prior)
+    bounds = _bounds(count)
 
     def negative_log_posterior(hyperparameters: Floats) -> tuple[float, Floats]:
         deviation = (hyperparameters - centre) / spread
@@ -178,6 +196,40 @@ def fit_hyperparameters(
         for one in (starts if len(inputs) <= RESTART_TRIALS else starts[:1])
     ]
     return np.asarray(min(results, key=lambda result: result.fun).x)
+
+
+def draw_hyperparameters(
+    process: GaussianProcess, noise_prior: tuple[float, float], rng: np.random.Generator, draws: int
+) -> Floats:
+    """Draws from the posterior density of the hyperparameters, around those of `process`. [draws, p + 2]
+
+    It is taken as normal (Laplace's approximation, with the expected curvature in place of the observed one).
+
+    Args:
+        process: its hyperparameters are those of `fit_hyperparameters`.
+        noise_prior: see there.
+        rng: of the draws.
+        draws: their number.
+    """
+    centre = process.hyperparameters
+    if not draws:
+        return np.empty((0, len(centre)))
+    _, spread = _prior(len(centre) - 2, noise_prior)
+    curvatures, axes = np.linalg.eigh(process.information() + np.diag(spread**-2))
+    shifts = rng.standard_normal((draws, len(centre))) / np.sqrt(curvatures)
+    low, high = np.array(_bounds(len(centre) - 2)).T
+    return np.asarray(np.clip(centre + shifts @ axes.T, low, high))
+
+
+def _prior(count: int, noise_prior: tuple[float, float]) -> tuple[Floats, Floats]:
+    """Means and standard deviations of the hyperparameters of `count` parameters. [count + 2]"""
+    length_scale = LENGTH_SCALE_PRIOR[0] + math.log(count) / 2
+    centre = np.array([length_scale] * count + [OUTPUT_SCALE_PRIOR[0], noise_prior[0]])
+    return centre, np.array([LENGTH_SCALE_PRIOR[1]] * count + [OUTPUT_SCALE_PRIOR[1], noise_prior[1]])
+
+
+def _bounds(count: int) -> list[tuple[float, float]]:
+    return [LENGTH_SCALE_BOUNDS] * count + [OUTPUT_SCALE_BOUNDS, NOISE_BOUNDS]
 
 
 def negative_log_likelihood(

@@ -1,8 +1,8 @@
 """gp: Bayesian optimisation of the whole configuration, by expected improvement per second of training.
 
 Optuna's GPSampler models the parameters that every trial has and needs a second for a proposal after a
-hundred trials. This one models all of them, conditional ones too, in some hundredths of a second, and knows
-more of a study:
+hundred trials. This one models all of them, conditional ones too, in less than a tenth of a second, and
+knows more of a study:
 
 - the first trials are points of a scrambled Sobol sequence;
 - the score of a pruned trial is extrapolated and has a variance of its own (imputed_scores.py);
@@ -10,6 +10,8 @@ more of a study:
 - the acquisition function is log expected improvement (Ament et al., NeurIPS 2023). Because scores are noisy,
   it is the improvement over the best posterior mean, not over the best score. The continuous parameters of
   the best candidates follow its gradient;
+- improvement is the mean over draws of the kernel hyperparameters from their posterior density (Snoek et al.,
+  NeurIPS 2012), which a few scores leave open;
 - improvement counts per second of training (Snoek et al., NeurIPS 2012), by a second Gaussian process of the
   logarithm of an epoch's time. That time is an estimate: measured times differ from run to run, and the
   proposals would, too;
@@ -49,6 +51,9 @@ from search.space.space import Space
 
 #: Ended trials that the surrogate model sees: its time grows with their cube.
 MAX_TRIALS = 250
+#: Draws of the kernel hyperparameters. The more trials, the fewer of them are used, so that a proposal stays
+#: quick: what is uncertain about the kernel becomes less, too.
+KERNEL_DRAWS, DRAWS_TIMES_TRIALS = 8, 800
 #: The power of the priors' density is at most this number, divided by that of the trials so far.
 PRIOR_WEIGHT = 10.0
 #: Ended trials with a known cost, below which the cost is not modelled.
@@ -77,6 +82,7 @@ class GaussianProcessSampler(RelativeSampler):
         cost_exponent: of an epoch's seconds, by which an improvement is divided; 0: cost does not count.
         conditions: of the parameters that do not always exist.
         noise_prior: mean and standard deviation of the logarithm of the scores' noise variance.
+        draws: of the kernel hyperparameters, over which the improvement is averaged; 0: the most likely ones.
         climbers: of the best candidates, so many climb along the gradient of the acquisition.
         priors: what is believed about some of the parameters.
         prior_weight: of this belief, divided by the number of trials.
@@ -90,13 +96,14 @@ class GaussianProcessSampler(RelativeSampler):
         cost_exponent: float = 1.0,
         conditions: Conditions | None = None,
         noise_prior: tuple[float, float] = SCORE_NOISE_PRIOR,
+        draws: int = KERNEL_DRAWS,
         climbers: int = CLIMBERS,
         priors: Mapping[str, Prior] | None = None,
         prior_weight: float = PRIOR_WEIGHT,
     ) -> None:
         self._rng, self._conditions = np.random.default_rng(seed), conditions or {}
         self._design_seed, self._startup, self._cost_exponent = design_seed, startup, cost_exponent
-        self._noise_prior, self._climbers = noise_prior, climbers
+        self._noise_prior, self._draws, self._climbers = noise_prior, draws, climbers
         self._priors, self._prior_weight = priors or {}, prior_weight
         self.acquisition: Acquisition | None = None  #: of the last proposal by the surrogate
 
@@ -112,7 +119,7 @@ class GaussianProcessSampler(RelativeSampler):
             return self._first_proposal(search_space, density, trial.number)
         # Trials keep all cores busy: more threads would only wait for each other.
         with _thread_pools().limit(limits=1):
-            kernels = KernelCache(study, trial, others)
+            kernels = KernelCache(study, trial, others, self._rng)
             power = self._prior_weight / max(trial.number, 1)
             return self._propose(encoder, density.to_power(power), others, ended, kernels)
 
@@ -142,18 +149,21 @@ class GaussianProcessSampler(RelativeSampler):
         inputs = encoder.encode([trial.params for trial in ended])
         scores, slopes = compress_low_scores(np.array([trial.values[0] for trial in ended]))
         variances = slopes**2 * [trial.user_attrs.get(SCORE_VARIANCE, 0.0) for trial in ended]
-        surrogate = kernels.gaussian_process(
-            SCORE_KERNEL, self._noise_prior, inputs, scores, variances, encoder
+        known = kernels.hyperparameters(
+            SCORE_KERNEL, self._noise_prior, inputs, scores, variances, encoder, self._draws
         )
-        incumbent = float(surrogate.mean(inputs).max())
+        used = known[1 : 1 + max(1, DRAWS_TIMES_TRIALS // len(inputs))] if self._draws else known
+        columns = encoder.column_parameter
+        surrogates = [GaussianProcess(inputs, scores, variances, columns, kernel) for kernel in used]
+        incumbents = [float(surrogate.mean(inputs).max()) for surrogate in surrogates]
         running = encoder.encode(
             [trial.params for trial in others if trial.state == TrialState.RUNNING and trial.params]
         )
         if len(running):
-            surrogate = surrogate.kriging_believer(running)
+            surrogates = [surrogate.kriging_believer(running) for surrogate in surrogates]
         cost, cost_weight = self._log_cost(kernels, encoder, ended, inputs)
         belief = density.to_power(density.power * agreement(density.log(inputs), scores)) if density else None
-        acquisition = self.acquisition = Acquisition(surrogate, incumbent, cost, cost_weight, belief)
+        acquisition = self.acquisition = Acquisition(surrogates, incumbents, cost, cost_weight, belief)
         return encoder.decode(
             best_candidate(acquisition, encoder, self._rng, inputs, running, self._climbers)
         )
@@ -168,9 +178,9 @@ class GaussianProcessSampler(RelativeSampler):
         log_seconds = np.log([ended[row].user_attrs[record.ESTIMATE] for row in rows])
         spread = float(log_seconds.std()) + 1e-9
         targets = (log_seconds - log_seconds.mean()) / spread
-        model = kernels.gaussian_process(
-            COST_KERNEL, COST_NOISE_PRIOR, inputs[rows], targets, np.zeros(len(rows)), encoder
-        )
+        known = inputs[rows], targets, np.zeros(len(rows))
+        [kernel] = kernels.hyperparameters(COST_KERNEL, COST_NOISE_PRIOR, *known, encoder)
+        model = GaussianProcess(*known, encoder.column_parameter, kernel)
         return model, self._cost_exponent * spread
 
 

@@ -9,9 +9,10 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search.samplers.encoding import Encoder, Floats
-from search.samplers.gp import GaussianProcess, fit_hyperparameters
+from search.samplers.gp import GaussianProcess, draw_hyperparameters, fit_hyperparameters
 
-#: System attributes of a trial: the kernel hyperparameters fitted for its proposal, and then its number.
+#: System attributes of a trial: the kernel hyperparameters fitted for its proposal (the most likely ones,
+#: then draws), and its number.
 SCORE_KERNEL, COST_KERNEL = "gaussian:scores", "gaussian:seconds"
 #: Refit the kernel hyperparameters once the trial count has grown by this factor.
 REFIT_GROWTH = 1.1
@@ -24,12 +25,19 @@ class KernelCache:
         study: stores the hyperparameters, with the trials that they were fitted for.
         trial: the trial to propose.
         others: the trials before it that the sampler sees.
+        rng: of the draws from the hyperparameters' posterior density.
     """
 
-    def __init__(self, study: optuna.Study, trial: FrozenTrial, others: Sequence[FrozenTrial]) -> None:
-        self._study, self._trial, self._others = study, trial, others
+    def __init__(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        others: Sequence[FrozenTrial],
+        rng: np.random.Generator,
+    ) -> None:
+        self._study, self._trial, self._others, self._rng = study, trial, others, rng
 
-    def gaussian_process(
+    def hyperparameters(
         self,
         key: str,
         noise_prior: tuple[float, float],
@@ -37,27 +45,30 @@ class KernelCache:
         targets: Floats,
         extra_variance: Floats,
         encoder: Encoder,
-    ) -> GaussianProcess:
-        """A process with the latest hyperparameters under `key`, refitted where the study has grown since."""
-        hyperparameters, number = self._latest(key, len(encoder) + 2)
-        if hyperparameters is None or self._trial.number >= REFIT_GROWTH * number:
-            hyperparameters = fit_hyperparameters(
-                inputs,
-                targets,
-                extra_variance,
-                encoder.column_parameter,
-                noise_prior=noise_prior,
-                start=hyperparameters,
-            )
-            # Rounded, as they are stored: a resumed study computes with the same numbers.
-            hyperparameters = np.round(hyperparameters, 4)
-            entry = [*hyperparameters.tolist(), self._trial.number]
-            self._study._storage.set_trial_system_attr(self._trial._trial_id, key, entry)
-        return GaussianProcess(inputs, targets, extra_variance, encoder.column_parameter, hyperparameters)
+        draws: int = 0,
+    ) -> Floats:
+        """The latest under `key`, refitted where the study has grown since. [1 + draws, p + 2]
 
-    def _latest(self, key: str, size: int) -> tuple[Floats | None, int]:
-        """The latest `size` hyperparameters under `key`, and the number of the trial they were fitted for."""
+        The first row are the most likely ones, the others are drawn from their posterior density.
+        """
+        shape, columns = (1 + draws, len(encoder) + 2), encoder.column_parameter
+        known, number = self._latest(key, shape)
+        if known is None or self._trial.number >= REFIT_GROWTH * number:
+            start = None if known is None else known[0]
+            best = fit_hyperparameters(
+                inputs, targets, extra_variance, columns, noise_prior=noise_prior, start=start
+            )
+            process = GaussianProcess(inputs, targets, extra_variance, columns, best)
+            drawn = draw_hyperparameters(process, noise_prior, self._rng, draws)
+            # Rounded, as they are stored: a resumed study computes with the same numbers.
+            known = np.round([best, *drawn], 4)
+            entry = [*known.ravel().tolist(), self._trial.number]
+            self._study._storage.set_trial_system_attr(self._trial._trial_id, key, entry)
+        return known
+
+    def _latest(self, key: str, shape: tuple[int, int]) -> tuple[Floats | None, int]:
+        """The latest hyperparameters under `key` that have this shape, and the number of their trial."""
         for trial in reversed(self._others):
-            if len(entry := trial.system_attrs.get(key, ())) == size + 1:
-                return np.array(entry[:-1], dtype=np.float64), int(entry[-1])
+            if len(entry := trial.system_attrs.get(key, ())) == shape[0] * shape[1] + 1:
+                return np.array(entry[:-1], dtype=np.float64).reshape(shape), int(entry[-1])
         return None, 0

@@ -56,13 +56,11 @@ def test_low_scores_are_compressed_and_keep_their_order() -> None:
 def hill_and_cost() -> Acquisition:
     rng = np.random.default_rng(0)
     inputs, parameters = rng.random((30, 4)), np.arange(4)
-    hyperparameters = np.array([0.0, 0.2, -0.3, 0.1, 0.0, -3.0])
+    kernels = np.array([[0.0, 0.2, -0.3, 0.1, 0.0, -3.0], [0.5, -0.4, 0.3, 0.9, 0.2, -1.0]])
     score, cost = np.sin(3 * inputs.sum(axis=1)), inputs[:, 0]
-    processes = [
-        GaussianProcess(inputs, targets, np.zeros(30), parameters, hyperparameters)
-        for targets in (score, cost)
-    ]
-    return Acquisition(processes[0], 0.9, processes[1], 0.7)
+    surrogates = [GaussianProcess(inputs, score, np.zeros(30), parameters, kernel) for kernel in kernels]
+    log_cost = GaussianProcess(inputs, cost, np.zeros(30), parameters, kernels[0])
+    return Acquisition(surrogates, [0.9, 0.7], log_cost, 0.7)
 
 
 def belief() -> PriorDensity:
@@ -79,6 +77,17 @@ def test_its_gradient_is_that_of_finite_differences(priors: PriorDensity | None)
         steps = 1e-6 * np.eye(4)
         differences = (acquisition(candidate + steps) - acquisition(candidate - steps)) / 2e-6
         np.testing.assert_allclose(gradient, differences, rtol=1e-4, atol=1e-5)
+
+
+def test_the_improvement_is_the_mean_over_surrogates() -> None:
+    acquisition = dataclasses.replace(hill_and_cost(), log_cost=None)
+    candidates = np.random.default_rng(1).random((5, 4))
+    improvements = [
+        np.exp(log_expected_improvement(*surrogate.predict(candidates), incumbent))
+        for surrogate, incumbent in zip(acquisition.surrogates, acquisition.incumbents, strict=True)
+    ]
+    assert not np.allclose(*improvements, rtol=0.1)
+    np.testing.assert_allclose(np.exp(acquisition(candidates)), np.mean(improvements, axis=0))
 
 
 def test_what_is_believed_adds_to_it() -> None:

@@ -14,7 +14,7 @@ def acquisition(encoder: Encoder, targets: np.ndarray, inputs: np.ndarray) -> Ac
     surrogate = GaussianProcess(
         inputs, targets, np.zeros(len(inputs)), encoder.column_parameter, hyperparameters
     )
-    return Acquisition(surrogate, float(targets.max()))
+    return Acquisition([surrogate], [float(targets.max())])
 
 
 def test_continuous_parameters_stand_where_the_acquisition_is_highest() -> None:

@@ -8,7 +8,9 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 from search.samplers.gp import (
     COST_NOISE_PRIOR,
     JITTER,
+    SCORE_NOISE_PRIOR,
     GaussianProcess,
+    draw_hyperparameters,
     fit_hyperparameters,
     negative_log_likelihood,
 )
@@ -90,6 +92,41 @@ def test_a_fit_from_a_bad_start_is_as_good_as_one_from_the_prior_means() -> None
     fits = [fit_hyperparameters(inputs, targets, zeros, columns, start=start) for start in (None, wrong)]
     values = [negative_log_likelihood(one, inputs, targets, zeros, columns)[0] for one in fits]
     assert values[1] < values[0] + 0.1
+
+
+@pytest.mark.parametrize("hyperparameters", HYPERPARAMETERS)
+def test_the_information_is_that_of_a_normal_distribution(hyperparameters, data) -> None:
+    """tr(K^-1 dK_i K^-1 dK_j) / 2, with differences of scikit-learn's covariances."""
+    inputs, _, extra_variance = data
+
+    def covariance(moved: np.ndarray) -> np.ndarray:
+        kernel = reference(moved, *data).kernel_
+        return kernel(inputs) + np.diag(np.exp(moved[-1]) + JITTER + extra_variance)
+
+    steps = 1e-5 * np.eye(len(hyperparameters))
+    slopes = [
+        (covariance(hyperparameters + step) - covariance(hyperparameters - step)) / 2e-5 for step in steps
+    ]
+    products = [np.linalg.solve(covariance(hyperparameters), slope) for slope in slopes]
+    expected = [[np.trace(one @ other) / 2 for other in products] for one in products]
+    process = GaussianProcess(*data, COLUMN_PARAMETER, hyperparameters)
+    np.testing.assert_allclose(process.information(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_draws_of_hyperparameters_spread_as_far_as_the_data_leave_them_open() -> None:
+    rng = np.random.default_rng(0)
+    inputs, columns = rng.random((60, 3)), np.arange(3)
+    targets = np.sin(6 * inputs[:, 0])
+    kernel = fit_hyperparameters(inputs, targets, np.zeros(60), columns)
+    process = GaussianProcess(inputs, targets, np.zeros(60), columns, kernel)
+    draws = draw_hyperparameters(process, SCORE_NOISE_PRIOR, rng, 4000)
+    assert (draws >= [-3, -3, -3, -3, -9]).all()
+    assert (draws <= [6, 6, 6, 3, 2]).all()
+    spread = np.sqrt(np.diag(np.linalg.inv(process.information() + np.diag([1, 1, 1, 0.7**-2, 0.25]))))
+    inside = [0, 1, 2, 3]  # the bounds of the noise cut off some draws
+    np.testing.assert_allclose(draws.mean(axis=0)[inside], kernel[inside], atol=0.05)
+    np.testing.assert_allclose(draws.std(axis=0)[inside], spread[inside], rtol=0.05)
+    assert draws[:, 0].std() < 0.5 * draws[:, 1].std()  # only the first parameter matters
 
 
 def test_the_kriging_believer_keeps_the_mean_and_lowers_the_uncertainty(data) -> None:

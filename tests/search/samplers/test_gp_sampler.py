@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.record import record
-from search.samplers.gp_sampler import GaussianProcessSampler
+from search.samplers.gp_sampler import DRAWS_TIMES_TRIALS, KERNEL_DRAWS, GaussianProcessSampler
 from search.samplers.kernel_cache import COST_KERNEL, SCORE_KERNEL
 from search.samplers.qmc import sobol_points
 from search.space.prior import Prior
@@ -162,9 +162,21 @@ def test_kernel_hyperparameters_are_in_the_record_and_refitted_as_the_study_grow
         trial.set_user_attr(record.ESTIMATE, 1 + trial.params["x"])
         study.tell(trial, hill(trial.params))
     again = record.open_record(tmp_path, "s")
-    for key in (SCORE_KERNEL, COST_KERNEL):
+    for key, kernels in ((SCORE_KERNEL, 1 + KERNEL_DRAWS), (COST_KERNEL, 1)):
         entries = {
             trial.number: trial.system_attrs[key] for trial in again.trials if key in trial.system_attrs
         }
         assert list(entries) == [7, 8, 9, 10, 11, 13, 15, 17, 19, 21, 24, 27]
-        assert all(entry[-1] == number and len(entry) == len(SPACE) + 3 for number, entry in entries.items())
+        assert [entry[-1] for entry in entries.values()] == list(entries)
+        assert {len(entry) for entry in entries.values()} == {kernels * (len(SPACE) + 2) + 1}
+
+
+def test_the_more_trials_there_are_the_fewer_kernels_a_proposal_averages_over() -> None:
+    trials = [complete({"x": share, "y": 1 - share}, share) for share in np.linspace(0, 1, 200)]
+    for count, kernels in ((20, KERNEL_DRAWS), (200, DRAWS_TIMES_TRIALS // 200)):
+        study = study_of(*trials[:count])
+        sampler = GaussianProcessSampler(0)
+        study.ask()
+        sampler.sample_relative(study, study.get_trials(deepcopy=False)[-1], SPACE)
+        assert sampler.acquisition is not None
+        assert len(sampler.acquisition.surrogates) == kernels
