@@ -28,8 +28,8 @@ class GateMemory(NamedTuple):
     inference: float | None
 
 
-#: The values of the edges, besides their gates. GCN keeps the normalisers' product of the ends, M3Net this, its
-#: tanh, and what that is multiplied with; GAT its softmax, the two steps before it, and the gate itself.
+#: The values of the edges, besides their gates. GCN keeps the product of both ends' normalisers, M3Net
+#: this, its tanh, and what that is multiplied with; GAT its softmax, the two steps before it, and the gate.
 GCN_EDGES = EdgeMemory(saved=1.0, backward=2.0, inference=5.5)
 M3NET_EDGES = EdgeMemory(saved=3.0, backward=2.0, inference=5.5)
 GAT_EDGES = EdgeMemory(saved=4.0, backward=3.0, inference=6.0)
