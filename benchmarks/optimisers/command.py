@@ -18,7 +18,7 @@ import pandas as pd
 from benchmarks.optimisers.page import page, question_page
 from benchmarks.optimisers.problems import FAMILIES, HALVES, SEEDS, TABULAR, problems
 from benchmarks.optimisers.questions import QUESTIONS, question_cells
-from benchmarks.optimisers.rivals import ABLATIONS, OURS, SAMPLERS, SLOW
+from benchmarks.optimisers.rivals import ABLATIONS, OURS, SAMPLERS, SLOW, installed
 from benchmarks.optimisers.studies import Cell, CellResult, run_cell
 from benchmarks.optimisers.summaries import frame
 from rigsl.data.open.processes import in_processes
@@ -46,7 +46,11 @@ def parser() -> argparse.ArgumentParser:
     names = [*SAMPLERS, *ABLATIONS]
     found.add_argument("--half", choices=HALVES, default="final", help="of the problems (default: final)")
     found.add_argument(
-        "--samplers", nargs="+", choices=names, metavar="NAME", help=f"default: all of {', '.join(SAMPLERS)}"
+        "--samplers",
+        nargs="+",
+        choices=names,
+        metavar="NAME",
+        help=f"default: all of {', '.join(SAMPLERS)} that are installed",
     )  # fmt: skip
     found.add_argument("--ablations", action="store_true", help=f"{OURS} with one thing changed each, too")
     found.add_argument(
@@ -92,7 +96,7 @@ def cells(args: argparse.Namespace) -> list[Cell]:
         problem for problem in chosen if problem.family != TABULAR and problem.dimension == SLOW_DIMENSION
     ]
     suitable = [*small[::2], *(problem for problem in chosen if problem.family == TABULAR)]
-    samplers = [*(args.samplers or SAMPLERS), *(ABLATIONS if args.ablations else ())]
+    samplers = [*(args.samplers or installed()), *(ABLATIONS if args.ablations else ())]
     found = [
         Cell(name, problem.name, seed, trials)
         for name in dict.fromkeys(samplers)

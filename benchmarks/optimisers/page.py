@@ -21,7 +21,7 @@ from benchmarks.optimisers.summaries import (
     relative_regrets,
     with_family,
 )
-from rigsl.wording import counted
+from rigsl.wording import counted, listed
 
 RANDOM = "random"
 
@@ -36,11 +36,11 @@ def page(studies: pd.DataFrame) -> str:
         sections += _rank_tables(common(studies, rivals), rivals)
     if OURS in there and REFERENCE in there:
         sections.append(_duel_table(studies))
-    for slow in [name for name in SLOW if name in there]:
-        part = common(studies, [*rivals, slow])
-        if len(part):
-            sections.append(f"With {slow}, on the part of the problems that it has run:")
-            sections += _rank_tables(part, [*rivals, slow])
+    slow = [name for name in SLOW if name in there]
+    part = common(studies, [*rivals, *slow])
+    if slow and len(part):
+        sections.append(f"With {listed(slow)}, on the part of the problems that the slow ones have run:")
+        sections += _rank_tables(part, [*rivals, *slow])
     changed = [name for name in ABLATIONS if name in there]
     if changed and OURS in there:
         sections.append(f"{OURS} with one thing changed:")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.optimisers.beliefs import BELIEFS
-from benchmarks.optimisers.problems import FAMILIES, problems
+from benchmarks.optimisers.problems import FAMILIES, TABULAR, problems
+from benchmarks.optimisers.recommendation import RULES
 from benchmarks.optimisers.rivals import OURS
 from benchmarks.optimisers.studies import Cell
 
@@ -23,6 +24,14 @@ class Question:
     seeds: Mapping[str, int]  #: family -> studies of each problem
 
 
+def _of_tuning(family: str, dimension: int | None = None) -> tuple[str, ...]:
+    return tuple(
+        problem.name
+        for problem in problems().values()
+        if problem.family == family and problem.half == "tuning" and dimension in (None, problem.dimension)
+    )
+
+
 #: Of each suite of COCO, the functions 3, 9 and 15 with 10 parameters, with noise 5; of each collection of
 #: tables, one.
 BELIEF_PROBLEMS = (
@@ -36,6 +45,12 @@ QUESTIONS: Mapping[str, Question] = {
         tuple(BELIEFS),
         BELIEF_PROBLEMS,
         dict.fromkeys(FAMILIES, 3),
+    ),
+    "recommendation": Question(
+        "Recommendation under noise",
+        tuple(RULES),
+        (*_of_tuning(NOISY, 5), *_of_tuning(TABULAR)),
+        {NOISY: 1, TABULAR: 3},
     ),
 }
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from benchmarks.optimisers.beliefs import BELIEFS, priors
 from benchmarks.optimisers.objectives import make_objective
 from benchmarks.optimisers.problems import Objective, problems
-from benchmarks.optimisers.rivals import ABLATIONS, SAMPLERS
+from benchmarks.optimisers.recommendation import RULES, best_observed
+from benchmarks.optimisers.rivals import ABLATIONS, OURS, SAMPLERS
 from rigsl.files import write_text
 from search.samplers import GPSampler
 from search.samplers.factory import trial_seed
@@ -66,12 +69,44 @@ def run_cell(cell: Cell, folder: Path, until: float, on_steps: Callable[[int], A
 def run_study(cell: Cell) -> CellResult:
     """Run a study.
 
-    It recommends what looked best so far, which is what `optuna.Study.best_params` are. The regret is that of
-    the true value.
+    It recommends what looked best so far, as `optuna.Study.best_params` do, unless the sampler has a rule of
+    its own. The regret is that of the true value.
     """
+    recommend = RULES.get(cell.sampler, best_observed)
+    history = trials_of(dataclasses.replace(cell, sampler=OURS) if cell.sampler in RULES else cell)
+    objective, trials = history.objective, history.trials
+    counts = [(point + 1) * cell.trials // POINTS for point in range(POINTS)]
+    recommended = [recommend(trials[:count], objective.distributions) for count in counts]
+    regrets = {trial.number: objective.regret(trial.params) for trial in recommended}
+    return CellResult(
+        cell.sampler,
+        cell.problem,
+        cell.seed,
+        cell.trials,
+        tuple(regrets[trial.number] for trial in recommended),
+        sum(history.seconds),
+        max(history.seconds),
+        len(history.errors),
+        history.errors[0] if history.errors else "",
+    )
+
+
+@dataclass(frozen=True)
+class History:
+    """The trials of a study, in their order, without failed ones."""
+
+    objective: Objective
+    trials: Sequence[FrozenTrial]
+    seconds: Sequence[float]  #: of each proposal
+    errors: Sequence[str]  #: of proposals
+
+
+@lru_cache(maxsize=1)  # the rules of recommendation share the trials of one study
+def trials_of(cell: Cell) -> History:
+    """Run the trials of a study."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     objective = make_objective(problems()[cell.problem], cell.seed)
-    recommended: list[int] = []
+    trials: list[FrozenTrial] = []
     seconds: list[float] = []
     errors: list[str] = []
     with warnings.catch_warnings():
@@ -87,22 +122,9 @@ def run_study(cell: Cell) -> CellResult:
             asked = time.perf_counter()
             value = objective.observe(trial.params)
             observed = time.perf_counter()
-            study.tell(trial, value)
+            trials.append(study.tell(trial, value))
             seconds.append(asked - started + time.perf_counter() - observed)
-            recommended.append(study.best_trial.number)
-    at_points = [recommended[(point + 1) * cell.trials // POINTS - 1] for point in range(POINTS)]
-    regrets = {number: objective.regret(study.trials[number].params) for number in set(at_points)}
-    return CellResult(
-        cell.sampler,
-        cell.problem,
-        cell.seed,
-        cell.trials,
-        tuple(regrets[number] for number in at_points),
-        sum(seconds),
-        max(seconds),
-        len(errors),
-        errors[0] if errors else "",
-    )
+    return History(objective, trials, seconds, errors)
 
 
 def _make_sampler(cell: Cell, objective: Objective) -> BaseSampler:

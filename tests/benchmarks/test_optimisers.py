@@ -10,11 +10,17 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from optuna.distributions import IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, create_trial
 
 from benchmarks.holm import holm
-from benchmarks.optimisers import beliefs, command, questions, rivals, studies, summaries
+from benchmarks.optimisers import beliefs, command, questions, recommendation, rivals, studies, summaries
 from benchmarks.optimisers.objectives import make_objective
 from benchmarks.optimisers.page import page, question_page
 from benchmarks.optimisers.problems import FAMILIES, HALVES, problems
@@ -77,6 +83,7 @@ def test_a_study_recommends_what_looked_best_and_counts_its_true_regret() -> Non
     assert len(result.regrets) == POINTS
     assert result.failures == 0
     assert result.seconds >= result.slowest > 0
+    studies.trials_of.cache_clear()
     again = run_study(Cell("random", "hpobench-car", 0, 40))
     assert again.regrets == result.regrets
     other = run_study(Cell("random", "hpobench-car", 1, 40))
@@ -135,11 +142,41 @@ def test_no_study_begins_after_the_time_is_up(tmp_path: Path, capsys: pytest.Cap
     assert "no study has ended yet" in capsys.readouterr().err
 
 
+def test_smac_knows_every_kind_of_parameter_and_what_others_proposed() -> None:
+    pytest.importorskip("smac", reason="smac is not installed")
+    space: dict[str, BaseDistribution] = {
+        "x": FloatDistribution(1e-3, 1.0, log=True),
+        "n": IntDistribution(1, 5),
+        "kind": CategoricalDistribution(["a", "b"]),
+    }
+    proposals = []
+    for direction in ("minimize", "maximize"):
+        study = optuna.create_study(sampler=rivals.SMACSampler(0), direction=direction)
+        for _ in range(12):
+            trial = study.ask(space)
+            loss = trial.params["x"] + abs(trial.params["n"] - 3) + (trial.params["kind"] == "a")
+            study.tell(trial, loss if direction == "minimize" else -loss)
+        assert all(
+            space[name]._contains(space[name].to_internal_repr(value))
+            for trial in study.trials
+            for name, value in trial.params.items()
+        )
+        proposals.append([trial.params for trial in study.trials])
+    assert proposals[0] == proposals[1]
+    assert len({str(params) for params in proposals[0]}) > 6
+
+
+def test_samplers_without_their_package_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (False, True):
+        monkeypatch.setattr(rivals, "find_spec", lambda name, there=there: there or None)
+        assert (rivals.SMAC in rivals.installed()) is there
+        assert set(rivals.installed()) | {rivals.SMAC} == set(rivals.SAMPLERS)
+
+
 def test_slow_samplers_run_last_and_on_a_part_of_the_problems_only() -> None:
-    found = command.cells(command.parser().parse_args([]))
-    [slow] = rivals.SLOW
-    first = next(index for index, cell in enumerate(found) if cell.sampler == slow)
-    assert {cell.sampler for cell in found[first:]} == {slow}
+    found = command.cells(command.parser().parse_args(["--samplers", *rivals.SAMPLERS]))
+    first = next(index for index, cell in enumerate(found) if cell.sampler in rivals.SLOW)
+    assert {cell.sampler for cell in found[first:]} == set(rivals.SLOW)
     part = {cell.problem for cell in found[first:]}
     assert part < {cell.problem for cell in found[:first]}
     assert {problems()[name].family for name in part} == set(FAMILIES)
@@ -252,6 +289,39 @@ def test_comparisons_are_by_family_and_over_all_problems() -> None:
     assert last.ratio == pytest.approx(0.5)
     assert (last.duel.wins, last.duel.losses) == (6, 0)
     assert last.duel.p == pytest.approx(6 * 2 / 2**6)  # of six comparisons
+
+
+SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
+
+
+def noisy_trials(values: Sequence[float]) -> list[FrozenTrial]:
+    """Trials along one parameter, whose values are given."""
+    study = optuna.create_study()
+    for x, value in zip(np.linspace(0, 1, len(values)), values, strict=True):
+        study.add_trial(create_trial(params={"x": float(x)}, distributions=SPACE, value=value))
+    return study.trials
+
+
+def test_the_posterior_mean_does_not_recommend_a_lucky_trial() -> None:
+    valley = np.square(np.linspace(-1, 1, 21))
+    valley[2] = -0.05  # looks best, by luck
+    trials = noisy_trials(valley.tolist())
+    assert recommendation.best_observed(trials, SPACE).number == 2
+    predicted = recommendation.best_predicted(trials, SPACE)
+    assert abs(predicted.number - 10) <= 2
+    assert recommendation.best_predicted_if_it_fits(trials, SPACE) == predicted
+
+
+def test_a_model_that_predicts_nothing_recommends_nothing() -> None:
+    trials = noisy_trials(np.random.default_rng(0).standard_normal(20).tolist())
+    observed = recommendation.best_observed(trials, SPACE)
+    assert recommendation.best_predicted_if_it_fits(trials, SPACE) == observed
+
+
+def test_halves_that_agree_are_beyond_chance() -> None:
+    ranks = np.arange(11.0)
+    assert recommendation.halves_p(ranks, 2 * ranks) == pytest.approx(1 / 462)  # of 11 over 5 choices
+    assert recommendation.halves_p(ranks, -ranks) > 0.9
 
 
 @pytest.mark.parametrize("name", questions.QUESTIONS)
