@@ -18,7 +18,7 @@ from search.plan.resume import prepare_resume
 from search.plan.warm_start import read_earlier
 from search.record.storage import absolute, check_url, connect
 from search.resources.workers import Workers
-from search.samplers.registry import DEFAULT_SAMPLER, SAMPLERS
+from search.samplers.registry import DEFAULT_SAMPLER, EARLIER_NAMES, SAMPLERS
 from search.space.budget import Budget
 from search.space.space import Space, read_space
 
@@ -33,7 +33,9 @@ def prepare(options: SearchOptions) -> Plan:
         return prepare_resume(options)
     if options.storage is not None:
         check_url(options.storage)
-    if options.sampler is not None and options.sampler not in SAMPLERS:
+    sampler = options.sampler or DEFAULT_SAMPLER
+    sampler = EARLIER_NAMES.get(sampler, sampler)
+    if sampler not in SAMPLERS:
         raise UserError(f"--sampler {options.sampler}: is not one of {', '.join(SAMPLERS)}")
     check_disk_space(options.runs_dir)
     tracking_uri, tracking_remark = new_tracking_uri(options.tracking_uri)
@@ -68,7 +70,7 @@ def prepare(options: SearchOptions) -> Plan:
         features=features,
         budget=budget,
         schedule=checks.schedule(space.schedule, options.scheduler),
-        sampler=options.sampler or DEFAULT_SAMPLER,
+        sampler=sampler,
         seed=seed,
         epochs=checks.epochs(space, options.epochs, seed),
         workers=workers,

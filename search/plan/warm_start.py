@@ -77,21 +77,21 @@ def warm_start(plan: Plan, study: optuna.Study) -> None:
     exact = {number: params for number, config in configs.items() if (params := _exact(plan.space, config))}
     observed = [trial for trial in trials if comparable and trial.number in exact.keys() - earlier.children]
     max_starts = 1 if observed else MAX_STARTS
-    starts = 0
+    starts: list[dict[str, Any]] = []
     for trial in trials:
-        if starts == max_starts:
+        if len(starts) == max_starts:
             break
         params = exact.get(trial.number) or _nearest(plan.space, configs[trial.number])
-        if params and params not in plan.space.starts:
+        if params and params not in (*plan.space.starts, *starts):  # in a narrower space, two can be the same
             study.enqueue_trial(params, skip_if_exists=True)
-            starts += 1
+            starts.append(params)
     origin = plan.start_from.name
     # A kill in the middle of this function leaves some of them; the resume adds the others.
     there = {trial.user_attrs.get(record.NOT_RUN) for trial in study.get_trials(deepcopy=False)}
     for trial in observed:
         if _observed_in(origin, trial) not in there:
             _add_observation(study, plan.space, trial, exact[trial.number], origin)
-    taken = f"{counted(len(observed), 'observation')} and {counted(starts, 'start point')} of {origin}"
+    taken = f"{counted(len(observed), 'observation')} and {counted(len(starts), 'start point')} of {origin}"
     study.set_user_attr(STARTED_FROM, taken)
 
 

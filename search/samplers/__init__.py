@@ -7,7 +7,7 @@
 - acquisition: log expected improvement per cost; compression of low scores.
 - candidates: the search for the highest acquisition.
 - tpe: Optuna's tree-structured Parzen estimator, with conditions.
-- cmaes, qmc, auto: CMA-ES with margin; a Sobol sequence; the automatic choice.
+- cmaes, qmc: CMA-ES with margin; a Sobol sequence.
 - priors: what is believed about parameters, as a density and as proposals.
 - grouped: a sampler for each group of parameters; parameter_groups: those groups.
 - encoding: configurations as unit-cube vectors.

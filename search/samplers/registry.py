@@ -9,7 +9,6 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, RandomSampler
 
 from rigsl.errors import UserError
-from search.samplers.auto import make_auto
 from search.samplers.cmaes import make_cmaes
 from search.samplers.factory import SamplerFactory, trial_seed
 from search.samplers.gp_sampler import make_gp
@@ -29,15 +28,15 @@ def make_random(space: Space, seed: int, number: int) -> RandomSampler:
 SAMPLERS: dict[str, SamplerFactory] = {
     "gp": make_gp,
     "tpe": make_tpe,
-    "joint": make_tpe,  # its name in earlier versions
     "cmaes": make_cmaes,
     "random": make_random,
     "qmc": make_qmc,
-    "auto": make_auto,
 }
 DEFAULT_SAMPLER = "gp"
+#: Names of earlier versions, which stay valid; `auto` took cmaes or tpe after 60 trials, and found no more.
+EARLIER_NAMES = {"joint": "tpe", "auto": "gp"}
 #: Samplers that weigh priors by themselves. With any other, some of the first proposals are drawn from them.
-WEIGHING_PRIORS = ("gp", "auto")
+WEIGHING_PRIORS = ("gp",)
 #: So many, and as many without priors between them, after the start points.
 PRIOR_DRAWS = 5
 
@@ -52,6 +51,7 @@ def make_sampler(name: str, seed: int, number: int, space: Space) -> BaseSampler
     Raises:
         UserError: there is no sampler `name`, or it cannot model `space`.
     """
+    name = EARLIER_NAMES.get(name, name)
     if name not in SAMPLERS:
         raise UserError(f"unknown sampler '{name}'; choose one of {', '.join(SAMPLERS)}")
     sampler = SAMPLERS[name](space, seed, number)
@@ -65,6 +65,7 @@ def priors_in_words(name: str, space: Space) -> str:
     """The priors of a space, and what the sampler `name` makes of them; empty: there are none."""
     if not (believed := priors(space)):
         return ""
+    name = EARLIER_NAMES.get(name, name)
     use = (
         "they count less with every trial"
         if name in WEIGHING_PRIORS

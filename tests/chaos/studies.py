@@ -40,7 +40,7 @@ STUDIES = (
     SmallStudy("gp", "asha", more_trials=2),
     SmallStudy("tpe", "hyperband", record="sqlite"),
     SmallStudy("random", "pbt", trials=8),
-    SmallStudy("joint", "none", tracking="server"),
+    SmallStudy("tpe", "none", tracking="server"),
     SmallStudy("cmaes", "median", final=PAPER),
     # Random draws depend on the trial's number only, so two workers come to the same trials as one.
     SmallStudy("random", "none", workers=2, trials=8),

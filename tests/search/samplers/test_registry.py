@@ -1,5 +1,6 @@
 """Every sampler by its name: valid proposals, what it remembers, and what it learns from a trial's end."""
 
+import copy
 import warnings
 from pathlib import Path
 
@@ -12,12 +13,8 @@ from optuna.trial import TrialState
 from benchmarks.efficiency.simulator import Epoch, Limits, simulate_study
 from rigsl.errors import UserError
 from search.record import record
-from search.samplers.auto import GP_TRIALS, choose
-from search.samplers.cmaes import make_cmaes
-from search.samplers.gp_sampler import make_gp
 from search.samplers.kernel_cache import SCORE_KERNEL
-from search.samplers.registry import DEFAULT_SAMPLER, SAMPLERS, make_sampler
-from search.samplers.tpe import make_tpe
+from search.samplers.registry import DEFAULT_SAMPLER, EARLIER_NAMES, SAMPLERS, make_sampler
 from search.space.schedule import Schedule
 from search.space.space import Space, read_space
 from tests.helpers.objectives import make_space, objective
@@ -67,7 +64,7 @@ def tell(study: optuna.Study, space: Space, trial: optuna.Trial, pruned: bool = 
 
 
 def test_an_unknown_sampler_is_refused_with_the_names_of_all(space: Space) -> None:
-    names = "gp, tpe, joint, cmaes, random, qmc, auto"
+    names = "gp, tpe, cmaes, random, qmc"
     with pytest.raises(UserError, match=f"^unknown sampler 'tpee'; choose one of {names}$"):
         make_sampler("tpee", 0, 0, space)
     assert DEFAULT_SAMPLER in SAMPLERS
@@ -76,7 +73,7 @@ def test_an_unknown_sampler_is_refused_with_the_names_of_all(space: Space) -> No
 def test_a_new_sampler_is_a_line_in_the_registry(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SAMPLERS, "mine", lambda space, seed, number: RandomSampler(seed=number))
     assert isinstance(make_sampler("mine", 0, 3, space), RandomSampler)
-    with pytest.raises(UserError, match=r"auto, mine$"):
+    with pytest.raises(UserError, match=r"qmc, mine$"):
         make_sampler("other", 0, 3, space)
 
 
@@ -181,15 +178,16 @@ def test_gp_models_a_study_of_which_hardly_a_trial_is_complete(space: Space) -> 
     assert [SCORE_KERNEL in trial.system_attrs for trial in study.trials[:9]] == [False] * 7 + [True] * 2
 
 
-def test_auto_takes_the_sampler_that_fits_the_space_and_the_trial(space: Space, tmp_path: Path) -> None:
-    chosen = [choose(space, number) for number in (0, GP_TRIALS - 1, GP_TRIALS)]
-    assert chosen == [make_gp, make_gp, make_cmaes]
-    few = PLAIN.replace(
-        "[space.lr]", '[space.backbone]\ntype = "choice"\nvalues = ["GCN", "GAT"]\n[space.lr]'
-    )
-    (tmp_path / "few.toml").write_text(few.partition("[space.dropout]")[0], encoding="utf-8")
-    later = {choose(read_space(tmp_path / "few.toml"), number) for number in range(GP_TRIALS, 200)}
-    assert later == {make_tpe}
+def test_names_of_earlier_versions_stay_valid(space: Space) -> None:
+    for name, now in EARLIER_NAMES.items():
+        study = optuna.create_study(direction="maximize")
+        for _ in range(8):
+            tell(study, space, propose(study, space, now))
+        proposals = []
+        for sampler in (name, now):
+            again = copy.deepcopy(study)
+            proposals.append(propose(again, space, sampler).params)
+        assert proposals[0] == proposals[1]
 
 
 def test_qmc_fills_every_range_evenly(plain: Space) -> None:

@@ -59,7 +59,7 @@ def studies() -> list[optuna.Study]:
     return made
 
 
-@pytest.mark.parametrize("sampler", ["gp", "tpe", "joint", "cmaes"])
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "cmaes"])
 def test_a_proposal_needs_hardly_more_work_in_a_large_study(
     studies: list[optuna.Study], tmp_path: Path, sampler: str
 ) -> None:
