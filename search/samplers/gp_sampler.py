@@ -1,8 +1,8 @@
 """gp: Bayesian optimisation of the whole configuration, by expected improvement per second of training.
 
 Optuna's GPSampler models the parameters that every trial has and needs a second for a proposal after a
-hundred trials. This one models all of them, conditional ones too, in less than a tenth of a second, and
-knows more of a study:
+hundred trials. This one models all of them, conditional ones too, in about a tenth of a second, and knows
+more of a study:
 
 - the first trials are points of a scrambled Sobol sequence;
 - the score of a pruned trial is extrapolated and has a variance of its own (imputed_scores.py);
