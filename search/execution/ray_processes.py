@@ -65,7 +65,19 @@ def has_runtime_environment() -> bool:
     from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
     hooks = {RAY_JOB_CONFIG_JSON_ENV_VAR, ray_constants.RAY_RUNTIME_ENV_HOOK}
-    return ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV or not hooks.isdisjoint(os.environ)
+    return not hooks.isdisjoint(os.environ) or _is_copied_by_uv()
+
+
+def _is_copied_by_uv() -> bool:
+    """Whether Ray copies the environment of `uv run`. Where a program imports Ray before `search`, it is too
+    late for the variable that switches this off (resources/environment.py)."""
+    from ray._private import ray_constants
+
+    if not ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV:
+        return False
+    from ray._private.runtime_env import uv_runtime_env_hook
+
+    return bool(uv_runtime_env_hook._get_uv_run_cmdline())
 
 
 @contextlib.contextmanager

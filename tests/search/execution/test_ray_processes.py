@@ -3,6 +3,7 @@
 import pytest
 from ray._private import ray_constants, services
 from ray._private.node import Node
+from ray._private.runtime_env import uv_runtime_env_hook
 
 from search.execution import ray_processes
 
@@ -42,6 +43,18 @@ def test_in_a_job_with_an_environment_of_its_own_the_agents_stay(
     with ray_processes.needed_processes(3):
         services.start_ray_process(COMMAND, "raylet")
     assert started[0][2:] == COMMAND[2:]
+
+
+@pytest.mark.parametrize("command", [None, ["uv", "run", "run_search.py"]])
+def test_where_ray_was_imported_first_the_agents_stay_under_uv_only(
+    started: list[list[str]], monkeypatch: pytest.MonkeyPatch, command: list[str] | None
+) -> None:
+    monkeypatch.setattr(ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", True)
+    monkeypatch.setattr(uv_runtime_env_hook, "_get_uv_run_cmdline", lambda: command)
+    assert ray_processes.has_runtime_environment() is bool(command)
+    with ray_processes.needed_processes(3):
+        services.start_ray_process(COMMAND, "raylet")
+    assert (started[0][2:] == [*COMMAND[2:]]) is bool(command)
 
 
 def test_ray_itself_is_left_as_it_was() -> None:

@@ -101,7 +101,7 @@ def test_a_folder_that_is_away_after_the_end_is_one_sentence_that_says_how_to_se
     study = make_study(plan, "ccp")
     make_final(plan, study)
     exported = make_export(plan, study)
-    monkeypatch.setattr(study_module, "run", lambda plan: outcome(plan, exported))
+    monkeypatch.setattr(study_module, "run", lambda plan, early: outcome(plan, exported))
     monkeypatch.setattr("search.plan.new_study.prepare", lambda options: plan)
     monkeypatch.setattr(cli, "print_plan", lambda plan, console: plan.folder.rename(plan.folder.parent / "x"))
     assert run_search.main([]) == 2
