@@ -2,7 +2,7 @@
 
 A raylet needs two agents, and ends when one of them ends. Ray's own ones serve its dashboard and runtime
 environments, which a private Ray has not, and take a second of imports each before the first worker starts.
-This file is run as a script, with Python's built-in modules only; see ray_patches.py.
+This file is run as a script, with Python's built-in modules only; see ray_processes.py.
 """
 
 import os

@@ -29,9 +29,7 @@ def needed_processes(workers: int) -> Iterator[None]:
     from ray._private.node import Node
 
     start, start_raylet = services.start_ray_process, Node.start_raylet
-    others = {
-        name: getattr(Node, name) for name in ("start_api_server", "start_monitor", "start_log_monitor")
-    }
+    others = {name: getattr(Node, name) for name in _NOT_NEEDED}
     agent = subprocess.list2cmdline([sys.executable, "-I", "-S", ray_agent.__file__])
     options = {"--num_prestart_python_workers": str(workers)}
     without_agents = not has_runtime_environment()

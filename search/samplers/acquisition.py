@@ -49,8 +49,9 @@ class Acquisition:
             logs.append(log_expected_improvement(mean, deviation, incumbent))
             by_mean, by_deviation = improvement_slopes(mean, deviation, incumbent, logs[-1])
             gradients.append(by_mean * slopes[0][0] + by_deviation * slopes[1][0])
-        value = _log_mean(np.stack(logs))
-        shares = np.exp(np.stack(logs) - value) / len(logs)  # of the surrogates in the mean
+        by_surrogate = np.stack(logs)
+        value = _log_mean(by_surrogate)
+        shares = np.exp(by_surrogate - value) / len(logs)  # of the surrogates in the mean
         gradient = (shares * np.stack(gradients)).sum(axis=0)
         if self.log_cost is not None:
             cost, _, cost_gradient, _ = self.log_cost.predict_with_gradients(candidate[None])

@@ -79,16 +79,13 @@ class GaussianProcess:
         Shapes: [m, columns] -> [m], [m], [m, columns], [m, columns]
         """
         scaled = inputs / self._length_scales
-        root = np.sqrt(5 * _squared_distances(scaled, self._scaled))
-        decay = self._output_scale * np.exp(-root)
-        cross = (1 + root + root**2 / 3) * decay
-        slope = -5 / 3 * (1 + root) * decay  # of the covariance, by half the squared scaled distance
+        cross, fall = self._covariance_and_fall(scaled)
         half = cross @ self._inverse.T
         deviation = np.sqrt(np.maximum(self._output_scale - np.square(half).sum(axis=1), 1e-10))
 
         def gradient(weights: Floats) -> Floats:
             """Of the covariances' sum with these weights, by the inputs."""
-            by_row = slope * weights
+            by_row = -fall * weights
             return np.asarray(
                 (scaled * by_row.sum(axis=1)[:, None] - by_row @ self._scaled) / self._length_scales
             )
@@ -107,17 +104,12 @@ class GaussianProcess:
         Source: Mardia & Marshall, Biometrika 1984, eq. 4.1.
         """
         precision = self._inverse.T @ self._inverse
-        root = np.sqrt(5 * _squared_distances(self._scaled, self._scaled))
-        decay = self._output_scale * np.exp(-root)
-        slope = 5 / 3 * (1 + root) * decay
+        covariance, fall = self._covariance_and_fall(self._scaled)
         derivatives = []  # of the covariance, by each hyperparameter
         for parameter in range(len(self.hyperparameters) - 2):
             columns = self._scaled[:, self._column_parameter == parameter]
-            derivatives.append(slope * _squared_distances(columns, columns))
-        derivatives += [
-            (1 + root + root**2 / 3) * decay,
-            np.exp(self.hyperparameters[-1]) * np.eye(len(root)),
-        ]
+            derivatives.append(fall * _squared_distances(columns, columns))
+        derivatives += [covariance, np.exp(self.hyperparameters[-1]) * np.eye(len(covariance))]
         products = precision @ np.stack(derivatives)
         return np.asarray(np.einsum("imn,jnm->ij", products, products, optimize=True) / 2)
 
@@ -138,6 +130,15 @@ class GaussianProcess:
         covariance = _matern(_squared_distances(inputs / self._length_scales, self._scaled))
         covariance *= self._output_scale
         return covariance
+
+    def _covariance_and_fall(self, scaled: Floats) -> tuple[Floats, Floats]:
+        """Covariances with the observations, and how fast they fall with half the squared distance.
+
+        Shapes: scaled inputs [m, columns] -> [m, n], [m, n]
+        """
+        root = np.sqrt(5 * _squared_distances(scaled, self._scaled))
+        decay = self._output_scale * np.exp(-root)
+        return (1 + root + root**2 / 3) * decay, 5 / 3 * (1 + root) * decay
 
     def kriging_believer(self, inputs: Floats) -> GaussianProcess:
         """The process as if its own posterior mean had been observed at `inputs`, too.

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rigsl.model.backbones.m3net import SLOPE
-from rigsl.model.dense_graph import DenseGraph
+from rigsl.model.dense_graph import DenseGraph, _joined
 
 
 def linears(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -69,7 +69,3 @@ def hypergraph(x: Tensor, p: Tensor, q: Tensor, real: Tensor, *biases: Tensor) -
         x = F.leaky_relu(p[..., None] * members + q[..., None] * parts + bias, SLOPE)
         x = x * real[:, None, :, None]
     return x
-
-
-def _joined(intra: Tensor, cross: Tensor) -> Tensor:
-    return torch.cat([intra.flatten(), cross.flatten()])
