@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.errors import UserError
+from search.samplers.standalone import observed_parameters
 
 #: For how many trials SMAC plans: its initial design are at most a quarter of them.
 TRIALS = 100
@@ -40,11 +41,8 @@ class SMACSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """All parameters of the trials so far."""
-        found: dict[str, BaseDistribution] = {}
-        for other in study.get_trials(deepcopy=False):
-            found |= other.distributions
-        return found
+        """The parameters of the trials so far."""
+        return observed_parameters(study)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -53,10 +53,7 @@ class StandaloneSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Distributions:
         """The parameters of all trials so far that have more than one value, with their latest ranges."""
-        found: Distributions = {}
-        for other in study.get_trials(deepcopy=False):
-            found |= other.distributions
-        return {name: entry for name, entry in found.items() if not entry.single()}
+        return observed_parameters(study)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
@@ -122,6 +119,14 @@ class TPESampler(StandaloneSampler):
             return ConditionalTPESampler(own, conditions, **options)
 
         super().__init__(make, seed, grouped.MAX_TRIALS)
+
+
+def observed_parameters(study: optuna.Study) -> Distributions:
+    """The parameters of all trials so far that have more than one value, with their latest ranges."""
+    found: Distributions = {}
+    for trial in study.get_trials(deepcopy=False):
+        found |= trial.distributions
+    return {name: entry for name, entry in found.items() if not entry.single()}
 
 
 def random_seed() -> int:
