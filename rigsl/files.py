@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import io
@@ -33,6 +34,12 @@ _STORAGE_ERRNOS = (
 )  # fmt: skip
 
 
+#: Of Linux's renameat2: both names exist, and are exchanged; paths are relative to the working directory.
+_RENAME_EXCHANGE, _CWD = 2, -100
+#: End of the name of an old folder that is set aside until the new one has its name.
+_ASIDE = ".aside"
+
+
 @contextmanager
 def replacing(path: Path, *, parents: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`; it replaces `path` atomically if the block ends without an error.
@@ -59,15 +66,15 @@ def replacing(path: Path, *, parents: bool = True) -> Iterator[Path]:
 def replacing_folder(folder: Path, ours: Callable[[str], bool], *, parents: bool = True) -> Iterator[Path]:
     """A new folder beside `folder`; it takes the place of `folder` if the block ends without an error.
 
-    A reader never sees a mixture of old and new files. What is in `folder` under a name that is not `ours` is
-    kept. New files have the permissions of the umask; those that are replaced, and `folder`, keep theirs.
-    With `parents`, missing folders are made; without, nothing is written in the place of one that is away.
+    A reader never sees a mixture of old and new files, and a kill never leaves neither. What is in `folder`
+    under a name that is not `ours` is kept. New files have the permissions of the umask; those that are
+    replaced, and `folder`, keep theirs. With `parents`, missing folders are made; without, nothing is written
+    in the place of one that is away.
     """
+    folder = folder.resolve() if folder.is_symlink() else folder
     if parents:
         folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = new_folder(folder)
-    moved: list[str] = []
-    retired: Path | None = None
     try:
         yield fresh
         mode = permissions(fresh) & 0o666
@@ -77,23 +84,46 @@ def replacing_folder(folder: Path, ours: Callable[[str], bool], *, parents: bool
             path.chmod(permissions(old) if old.exists() else mode)
         if folder.exists():
             fresh.chmod(permissions(folder))
-            retired = new_folder(folder)
-            for name in [path.name for path in folder.iterdir() if not ours(path.name)]:
-                moved.append(name)
-                (folder / name).rename(fresh / name)
-            folder.replace(retired)
-        fresh.replace(folder)
-    except BaseException:
-        if retired is not None and not folder.exists():
-            retired.replace(folder)
-        for name in moved:
-            if (fresh / name).exists():
-                (fresh / name).rename(folder / name)
+            for path in [path for path in folder.iterdir() if not ours(path.name)]:
+                _duplicate(path, fresh / path.name)
+            _exchange(fresh, folder)
+        else:
+            fresh.replace(folder)
+    finally:  # the old version, or what an error has left unfinished
         shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    finally:
-        if retired is not None and folder.exists():
-            shutil.rmtree(retired, ignore_errors=True)
+
+
+def _duplicate(path: Path, target: Path) -> None:
+    """A second name for a file, or for all files of a folder; a copy where the file system has no links."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.copytree(path, target, symlinks=True, copy_function=_link)
+    else:
+        _link(path, target)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _exchange(fresh: Path, folder: Path) -> None:
+    """Let two folders exchange their names: in one step, so that a kill finds the old one or the new one.
+
+    Not every file system can (NFS cannot): there the old one is set aside for a moment, under a name from
+    which `remove_leftovers` brings it back.
+    """
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None or rename(_CWD, os.fsencode(fresh), _CWD, os.fsencode(folder), _RENAME_EXCHANGE) != 0:
+        aside = fresh.with_name(fresh.name + _ASIDE)
+        folder.replace(aside)
+        try:
+            fresh.replace(folder)
+        except BaseException:
+            aside.replace(folder)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def file_name(text: str) -> str:
@@ -124,11 +154,18 @@ def intended(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process was writing in `folder`, in which nobody writes now."""
-    for path in folder.glob(".*"):
-        if intended(path) == path:
+    """Remove what a killed process was writing in `folder`, in which nobody writes now.
+
+    An old version that it had set aside, with no new one in its place yet, comes back.
+    """
+    for path in sorted(folder.glob(".*")):
+        temporary = path.with_name(path.name.removesuffix(_ASIDE))
+        place = intended(temporary)
+        if place == temporary:
             continue
-        if path.is_dir():
+        if path != temporary and not place.exists():
+            path.replace(place)
+        elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
@@ -144,9 +181,9 @@ def _unused(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, atomically."""
-    with replacing(path) as temporary:
+def write_text(path: Path, text: str, *, parents: bool = True) -> None:
+    """Write a text file in UTF-8, atomically; see `replacing`."""
+    with replacing(path, parents=parents) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,7 +85,7 @@ def test_a_checkpoint_that_is_replaced_keeps_its_permissions(
     assert load_checkpoint(folder).config == model.config
 
 
-@pytest.mark.parametrize("call", ["fsync", "chmod", "rename", "replace"])
+@pytest.mark.parametrize("call", ["fsync", "chmod", "replace", "copy2"])
 def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one_and_all_other_files(
     tmp_path: Path, model: RIGSL, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -94,15 +96,20 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one_and_all_other_
     for name in ("metrics.json", "card.md", "average/file"):
         (folder / name).write_text(name)
     before = _contents(tmp_path)
-    owner = os if call == "fsync" else Path
+    owner = {"fsync": os, "copy2": shutil}.get(call, Path)
     works = getattr(owner, call)
+    if call in ("replace", "copy2"):  # a file system that neither exchanges names nor has links
+        monkeypatch.setattr(ctypes, "CDLL", lambda _: None)
+        monkeypatch.setattr(os, "link", _refuse_link)
     for number in itertools.count():
         calls = itertools.count()
 
-        def refuse(*arguments: object, calls: Iterator[int] = calls, number: int = number) -> object:
+        def refuse(
+            *arguments: object, calls: Iterator[int] = calls, number: int = number, **options: object
+        ) -> object:
             if next(calls) == number:
                 raise OSError(errno.EIO, "Input/output error")
-            return works(*arguments)
+            return works(*arguments, **options)
 
         with monkeypatch.context() as patch, contextlib.suppress(OSError):
             patch.setattr(owner, call, refuse)
@@ -114,6 +121,10 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one_and_all_other_
     assert number > 1
     assert load_checkpoint(folder).config == other.config
     assert _contents(tmp_path).keys() == before.keys()
+
+
+def _refuse_link(*_: object, **__: object) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
 
 
 def _contents(folder: Path) -> dict[Path, bytes]:
@@ -140,6 +151,77 @@ def test_a_reader_never_finds_a_mixture_and_a_folder_keeps_its_other_files(
     assert [path.name for path in folder.parent.iterdir()] == ["folder"]
     with pytest.raises(FileNotFoundError), replacing_folder(tmp_path / "away" / "x", bool, parents=False):
         pass
+
+
+#: Replaces a folder, and is killed before its call number `argv[2]` that renames, links, copies or removes
+#: something; ends with 0 where there are fewer calls.
+_KILLED_IN_A_FOLDER = """
+import ctypes, os, sys
+from pathlib import Path
+from rigsl import files
+
+left = int(sys.argv[2])
+def killed_at(call):
+    def counted(*arguments, **options):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return call(*arguments, **options)
+    return counted
+
+for owner, name in ((os, "rename"), (os, "replace"), (os, "link"), (os, "unlink"), (os, "rmdir")):
+    setattr(owner, name, killed_at(getattr(owner, name)))
+class Library:
+    renameat2 = staticmethod(killed_at(ctypes.CDLL(None).renameat2)) if sys.argv[3] == "exchanges" else None
+files.ctypes.CDLL = lambda _: Library
+with files.replacing_folder(Path(sys.argv[1]), {"own"}.__contains__) as fresh:
+    (fresh / "own").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("kind", ["exchanges", "renames"])
+def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one_with_all_that_is_kept(
+    kind: str, tmp_path: Path
+) -> None:
+    found = []
+    for moment in itertools.count():
+        parent = tmp_path / str(moment)
+        folder = parent / "best"
+        (folder / "taught").mkdir(parents=True)
+        for name, content in (("own", "old"), ("notes", "kept"), ("taught/model", "kept")):
+            (folder / name).write_text(content)
+        (folder / "to_notes").symlink_to("notes")
+        arguments = [str(folder), str(moment), kind]
+        done = subprocess.run([sys.executable, "-c", _KILLED_IN_A_FOLDER, *arguments], cwd=ROOT, check=False)
+        assert done.returncode in (0, 9)
+        if kind == "exchanges":
+            assert folder.is_dir()
+        remove_leftovers(parent)
+        assert [path.name for path in parent.iterdir()] == ["best"]
+        assert {path.name for path in folder.iterdir()} == {"own", "notes", "to_notes", "taught"}
+        assert (folder / "notes").read_text() == (folder / "taught" / "model").read_text() == "kept"
+        assert (folder / "to_notes").readlink() == Path("notes")
+        found.append((folder / "own").read_text())
+        if done.returncode == 0:
+            break
+    assert found == sorted(found, reverse=True)
+    assert {*found} == {"old", "new"}
+
+
+def test_a_folder_is_replaced_where_a_link_leads_and_without_links_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    (folder / "kept").write_text("kept")
+    link.symlink_to(folder)
+    monkeypatch.setattr(os, "link", _refuse_link)
+    with replacing_folder(link, {"own"}.__contains__) as fresh:
+        (fresh / "own").write_text("new")
+    assert link.is_symlink()
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"own": "new", "kept": "kept"}
+    assert {*tmp_path.iterdir()} == {folder, link}
 
 
 _KILLED = """
