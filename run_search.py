@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -296,8 +297,8 @@ def _run(arguments: list[str] | None) -> int:
     except (UserError, OSError) as error:
         print(error_line(error), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:  # by a second signal, which it names, or before signals are remembered
+        return 128 + int(stop.args[0] if stop.args else signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
 import threading
@@ -51,13 +50,14 @@ class SignalWatch:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         self.signal = number
 
     def _raise_later(self, ignored: sys.UnraisableHookArgs) -> None:
         """Handle the signal again if Python ignored its KeyboardInterrupt: in a destructor, or at a fork."""
         if self.signal is not None and issubclass(ignored.exc_type, KeyboardInterrupt):
-            number = signal.Signals(self.signal)
-            threading.Timer(0.05, _thread.interrupt_main, [number]).start()  # when this function has returned
+            main = threading.main_thread().ident
+            # When this function has returned. A real signal, since only that wakes a thread that waits.
+            threading.Timer(0.05, signal.pthread_kill, [main, self.signal]).start()
         else:
             self._unraisable(ignored)

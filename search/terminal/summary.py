@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +108,7 @@ def print_outcome(outcome: Outcome, data_dir: Path | None, console: Console) -> 
         console.print(
             f"interrupted; all trials are kept, also the unfinished ones; resume the study with:\n  {resume}"
         )
-        return 128 + outcome.interrupted if outcome.interrupted != signal.SIGINT else 130
+        return 128 + outcome.interrupted
     if outcome.exported is None:
         console.print(f"no trial finished an epoch; the reasons are in {folder / REPORT}")
         return 1

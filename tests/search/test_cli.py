@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import run_search
-from search import run_folder
+from search import cli, run_folder
 from search.record import lock, record
 from search.run_folder import ROOT
 from tests.helpers.commands import search_command, start_search
@@ -54,6 +54,17 @@ def in_the_middle(ended: int):
 def epochs_in(study) -> int:
     """All epochs in the record."""
     return sum(len(trial.intermediate_values) for trial in study.trials)
+
+
+@pytest.mark.parametrize(("stop", "code"), [((signal.SIGTERM,), 143), ((signal.SIGHUP,), 129), ((), 130)])
+def test_a_search_that_a_second_signal_stops_has_the_exit_code_of_that_signal(
+    stop: tuple[int, ...], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_: object) -> int:
+        raise KeyboardInterrupt(*stop)
+
+    monkeypatch.setattr(cli, "run_command", stopped)
+    assert run_search.main(["--status"]) == code
 
 
 @pytest.mark.usefixtures("shared_ray", "new_mlflow_addresses")

@@ -25,8 +25,9 @@ def test_the_first_signal_is_remembered_and_the_second_one_ends_at_once(number: 
     with SignalWatch() as signals:
         os.kill(os.getpid(), number)
         assert signals.signal == number
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as stop:
             os.kill(os.getpid(), number)
+    assert stop.value.args == (number,)
     assert signal.getsignal(number) == before
 
 
@@ -40,13 +41,18 @@ def test_a_second_signal_that_python_ignores_in_a_destructor_still_ends_at_once(
     def drop_it() -> None:
         interrupted = Interrupted()
         del interrupted
-        threading.Event().wait(60)
+        waited_in_vain.wait()
 
+    waited_in_vain = threading.Event()
+    limit = threading.Timer(60, waited_in_vain.set)
     before = sys.unraisablehook
     with SignalWatch():
         os.kill(os.getpid(), signal.SIGINT)
+        limit.start()
         with pytest.raises(KeyboardInterrupt):
             drop_it()
+    limit.cancel()
+    assert not waited_in_vain.is_set()
     assert sys.unraisablehook == before
     assert "Traceback" not in capfd.readouterr().err
 
