@@ -8,6 +8,11 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any, TypeVar
+
+from rigsl.files import read_json, write_text
+
+_Json = TypeVar("_Json", dict[str, Any], list[Any])
 
 #: The repository's root, which holds `search`, `rigsl` and `spaces`.
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,3 +77,37 @@ def check_present(path: Path) -> None:
     """
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+def is_present(path: Path, *, run: Path) -> bool:
+    """Whether the run folder `run` has the file `path`.
+
+    Raises:
+        FileNotFoundError: the folder is away.
+    """
+    if path.exists():
+        return True
+    check_present(run)
+    return path.exists()  # the folder may have been away at the first look only
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file of a run folder in UTF-8, atomically.
+
+    Raises:
+        FileNotFoundError: the folder that it is in is away; nothing is written in its place.
+    """
+    write_text(path, text, parents=False)
+
+
+def read_file(path: Path, kind: type[_Json], *, run: Path) -> _Json | None:
+    """The content of one of the JSON files of the run folder `run`; None: it has no such file.
+
+    Raises:
+        FileNotFoundError: the folder is away.
+        UserError: the file cannot be read, or is damaged.
+    """
+    content = None
+    while content is None and is_present(path, run=run):
+        content = read_json(path, kind)
+    return content

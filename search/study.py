@@ -14,7 +14,7 @@ import optuna
 
 from rigsl.console import make_console
 from rigsl.errors import UserError
-from rigsl.files import read_json, remove_leftovers, write_text
+from rigsl.files import remove_leftovers
 from search import run_folder
 from search.confirm.final_record import read_final_record
 from search.confirm.stage import ChosenCheckpoint, FinalStage
@@ -261,8 +261,8 @@ def _create_folder(plan: Plan) -> Plan:
             plan = dataclasses.replace(plan, folder=runs / name, name=name)
             folder = Path(hidden) / name
             folder.mkdir()
-            write_text(folder / SPACE, plan.space.text)
-            write_text(folder / run_folder.STUDY, plan.options_toml())
+            run_folder.write_file(folder / SPACE, plan.space.text)
+            run_folder.write_file(folder / run_folder.STUDY, plan.options_toml())
             if plan.folder.exists() or not _claim_record(plan):
                 continue
             try:
@@ -331,8 +331,8 @@ def write_folder(plan: Plan, study: optuna.Study) -> optuna.Study:
     opened = study
     if plan.widened_from is not None:
         study = widened(opened, plan.space, plan.record)
-    write_text(plan.folder / run_folder.STUDY, plan.options_toml())
-    write_text(plan.folder / SPACE, plan.space.text)
+    run_folder.write_file(plan.folder / run_folder.STUDY, plan.options_toml())
+    run_folder.write_file(plan.folder / SPACE, plan.space.text)
     if plan.widened_from is not None:  # only now: until then a kill leaves the old study and its options
         optuna.delete_study(study_name=plan.widened_from, storage=opened._storage)
     warm_start(plan, study)
@@ -345,7 +345,7 @@ def write_folder(plan: Plan, study: optuna.Study) -> optuna.Study:
 def _add_environment(plan: Plan) -> None:
     """Add an entry to ``environment.json``: when, on which machine and versions the study was started."""
     path = plan.folder / ENVIRONMENT
-    sessions = read_json(path, list) or []
+    sessions = run_folder.read_file(path, list, run=plan.folder) or []
     started = {"started": datetime.now().astimezone().isoformat(timespec="seconds")}
     sessions.append(started | environment.describe(plan.workers, plan.seed))
-    write_text(path, json.dumps(sessions, indent=2) + "\n")
+    run_folder.write_file(path, json.dumps(sessions, indent=2) + "\n")

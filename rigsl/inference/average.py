@@ -132,17 +132,17 @@ def member_name(number: int) -> str:
     return f"member_{number:02d}"
 
 
-def save_average(folder: str | Path, members: Sequence[RIGSL]) -> None:
+def save_average(folder: str | Path, members: Sequence[RIGSL], *, parents: bool = True) -> None:
     """Write the members' checkpoints and ``average.json`` into a folder, which `load_model` reads.
 
     All of it is written beside the folder and takes the place of an older average as a whole; other files in
-    `folder` are kept.
+    `folder` are kept. With `parents`, the folders that it is in are made where they are missing.
 
     Raises:
         UserError: there is no member, or the members do not fit together.
     """
     average = Average(tuple(members))
-    with replacing_folder(Path(folder), _is_ours) as fresh:
+    with replacing_folder(Path(folder), _is_ours, parents=parents) as fresh:
         for number, member in enumerate(average.members):
             save_checkpoint(fresh / member_name(number), member)
         digests = [_digests(fresh / member_name(number)) for number in range(len(average.members))]

@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rigsl.config import RIGSLConfig, from_mapping, read_toml
@@ -23,13 +23,16 @@ WEIGHTS, CONFIG = "model.safetensors", "config.toml"
 _MAX_SIZE = 1_000_000  #: of what a corpus counts; more is a damaged file
 
 
-def save_checkpoint(folder: str | Path, model: RIGSL, *, teacher: TeacherRecord | None = None) -> None:
+def save_checkpoint(
+    folder: str | Path, model: RIGSL, *, teacher: TeacherRecord | None = None, parents: bool = True
+) -> None:
     """Write a model's weights and configuration into a folder, which `load_checkpoint` reads.
 
     Args:
         teacher: the teacher that the model had, which `read_teacher` reads.
+        parents: whether the folders that it is in are made where they are missing.
     """
-    write_checkpoint(folder, model.state_dict(), model.config, model.schema, teacher=teacher)
+    write_checkpoint(folder, model.state_dict(), model.config, model.schema, teacher=teacher, parents=parents)
 
 
 def write_checkpoint(
@@ -49,7 +52,7 @@ def write_checkpoint(
     """
     with replacing_folder(Path(folder), (WEIGHTS, CONFIG).__contains__, parents=parents) as fresh:
         state = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-        save_file(state, fresh / WEIGHTS)
+        (fresh / WEIGHTS).write_bytes(save(state))  # its own errors of a disk are no OSError
         (fresh / CONFIG).write_text(_toml(config, schema, teacher), encoding="utf-8")
 
 

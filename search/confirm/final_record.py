@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rigsl.errors import UserError
-from rigsl.files import read_json, write_text
 from search.confirm.summary import PairedTests, TestScores
-from search.run_folder import FINAL, check_present
+from search.run_folder import FINAL, read_file, write_file
 from search.trust.trust_record import TrustRecord
 
 if TYPE_CHECKING:
@@ -197,9 +196,8 @@ def read_final_record(folder: Path) -> FinalRecord:
         UserError: the file is damaged.
     """
     path = folder / FINAL
-    content = read_json(path, dict)
+    content = read_file(path, dict, run=folder)
     if content is None:
-        check_present(folder)
         return FinalRecord()
     try:
         return FinalRecord.from_json(content)
@@ -210,8 +208,7 @@ def read_final_record(folder: Path) -> FinalRecord:
 
 def write_final_record(folder: Path, record: FinalRecord) -> None:
     """Replace ``final.json`` of the run folder `folder`, atomically."""
-    check_present(folder)
-    write_text(folder / FINAL, json.dumps(record.to_json(), indent=2) + "\n")
+    write_file(folder / FINAL, json.dumps(record.to_json(), indent=2) + "\n")
 
 
 @cache

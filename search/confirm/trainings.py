@@ -20,13 +20,13 @@ from ray.tune.search import Searcher
 
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
-from rigsl.files import read_json, sha256, write_text
+from rigsl.files import sha256
 from rigsl.training.checkpoint import WEIGHTS
 from rigsl.training.held_out import read_held_out
 from search.execution.error_guard import StorageFailure
 from search.record.learning_curve import METRIC
 from search.record.trial_report import NOT_WRITTEN, WORKER_LOST, TrialReport
-from search.run_folder import HELD_OUT, MODEL, RESULTS, STATE, check_present
+from search.run_folder import HELD_OUT, MODEL, RESULTS, STATE, read_file, write_file
 
 NO_TRIAL = -1  #: the trial number of a job, which is no trial of the study
 
@@ -155,8 +155,7 @@ class JobResults:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        check_present(folder.parent)
-        results = _read_results(folder / RESULTS)
+        results = _read_results(folder)
         self._results = {name: result for name, result in results.items() if result.reason != WORKER_LOST}
 
     def get(self, job: Job) -> JobResult | None:
@@ -214,17 +213,17 @@ class JobResults:
         return self.folder / job.name / MODEL / WEIGHTS
 
     def _write(self) -> None:
-        check_present(self.folder.parent)
         content = {name: vars(job_result) for name, job_result in self._results.items()}
-        write_text(self.folder / RESULTS, json.dumps(content, indent=2) + "\n")
+        write_file(self.folder / RESULTS, json.dumps(content, indent=2) + "\n")
 
 
-def _read_results(path: Path) -> dict[str, JobResult]:
+def _read_results(folder: Path) -> dict[str, JobResult]:
     from pydantic import TypeAdapter  # only where it is used: a search starts fast
 
+    path = folder / RESULTS
     remedy = "restore it from a copy, or remove it: then the trainings of the final stage run again"
     try:
-        content = read_json(path, dict) or {}
+        content = read_file(path, dict, run=folder.parent) or {}
         return TypeAdapter(dict[str, JobResult], config={"extra": "forbid"}).validate_python(content)
     except UserError as error:
         raise UserError(f"{str(error).replace('restore it from a copy', remedy)}") from None

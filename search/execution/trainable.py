@@ -33,7 +33,7 @@ from rigsl.config import RIGSLConfig, from_mapping
 from rigsl.data.corpus import Corpus, Schema
 from rigsl.device import cuda_works, is_out_of_memory
 from rigsl.errors import first_line
-from rigsl.files import flush_to_disk, is_storage_error, remove_leftovers, write_text
+from rigsl.files import flush_to_disk, is_storage_error, remove_leftovers
 from rigsl.redaction import redacted
 from rigsl.training.checkpoint import write_checkpoint
 from rigsl.training.held_out import write_held_out
@@ -43,7 +43,7 @@ from search.execution.background_writer import BackgroundWriter
 from search.record.learning_curve import Line, append_epoch, read_curve, write_curve
 from search.record.trial_report import BY_ITSELF, FAILED, NOT_WRITTEN, TrialReport
 from search.resources.workers import usable_share
-from search.run_folder import CONFIG, CURVE, ERROR, HELD_OUT, MODEL, STATE, snapshot_name
+from search.run_folder import CONFIG, CURVE, ERROR, HELD_OUT, MODEL, STATE, snapshot_name, write_file
 
 #: Checkpoint overhead (copying the state for the background writer) is capped at 1/50 of a trial's time.
 SAVING_SHARE = 50
@@ -167,7 +167,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
                 # The last report may have been lost with the driver's process.
                 self._reported = max(0, training.epoch - 1)
                 return training
-        write_text(self._folder / CONFIG, self._config.to_toml())
+        write_file(self._folder / CONFIG, self._config.to_toml())
         if self._parent is not None:
             return self._continue_parent(*self._parent)
         write_curve(self._folder, [])
@@ -265,7 +265,7 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         gc.collect()
         with contextlib.suppress(OSError):
             if ended == FAILED and self._folder.is_dir():
-                write_text(self._folder / ERROR, redacted("".join(traceback.format_exception(error))))
+                write_file(self._folder / ERROR, redacted("".join(traceback.format_exception(error))))
         message = first_line(error, default="no message")
         detail = message if kind == "diverged" else f"{type(error).__name__}: {message}"
         return TrialReport(epochs=epochs, ended=ended, reason=f"{kind}: {detail}"[:_MAX_REASON])

@@ -16,7 +16,7 @@ from rigsl.config import from_toml
 from rigsl.data.corpus import Corpus
 from rigsl.data.open.emotions import labels_seen
 from rigsl.device import threads
-from rigsl.files import permissions, read_json, sha256, write_text
+from rigsl.files import permissions, read_json, sha256
 from rigsl.official.flags import official_command
 from rigsl.training.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import evaluate
@@ -32,7 +32,7 @@ from search.plan.plan import Plan
 from search.record import lineage, record
 from search.record.states import RUNNING
 from search.resources.workers import DRIVER_DEVICE, Workers
-from search.run_folder import BEST, METRICS, OFFICIAL, RERUN, ROOT, STUDY, check_present
+from search.run_folder import BEST, METRICS, OFFICIAL, RERUN, ROOT, STUDY, check_present, write_file
 
 PROTOCOL = "validation"  #: epochs and configurations are chosen on dev; test is opened once
 _SCRIPT = """#!/bin/sh
@@ -105,11 +105,11 @@ def export_best(plan: Plan, study: optuna.Study, chosen: ChosenCheckpoint, endin
     if chosen.fold is not None:
         assert plan.trials_folds is not None
         metrics |= {"validated_fold": chosen.fold, "folds": plan.trials_folds.tolist()}
-    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
-    write_text(folder / RERUN, _SCRIPT % _root(plan.folder.parent))
+    write_file(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_file(folder / RERUN, _SCRIPT % _root(plan.folder.parent))
     mode = permissions(folder / RERUN)
     (folder / RERUN).chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
-    write_text(folder / OFFICIAL, _official_text(folder, plan.space.dataset, chosen.lineage))
+    write_file(folder / OFFICIAL, _official_text(folder, plan.space.dataset, chosen.lineage))
     return ExportedModel(folder, metrics)
 
 
@@ -167,7 +167,7 @@ def _copy_model(chosen: ChosenCheckpoint, folder: Path) -> None:
     """Save the checkpoint; `epochs` of its configuration becomes the number of epochs that it was trained."""
     model = load_checkpoint(chosen.model)
     model.config = model.config.replace(epochs=chosen.epochs)
-    save_checkpoint(folder, model)
+    save_checkpoint(folder, model, parents=False)
 
 
 def _official_text(folder: Path, dataset: str, stages: Sequence[lineage.Stage]) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rigsl.files import write_text
 from rigsl.modalities import FROM_TRANSCRIPT, modality_names, read_modals
 from rigsl.official.names import official_dataset
 from rigsl.shell import dataset_option
@@ -15,7 +14,7 @@ from rigsl.wording import counted, listed, percent, plus_minus
 from search.command_lines import in_project, page_command, page_path
 from search.confirm.answers import CONFIGURATION, answers_of, fixed_before_test, several_answers
 from search.confirm.final_record import FinalRecord, TestRecord
-from search.run_folder import CARD, ROOT
+from search.run_folder import CARD, ROOT, write_file
 
 _CARD = """\
 # RIGSL on {corpus}: {name}
@@ -99,7 +98,7 @@ def write_model_card(
         rerun=page_command(runs, "--rerun", folder),
         folder=shlex.quote(page_path(runs, folder)),
     )
-    write_text(folder / CARD, text)
+    write_file(folder / CARD, text)
     return folder / CARD
 
 

@@ -55,7 +55,7 @@ def write_next_space(folder: Path, space: Space, study: optuna.Study, best: Mapp
         place=", in the folder of the project" if in_project(runs) else "",
         command=page_command(runs, "--space", path, "--start-from", folder.name, named=True),
     )
-    with replacing(path) as temporary:
+    with replacing(path, parents=False) as temporary:
         temporary.write_text(head + text, encoding="utf-8")
         read_space(temporary)  # the file must be a valid space before it replaces another
     return path

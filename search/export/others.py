@@ -16,7 +16,7 @@ from typing import Any
 from rigsl.data.folds import train_folds
 from rigsl.device import threads
 from rigsl.errors import UserError
-from rigsl.files import sha256, write_text
+from rigsl.files import sha256
 from rigsl.inference.average import (
     Average,
     evaluate_model,
@@ -31,7 +31,7 @@ from search.confirm.predictions import SeedRuns, scores_of, split_scores
 from search.confirm.stage import ChosenCheckpoint, Member
 from search.plan.plan import Plan
 from search.resources.workers import DRIVER_DEVICE
-from search.run_folder import AVERAGE, METRICS, PREDICTIONS, TAUGHT, TEACHER_FILE
+from search.run_folder import AVERAGE, METRICS, PREDICTIONS, TAUGHT, TEACHER_FILE, write_file
 
 #: Scores over all classes.
 OVERALL = ("weighted_f1", "macro_f1", "accuracy")
@@ -71,7 +71,7 @@ def _export_taught(
     check_tested(plan, taught.model, tested)
     model, teacher = load_checkpoint(taught.model), read_teacher(taught.model)
     model.config = model.config.replace(epochs=taught.epochs)
-    save_checkpoint(folder, model, teacher=teacher)
+    save_checkpoint(folder, model, teacher=teacher, parents=False)
     shutil.copyfile(taught.teacher, folder / TEACHER_FILE)
     own = {
         "seed": taught.seed,
@@ -87,7 +87,7 @@ def _export_average(
 ) -> None:
     """Save the members as one average, unless an earlier end of the study did, and removed them since."""
     if all((member.model / WEIGHTS).is_file() for member in members):
-        save_average(folder, [load_checkpoint(member.model) for member in members])
+        save_average(folder, [load_checkpoint(member.model) for member in members], parents=False)
     average = load_average(folder)
     folds = plan.final.folds or 0
     own = {
@@ -113,7 +113,7 @@ def _write_metrics(
         "validation": {name: validation[name] for name in OVERALL},
         "test": dataclasses.asdict(scores_of(tested)[0]),
     }
-    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_file(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
 
 
 def check_tested(plan: Plan, model: Path, tested: SeedRuns) -> None:

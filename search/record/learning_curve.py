@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rigsl.files import write_text
-from search.run_folder import CURVE
+from search.run_folder import CURVE, write_file
 
 #: What a search maximises: the best weighted F1 on validation so far.
 METRIC = "best_weighted_f1"
@@ -32,7 +31,7 @@ def read_curve(folder: Path) -> list[Line]:
 
 def write_curve(folder: Path, lines: Sequence[Line]) -> None:
     """Replace the file of `folder`, atomically."""
-    write_text(folder / CURVE, "".join(json.dumps(line) + "\n" for line in lines))
+    write_file(folder / CURVE, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def append_epoch(folder: Path, line: Line) -> None:

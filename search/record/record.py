@@ -115,6 +115,8 @@ def _load(
         return optuna.load_study(study_name=name, storage=_connect(folder, url, notify))
     except KeyError:
         raise UserError(f"{where}: has no study named {name}{remedy}") from None
+    except UserError as error:  # says where
+        raise UserError(f"{error}{remedy}") from None
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{where}: cannot be read ({first_line(error, length=200)}){remedy}") from None
 

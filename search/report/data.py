@@ -14,14 +14,13 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from rigsl.errors import UserError, first_line
-from rigsl.files import read_json
 from rigsl.wording import listed
 from search.confirm.final_record import ConfigurationRecord, FinalRecord, read_final_record
 from search.record import record
 from search.record.states import RUNNING
 from search.record.study_options import read_study_options
 from search.report.importance import Importances, measure
-from search.run_folder import BEST, ENVIRONMENT, FACTS, METRICS, SPACE
+from search.run_folder import BEST, ENVIRONMENT, FACTS, METRICS, SPACE, read_file
 from search.space.origin import origin
 from search.space.space import Space, read_space
 
@@ -164,14 +163,14 @@ def read_study_data(
     Raises:
         UserError: its record does not answer, or one of its files cannot be read.
     """
-    metrics = read_json(folder / BEST / METRICS, dict) if exported else None
+    metrics = read_file(folder / BEST / METRICS, dict, run=folder) if exported else None
     return StudyData(
         folder=folder,
         study=record.read_record(folder, storage) if study is None else study,
         space=read_space(folder / SPACE),
         options=read_study_options(folder),
-        sessions=tuple(read_json(folder / ENVIRONMENT, list) or ()),
+        sessions=tuple(read_file(folder / ENVIRONMENT, list, run=folder) or ()),
         metrics=metrics or {},
         final=read_final_record(folder),
-        facts=read_json(folder / FACTS, dict) or {},
+        facts=read_file(folder / FACTS, dict, run=folder) or {},
     )

@@ -16,10 +16,9 @@ from rigsl.data.corpus import SPLITS, Corpus
 from rigsl.data.source import features_in_words
 from rigsl.device import threads
 from rigsl.errors import UserError
-from rigsl.files import write_text
 from rigsl.inference.learned_graph import EDGE_TYPES, learned_graph
 from rigsl.training.checkpoint import load_checkpoint
-from search.run_folder import FACTS
+from search.run_folder import FACTS, write_file
 
 #: Validation dialogues on which the sparsity of the graph is measured.
 DIALOGUES = 24
@@ -38,7 +37,7 @@ def write_facts(folder: Path, corpus: Corpus, features: str, model: Path | None)
         "corpus": corpus_facts(corpus, features),
         "graph": None if model is None else graph_facts(model, corpus),
     }
-    write_text(folder / FACTS, json.dumps(facts, indent=2) + "\n")
+    write_file(folder / FACTS, json.dumps(facts, indent=2) + "\n")
 
 
 def corpus_facts(corpus: Corpus, features: str) -> dict[str, Any]:

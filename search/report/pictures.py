@@ -67,7 +67,7 @@ def _save(path: Path, size: tuple[float, float], draw: Callable[[Axes], None]) -
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     draw(axes)
-    with replacing(path) as temporary:
+    with replacing(path, parents=False) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rigsl.files import write_text
-from search.run_folder import REPORT, STUDY, check_present
+from search.run_folder import REPORT, STUDY, check_present, write_file
 
 if TYPE_CHECKING:
     import optuna
@@ -69,6 +68,6 @@ def _write(data: StudyData) -> Path:
     from search.report.pictures import draw_pictures
 
     path = data.folder / REPORT
-    write_text(path, page(data))
+    write_file(path, page(data))
     draw_pictures(data)
     return path

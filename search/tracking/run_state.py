@@ -22,13 +22,12 @@ from optuna.trial import FrozenTrial
 
 from rigsl.config import from_toml
 from rigsl.errors import UserError
-from rigsl.files import read_json
 from search import run_folder
 from search.record import record, times
 from search.record.learning_curve import METRIC, read_curve
 from search.record.states import COMPLETE, FAILED, PRUNED, STATES
 from search.record.study_options import read_study_options
-from search.run_folder import CONFIG, ENVIRONMENT, SPACE
+from search.run_folder import CONFIG, ENVIRONMENT, SPACE, read_file
 from search.space.budget import read_budget
 from search.space.confirmation import read_final
 from search.space.space import read_space
@@ -128,7 +127,7 @@ def read_context(folder: Path) -> StudyContext:
     Raises:
         UserError: one of its files is missing or damaged.
     """
-    sessions = read_json(folder / ENVIRONMENT, list)
+    sessions = read_file(folder / ENVIRONMENT, list, run=folder)
     if not sessions:
         raise UserError(f"{folder / ENVIRONMENT}: is missing or empty; restore it from a copy")
     options = read_study_options(folder)
