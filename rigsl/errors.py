@@ -32,5 +32,7 @@ def first_line(error: BaseException, default: str | None = None, *, length: int 
     An error without a message gives `default`, or the name of its type where no default is given.
     """
     lines = redacted(str(error)).strip().splitlines()
+    if len(lines) > 1 and lines[0].startswith("(raised as a result of"):  # of SQLAlchemy
+        del lines[0]
     text = lines[0] if lines else default or type(error).__name__
     return text[:length]

@@ -29,6 +29,10 @@ def test_a_noun_is_singular_after_one_only(number: float, words: str) -> None:
         (ValueError(), "ValueError"),
         (ValueError(" \n"), "ValueError"),
         (KeyError("name"), "'name'"),
+        (
+            ValueError("(raised as a result of Query-invoked autoflush; consider ...)\ndisk is full"),
+            "disk is full",
+        ),
     ],
 )
 def test_an_error_is_quoted_by_its_first_line(error: Exception, line: str) -> None:
