@@ -190,14 +190,17 @@ class _Study:
         for leg, options in enumerate(legs[: 2 if self.small.more_trials else 1]):
             events = min(most - len(self.result.happened), MORE_EVENTS if leg else EVENTS)
             found.append(self._leg(options, points[leg], events))
+            if not self.synchronised and not self.result.problems:
+                self._synchronise()
             if self.result.problems:
                 break
             self.checker.start_anew()
-        if not self.synchronised and not self.result.problems:
-            past = self._live(["--sync", self.name, *self._data()], [])
-            if past.code != 0:
-                self.result.problems.append(f"--sync: exit code {past.code}: {past.output[-300:]}")
         return found
+
+    def _synchronise(self) -> None:
+        past = self._live(["--sync", self.name, *self._data()], [])
+        if past.code != 0:
+            self.result.problems.append(f"--sync: exit code {past.code}: {past.output[-300:]}")
 
     def _plan(self, points: dict[str, int], first: str, missing: int) -> list[Event]:
         if missing <= 0:

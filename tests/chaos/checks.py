@@ -31,6 +31,9 @@ _MEASURED = ("epoch_seconds", "milliseconds")
 #: Metrics of a study whose steps are the ends of its trials.
 _BY_END = ("trial_weighted_f1", "best_weighted_f1")
 _TAGS = ("state", "config_hash", "reason", "epochs", "best_epoch", "ending", "best_trial")
+#: When the expectation of test was recorded, and how often test had been opened before, also by an evaluation
+#: that was cut off. Its curve of the best trial follows the order of the trials' ends.
+_TRUST = ("at", "openings")
 #: Arrays of the predictions that say of which configurations they are.
 _TESTED = ("winner_config", "average_config", "taught_config")
 #: Files of ``best/`` that are the same in every run.
@@ -171,7 +174,8 @@ def digest(folder: Path, database: Path, *, order: bool = True) -> dict[str, Any
     trials = {str(trial.number): _trial_digest(trial, order) for trial in study.trials}
     final = _json(folder / run_folder.FINAL)
     openings = {opening["protocol"] for opening in final.pop("openings", [])}
-    (final.get("trust") or {}).pop("at", None)  # the moment at which the expectation was recorded
+    for name in _TRUST if order else (*_TRUST, "curve"):
+        (final.get("trust") or {}).pop(name, None)
     best = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in (folder / run_folder.BEST / name for name in _EXPORTED)

@@ -441,6 +441,8 @@ def _codes(kinds: Sequence[str], stage: str) -> set[int]:
             codes |= {129, -signal.SIGHUP}
         elif victim in ("disk", "raylet", "GCS") and not action.endswith("SIGSTOP"):
             codes.add(2)
+        if kind == "database stopped" and stage == START:  # who has just called it is told at once
+            codes.add(2)
     return codes
 
 

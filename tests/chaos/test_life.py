@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.driver import END
+from tests.chaos.driver import END, SEARCH, START
 from tests.chaos.life import Past, judge, met
 
 STEP = ("clock step", "search", "before suggest")
@@ -34,3 +34,11 @@ def test_the_end_is_judged_by_what_the_driver_met(
     past = Past(code, met([STEP, KILL], code), output="go on: --status --resume", stage=END)
     found = judge(past, tmp_path, finished)
     assert found == problems
+
+
+@pytest.mark.parametrize(("stage", "problems"), [(START, []), (SEARCH, ["exit code 2, not one of [0]"])])
+def test_a_database_that_is_away_ends_only_what_has_just_been_called(
+    tmp_path: Path, stage: str, problems: list[str]
+) -> None:
+    past = Past(2, [("database stopped", stage, "begin")], output="go on with --resume", stage=stage)
+    assert judge(past, tmp_path, finished=False) == problems
