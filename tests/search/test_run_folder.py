@@ -32,7 +32,7 @@ def test_nothing_is_written_in_the_place_of_a_folder_that_is_away(tmp_path: Path
 def test_a_file_that_was_away_at_the_first_look_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder comes back between the attempt to read a file and the question whether the folder is there."""
+    """The folder comes back between the attempt to read a file and the look whether it is there."""
     folder = tmp_path / "study"
     folder.mkdir()
     write_file(folder / run_folder.FINAL, '{"openings": []}')
