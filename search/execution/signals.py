@@ -5,10 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: The same signal within so many seconds is no second one, unless somebody types Ctrl-C: ``timeout`` signals
+#: the process and its group, a shell and the kernel both tell of a lost terminal.
+REPEATED_SECONDS = 1.0
 
 
 class SignalWatch:
@@ -16,6 +20,7 @@ class SignalWatch:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._at = 0.0  #: when it came, by the monotonic clock
         self._before: dict[int, Any] = {}  #: signal -> handler of the calling program
         self._unraisable = sys.unraisablehook
 
@@ -49,15 +54,21 @@ class SignalWatch:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
+        if self.signal is None:
+            self.signal, self._at = number, time.monotonic()
+        elif not self._is_repeated(number):
             raise KeyboardInterrupt(number)
-        self.signal = number
+
+    def _is_repeated(self, number: int) -> bool:
+        soon = time.monotonic() < self._at + REPEATED_SECONDS
+        return soon and number == self.signal and number != signal.SIGINT
 
     def _raise_later(self, ignored: sys.UnraisableHookArgs) -> None:
         """Handle the signal again if Python ignored its KeyboardInterrupt: in a destructor, or at a fork."""
-        if self.signal is not None and issubclass(ignored.exc_type, KeyboardInterrupt):
-            main = threading.main_thread().ident
+        stop = ignored.exc_value
+        if self.signal is not None and isinstance(stop, KeyboardInterrupt):
+            main, number = threading.main_thread().ident, stop.args[0] if stop.args else signal.SIGINT
             # When this function has returned. A real signal, since only that wakes a thread that waits.
-            threading.Timer(0.05, signal.pthread_kill, [main, self.signal]).start()
+            threading.Timer(0.05, signal.pthread_kill, [main, number]).start()
         else:
             self._unraisable(ignored)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.confirm.trainings import InterruptStopper, JobList, JobResults, JobSearcher
+from search.execution import signals as signals_module
 from search.execution import tune_run
 from search.execution.signals import SIGNALS, SignalWatch
 from search.resources.workers import Workers
@@ -20,7 +21,10 @@ from tests.helpers.without_workers import replace_workers
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_is_remembered_and_the_second_one_ends_at_once(number: int) -> None:
+def test_the_first_signal_is_remembered_and_the_second_one_ends_at_once(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals_module, "REPEATED_SECONDS", 0.0)
     before = signal.getsignal(number)
     with SignalWatch() as signals:
         os.kill(os.getpid(), number)
@@ -29,6 +33,19 @@ def test_the_first_signal_is_remembered_and_the_second_one_ends_at_once(number: 
             os.kill(os.getpid(), number)
     assert stop.value.args == (number,)
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_process_and_to_its_group_is_one(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals_module, "REPEATED_SECONDS", 3600.0)
+    with SignalWatch() as signals:
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+        assert signals.signal == number
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_second_signal_that_python_ignores_in_a_destructor_still_ends_at_once(
