@@ -197,9 +197,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             start = lineage.resolve_origin(self.study, trial, config, self.trials)
             if start is None and self._is_known(trial, digest):
                 return None
-        trial.set_user_attr(record.HASH, digest)
         if times.STARTED_AT not in trial.user_attrs:
             trial.set_user_attr(times.STARTED_AT, times.now())
+        trial.set_user_attr(record.HASH, digest)
         if self.seconds is not None:
             trial.set_user_attr(record.ESTIMATE, self.seconds(config))
         self._begun += resumed is None

@@ -45,9 +45,15 @@ class EventLog:
         self.context, self._study = context, study
         self.lock = threading.Lock()  #: held briefly by every reader and writer of `runs`
         self.runs = {PARENT: study_run(context, study)}
-        self.runs |= {trial.number: trial_run(context, trial) for trial in record.begun(study)}
+        # A process that was killed while it handed out a trial may not have recorded when the trial began.
+        self.runs |= {
+            trial.number: trial_run(context, trial)
+            for trial in record.begun(study)
+            if trial.state.is_finished() or record.HASH in trial.user_attrs
+        }
         for trial in record.running(study):  # now: a worker that resumes it rewrites its learning curve
-            self.runs[trial.number].load()
+            if trial.number in self.runs:
+                self.runs[trial.number].load()
         scores = [record.score(trial) for trial in record.finished(study)]
         self._ended = len(scores)
         self._best = max((score for score in scores if score is not None), default=-1.0)

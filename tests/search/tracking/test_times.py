@@ -51,6 +51,24 @@ def test_a_study_of_an_earlier_version_ends_with_its_report(home: Path) -> None:
     assert end_in_mlflow(played) == int(1000 * (played.folder / REPORT).stat().st_mtime)
 
 
+def test_a_trial_that_was_not_handed_out_begins_in_mlflow_when_it_is(
+    home: Path,
+) -> None:
+    """A run's start cannot be changed later, and the record gets the trial's start when a worker gets it."""
+    played = PlayedStudy(home, "http://127.0.0.1:9")
+    trial = played.study.ask()
+    log = EventLog(read_context(played.folder), record.read_record(played.folder))
+    assert list(log.runs) == [PARENT]
+    began = trial.study.trials[trial.number].datetime_start.timestamp() + 60
+    trial.set_user_attr(times.STARTED_AT, began)
+    trial.set_user_attr(record.HASH, "abc")
+    handed_out = played.study.trials[trial.number]
+    log.started(handed_out, {}, resumed=True)
+    assert log.runs[trial.number].start == int(1000 * began)
+    again = EventLog(read_context(played.folder), record.read_record(played.folder))
+    assert again.runs[trial.number].start == int(1000 * began)
+
+
 @pytest.mark.parametrize("last", ["", "running"])
 def test_the_last_activity_of_an_interrupted_study_is_that_of_its_record(home: Path, last: str) -> None:
     before = time.time()
