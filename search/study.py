@@ -8,6 +8,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -26,6 +27,7 @@ from search.execution.error_guard import storage_errors_in_words
 from search.execution.listener import Listener
 from search.execution.ray_patches import keep_signals
 from search.execution.searcher import StudySearcher
+from search.execution.server_watch import ServerWatch
 from search.execution.signals import SignalWatch
 from search.execution.stopper import StudyStopper
 from search.execution.tune_run import run_on_ray
@@ -163,9 +165,12 @@ def _ray(plan: Plan, signals: SignalWatch, early: ray_session.EarlyRay | None = 
     """The workers, for the search and for the final stage."""
     try:
         session = ray_session.running(plan.workers, plan.corpus_bytes, plan.ray_address, early)
-        with keep_signals(signals.take_back), session:
+        with keep_signals(signals.take_back), ServerWatch(plan.name).watching() as watch, session:
             signals.take_back()
-            yield
+            try:
+                yield
+            finally:
+                watch()
     finally:
         signals.take_back()
 
@@ -194,7 +199,8 @@ def _search(
         excess=excess(plan.corpus, plan.workers.device, plan.workers.memory),
         seconds=epoch_seconds(plan.corpus, plan.workers.device),
     )
-    scheduler = make_scheduler(
+    scheduler = partial(
+        make_scheduler,
         plan.schedule,
         metric=METRIC,
         epochs=plan.epochs,
@@ -210,7 +216,7 @@ def _search(
         trials=plan.folder / TRIALS,
         scratch=plan.folder / SCRATCH,
         ray_address=plan.ray_address,
-        scheduler=scheduler,
+        make_scheduler=scheduler,
         folds=plan.trials_folds,
         validation_fold=0 if plan.validation_folds else None,
         target=plan.budget.target,

@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray import tune
@@ -62,17 +62,27 @@ class ServerWatch(tune.Callback):  # type: ignore[misc]
             UserError: a server has ended already.
         """
         self.check()
+        with self.watching() as watch, self._no_waiting_for_groups():
+            watch()
+            yield
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[Callable[[], None]]:
+        """A function after whose call the block must be left soon after a server is lost.
+
+        What then waits in a call of Ray is ended with the process; Ray's own end can wait, too.
+        """
         left = threading.Event()
-        threading.Thread(target=self._end_if_stuck, args=(left,), daemon=True).start()
+        thread = threading.Thread(target=self._end_if_stuck, args=(left,), daemon=True)
         try:
-            with self._no_waiting_for_groups():
-                yield
+            yield thread.start
         finally:
             left.set()
 
     def _end_if_stuck(self, left: threading.Event) -> None:
         while not left.wait(LOOK_EVERY):
-            if (server := lost_server()) and not left.wait(PATIENCE):
+            # Looked at again after the wait: Ray's own end makes its servers end, too.
+            if lost_server() and not left.wait(PATIENCE) and (server := lost_server()):
                 print(error_line(self._error(server)), file=sys.stderr, flush=True)
                 _end_process()
 
@@ -105,8 +115,10 @@ def _end_process() -> None:
     """End Ray's servers and this process, at once; the exit code is that of a `UserError`."""
     import ray
 
-    ray._private.worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
-    os._exit(2)
+    try:
+        ray._private.worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
+    finally:
+        os._exit(2)
 
 
 def lost_server() -> str:

@@ -48,8 +48,10 @@ class SignalWatch:
         """Handle the signals (again).
 
         Ray sets handlers of its own for SIGTERM when it starts, and the default one when it stops; in C, so
-        that `signal.getsignal` does not tell.
+        that `signal.getsignal` does not tell. Only the main thread can: another one does nothing.
         """
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in self._before:
             signal.signal(number, self._on_signal)
 

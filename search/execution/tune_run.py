@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def run_on_ray(
     trials: Path,
     scratch: Path,
     ray_address: str | None = None,
-    scheduler: TrialScheduler | None = None,
+    make_scheduler: Callable[[], TrialScheduler] = FIFOScheduler,
     **options: Any,
 ) -> None:
     """Train what `searcher` proposes until it has no more or `stopper` ends the run.
@@ -47,7 +48,7 @@ def run_on_ray(
         trials: folder of the trainings' folders.
         scratch: folder for Ray Tune's own files; removed at the end.
         ray_address: of the cluster, whose nodes are then watched; None: a private Ray instance.
-        scheduler: stops weak trainings; None: every training runs to its end.
+        make_scheduler: makes what stops weak trainings; by default every training runs to its end.
         options: further `WorkerOptions`.
 
     Raises:
@@ -66,13 +67,14 @@ def run_on_ray(
         gpu_memory=workers.memory if workers.gpus else 0,
         **options,
     )
-    guard, scheduler = ErrorGuard(), scheduler or FIFOScheduler()
+    guard = ErrorGuard()
     done = dict.fromkeys(("on_trial_result", "on_trial_complete"))
     guard.protect(searcher, {"suggest": str(Searcher.FINISHED), **done})
-    guard.protect(scheduler, {"on_trial_result": TrialScheduler.CONTINUE, "on_trial_complete": None})
     guard.stop_after_error(stopper)
     try:
         with servers.guarding(), patient_workers(), no_analysis(), no_count_of_callbacks():
+            scheduler = make_scheduler()  # which tells Ray's server of itself
+            guard.protect(scheduler, {"on_trial_result": TrialScheduler.CONTINUE, "on_trial_complete": None})
             before = _actors()
             # Not tune.Tuner, which pickles the searcher, and with it the open record, for a restore.
             tune.run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ from rigsl.errors import UserError
 from search.execution import server_watch
 from search.execution.server_watch import ServerWatch
 from search.record import record
+from search.run_folder import ROOT
 from search.study import run
 from tests.helpers.lost_server import STUDY, run_and_lose
 from tests.helpers.toy_study import toy_plan
@@ -48,16 +51,31 @@ def test_finals_do_not_begin_on_a_ray_that_lost_a_server(
     assert outcome.counts["complete"] == 2
 
 
+def test_a_process_ends_even_where_its_servers_cannot_be_ended() -> None:
+    code = """
+from types import SimpleNamespace
+import ray
+from search.execution.server_watch import _end_process
+ray._private.worker._global_node = SimpleNamespace()
+_end_process()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("kind", ["guarding", "watching"])
 def test_a_process_that_is_stuck_in_a_call_of_ray_is_ended_with_the_sentence(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ended, lost = threading.Event(), SimpleNamespace(server="")
     monkeypatch.setattr(server_watch, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(server_watch, "PATIENCE", 0.01)
     monkeypatch.setattr(server_watch, "lost_server", lambda: lost.server)
     monkeypatch.setattr(server_watch, "_end_process", ended.set)
-    with ServerWatch("s").guarding():
+    with getattr(ServerWatch("s"), kind)() as watch:
         lost.server = "gcs_server"
+        if watch is not None:
+            watch()
         assert ended.wait(60)  # as in a call that does not return
     assert "error: Ray's process gcs_server was killed or has crashed" in capfd.readouterr().err
     with pytest.raises(UserError, match="continue with --resume s"), ServerWatch("s").guarding():

@@ -96,7 +96,7 @@ from ray._private.node import Node
 from types import SimpleNamespace
 
 plan = SimpleNamespace(
-    corpus_bytes=0, workers=Workers(1, "cpu"), ray_address=None
+    name="s", corpus_bytes=0, workers=Workers(1, "cpu"), ray_address=None
 )
 now = ""
 
@@ -128,6 +128,23 @@ with ray_session.started_early(plan.workers, 0) as early:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     moments = ("start", "run", "end", "after", "start", "end")
     assert done.stdout.splitlines() == [f"{moment} True" for moment in moments], done.stderr
+
+
+def test_a_thread_takes_no_signal_back() -> None:
+    """Such as the one that ends Ray's servers when one of them is lost."""
+    errors: list[BaseException] = []
+    with SignalWatch() as signals:
+
+        def take_back() -> None:
+            try:
+                signals.take_back()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=take_back)
+        thread.start()
+        thread.join()
+    assert errors == []
 
 
 def test_a_second_signal_waits_for_no_worker(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
