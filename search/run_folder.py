@@ -75,8 +75,13 @@ def check_present(path: Path) -> None:
     Raises:
         FileNotFoundError: it is away.
     """
-    if not path.exists():
+    if not path.exists() or _is_made_by_ray(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+def _is_made_by_ray(path: Path) -> bool:
+    """Whether a folder has nothing but Ray Tune's files, whose folder it makes anew with all parents."""
+    return path.is_dir() and [child.name for child in path.iterdir()] == [SCRATCH]
 
 
 def is_present(path: Path, *, run: Path) -> bool:
@@ -97,6 +102,7 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         FileNotFoundError: the folder that it is in is away; nothing is written in its place.
     """
+    check_present(path.parent)
     write_text(path, text, parents=False)
 
 

@@ -26,7 +26,7 @@ from rigsl.wording import counted, listed
 from search.confirm.final_record import read_final_record, write_final_record
 from search.confirm.predictions import SeedRuns, seed_runs, split_scores
 from search.resources.workers import DRIVER_DEVICE, Workers
-from search.run_folder import AVERAGE, BEST, METRICS, PREDICTIONS, TAUGHT, is_present
+from search.run_folder import AVERAGE, BEST, METRICS, PREDICTIONS, TAUGHT, check_present, is_present
 
 #: What can be tested: trainings of winner and baseline, the same taught, and averages of trainings.
 WINNER, BASELINE = "winner", "baseline"
@@ -195,6 +195,7 @@ def _write_predictions(folder: Path, predictions: Mapping[str, SeedRuns]) -> Non
             f"{side}_parameters": np.array(runs.parameters),
             f"{side}_milliseconds": np.array(runs.milliseconds),
         }
+    check_present(folder)
     with replacing(folder / PREDICTIONS, parents=False) as path, path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 

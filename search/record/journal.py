@@ -85,12 +85,14 @@ class JournalLock(JournalFileSymlinkLock):
         """Give the lock back.
 
         Raises:
-            OSError: the folder cannot be written.
+            OSError: the folder cannot be written, or is or was away.
             RuntimeError: somebody else has taken it.
         """
         try:
             super().release()
         except RuntimeError as error:
-            if error.__context__ is not None and is_storage_error(error.__context__):
-                raise error.__context__ from None
+            reason = error.__context__
+            taken = self._path.exists() and not os.path.lexists(self._lock_file)
+            if isinstance(reason, OSError) and (is_storage_error(reason) or not taken):
+                raise reason from None
             raise

@@ -29,6 +29,15 @@ def test_nothing_is_written_in_the_place_of_a_folder_that_is_away(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_ray_has_made_is_not_taken_for_one_that_is_away(tmp_path: Path) -> None:
+    (tmp_path / run_folder.SCRATCH / "tune").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError):
+        read_final_record(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        write_file(tmp_path / run_folder.FACTS, "{}")
+    assert [path.name for path in tmp_path.iterdir()] == [run_folder.SCRATCH]
+
+
 def test_a_file_that_was_away_at_the_first_look_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,3 +66,9 @@ def test_a_folder_that_becomes_read_only_while_lines_are_written_is_named_as_the
     lock.release()
     with pytest.raises(RuntimeError, match="did not possess lock"):
         lock.release()
+    lock.acquire()
+    disk.take_away()
+    with pytest.raises(FileNotFoundError):
+        lock.release()
+    disk.bring_back()
+    lock.release()
