@@ -29,7 +29,7 @@ MEMORY = 8 << 30
 #: Everything that the reader knows.
 VALUES = (
     ["a", 1, 2.5, None, True, b"bytes", bytearray(b"b"), -(2**40)],
-    {"x": {"y"}, 3: frozenset([1, "z"]), ("k", 1): (1, (2, []))},
+    {"x": {"y"}, 3: frozenset([1, "z"]), 2.5: (1, (2, []))},
     np.arange(6, dtype=np.float32).reshape(2, 3),
     np.asfortranarray(np.arange(6.0).reshape(2, 3)),
     np.array(["M", "F"]),

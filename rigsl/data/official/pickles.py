@@ -3,7 +3,8 @@
 A pickle is a program for a stack machine: it names functions, calls them and sets the state of objects. Here
 a name is looked up in a fixed table and never imported; what it stands for can only describe an array
 (`stand_ins`). pickle's reader in C is not used: its operations cannot be chosen, a number in a file makes it
-take gigabytes, and a deeply nested key ends the process.
+take gigabytes, and a deeply nested key ends the process. A file can name one of its values a million times,
+so its size limits how much is copied, and how much it holds with all repetitions.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +24,7 @@ from rigsl.data.official.stand_ins import (
     Name,
     OrderedRecord,
     buffer_array,
+    check_repetitions,
     checked_number,
     finished,
     scalar,
@@ -30,7 +33,9 @@ from rigsl.errors import UserError
 
 #: Bytes that are read without a look at the size of the file.
 _SMALL = 1 << 16
-#: What a dict may have as its key, and a set as its member; a tuple of these, too.
+#: Most that is copied while a file is read, and that it holds with all repetitions, for each of its bytes.
+_COPIES, _REPETITIONS = 4, 16
+#: What a dict may have as its key, and a set as its member. No tuples: their hashes can be made to collide.
 _KEYS = (str, bytes, int, float, type(None), np.generic)
 
 
@@ -45,7 +50,9 @@ def load_pickle(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            return finished(_Reader(path, file).load(), {})
+            content = finished(_Reader(path, file).load(), {})
+            check_repetitions(content, _most(_REPETITIONS, file))
+            return content
     except UserError:
         raise
     except OSError as error:
@@ -79,7 +86,7 @@ class _Reader(pickle._Unpickler):
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         super().__init__(_Source(file), encoding="latin1")
-        self._path = path
+        self._path, self._copied, self._most = path, 0, _most(_COPIES, file)
 
     def find_class(self, module: str, name: str) -> Name:
         if (module, name) not in _ALLOWED:
@@ -95,6 +102,7 @@ class _Reader(pickle._Unpickler):
         arguments, name = self.stack.pop(), self.stack[-1]
         if type(name) is not Name or name.function is None or type(arguments) is not tuple:
             raise ValueError("a call of something that cannot be called")
+        self._count(arguments)
         self.stack[-1] = name.function(*arguments)
 
     def load_build(self) -> None:
@@ -102,6 +110,7 @@ class _Reader(pickle._Unpickler):
         state, record = self.stack.pop(), self.stack[-1]
         if not isinstance(record, DtypeRecord | ArrayRecord):
             raise ValueError("a state for something that has none")
+        self._count(state)
         record.set_state(state)
 
     def load_append(self) -> None:
@@ -138,6 +147,13 @@ class _Reader(pickle._Unpickler):
         size = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
         self.stack.append(bytearray(self.read(size)))  # type: ignore[attr-defined]
 
+    def _count(self, arguments: Any) -> None:
+        """Count what a call or a state may copy."""
+        parts = arguments if type(arguments) is tuple else ()
+        self._copied += sum(len(part) for part in parts if isinstance(part, Sized))
+        if self._copied > self._most:
+            raise ValueError("one value is copied again and again")
+
     def _list(self) -> list[Any]:
         if type(self.stack[-1]) is not list:
             raise ValueError("items for something that is no list")
@@ -149,13 +165,16 @@ class _Reader(pickle._Unpickler):
         return self.stack[-1]
 
 
+def _most(factor: int, file: BinaryIO) -> int:
+    """`factor` times the size of the file; more for a small one, which may well repeat itself."""
+    return factor * os.fstat(file.fileno()).st_size + _SMALL
+
+
 def _key(value: Any) -> Any:
     """`value`, if its hash is quick and needs no recursion."""
-    for part in value if type(value) is tuple else (value,):
-        if not isinstance(part, _KEYS):
-            raise ValueError("a key that is neither text nor a number")
-        checked_number(part)
-    return value
+    if not isinstance(value, _KEYS):
+        raise ValueError("a key that is neither text nor a number")
+    return checked_number(value)
 
 
 def _pairs(items: list[Any]) -> list[tuple[Any, Any]]:

@@ -127,7 +127,7 @@ def values(record: Any, data: Any) -> np.ndarray:
 def _checked_shape(shape: Any) -> tuple[int, ...]:
     if type(shape) is not tuple or len(shape) > _DIMENSIONS:
         raise ValueError("not a shape")
-    if not all(type(size) is int and size >= 0 for size in shape):
+    if not all(type(size) is int and checked_number(size) >= 0 for size in shape):
         raise ValueError("not a shape")
     return shape
 
@@ -197,6 +197,39 @@ def checked_number(value: Any) -> Any:
     if type(value) is int and value.bit_length() > _INTEGER_BITS:
         raise ValueError("an integer of more than 64 bits")
     return value
+
+
+def check_repetitions(value: Any, most: int) -> None:
+    """Check how much `value` holds where each part counts as often as it is referred to.
+
+    Args:
+        value: what `finished` returned.
+        most: bytes of text and arrays, and members of containers.
+
+    Raises:
+        ValueError: it is more than `most`, or a container holds itself.
+    """
+    if _size(value, {}) > most:
+        raise ValueError("one value is referred to again and again")
+
+
+def _size(value: Any, known: dict[int, int | None]) -> int:
+    """The size of `value`; `known`: those of containers by their id, None while it is counted."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return int(value.nbytes)
+    if isinstance(value, str | bytes | bytearray):
+        return len(value)
+    if not isinstance(value, list | tuple | dict | set | frozenset | np.ndarray):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = None
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        parts = parts.reshape(-1) if isinstance(parts, np.ndarray) else parts
+        known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    size = known[id(value)]
+    if size is None:
+        raise ValueError("a container holds itself")
+    return size
 
 
 class OrderedRecord(dict[Any, Any]):

@@ -169,8 +169,8 @@ NAN = np.full((1, 342), np.nan, dtype=np.float32)
         (_set(0, 6, ONE, [["deep"]]), r"item 7 \(sentences\) .* has a list where text should be"),
         (_set(0, 1, ONE, [None]), r"item 2 \(speakers\) .* has a NoneType where text should be"),
         (
-            lambda features, _: features[4].update({None: 1, b"x": 2, (1, 2): 3}),
-            r"item 5 \(audio\) has dialogue \(1, 2\), for which",
+            lambda features, _: features[4].update({None: 1, b"x": 2}),
+            r"item 5 \(audio\) has dialogue None, for which",
         ),
         (_drop(1, 2, ONE), rf"item 3 \(roberta1\) lacks dialogue '{ONE}'"),
         (_drop(0, 2, ONE), rf"has dialogue '{ONE}', for which IEMOCAP_features.pkl has no labels"),

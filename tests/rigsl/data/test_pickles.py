@@ -138,6 +138,20 @@ def plain(name, **other):
     return dtype(name, tuple((state | {"alignment": -1, "flags": 0} | other).values()))
 
 
+def colliding_keys(count):
+    """The opcodes of entries of a dict: tuples of two integers, all of one hash, each with the value None."""
+    mask, first, second, start = 2**64 - 1, 11400714785074694791, 14029467366897019727, 2870177450012600261
+    number = 0
+    while count:  # the reverse of the hash of a tuple (Objects/tupleobject.c): each number has its partner
+        number += 1
+        mixed = (start + number * second) & mask
+        mixed = ((mixed << 31 | mixed >> 33) & mask) * first & mask
+        partner = (12345 - mixed) * pow(second, -1, 2**64) & mask
+        if partner < 2**61 - 1:  # the hash of such an integer is itself
+            count -= 1
+            yield b"J" + struct.pack("<i", number) + b"\x8a\x08" + struct.pack("<q", partner) + b"\x86N"
+
+
 ATTACKS = {
     "objects without the flags of a dtype, and bytes that become pointers": array(1, plain("O8")),
     "a scalar of them": b"cnumpy.core.multiarray\nscalar\n" + plain("O8") + b"C\x08AAAAAAAA\x86R.",
@@ -163,6 +177,25 @@ ATTACKS = {
     "bytes that are longer than the file": b"\x96" + struct.pack("<Q", 2**34) + b"x.",
     "bytes that are only zeros": b"cbuiltins\nbytes\n\x8a\x08" + struct.pack("<Q", 2**34) + b"\x85R.",
     "an integer that cannot be printed": b"I0x" + b"f" * 5000 + b"\n.",
+}
+AGAIN = b"h\x01h\x00\x85Ra"  # a call of the function in place 1 of the memo with the value in place 0
+LONG = text("a" * 1_000_000) + b"q\x000"
+ATTACKS |= {
+    "a text that is made into bytes again and again": LONG
+    + b"c_codecs\nencode\nq\x010]"
+    + AGAIN * 10**5
+    + b".",
+    "a list that is made into a set again and again": b"(" + b"N" * 30_000 + b"lq\x000"
+    b"cbuiltins\nset\nq\x010]" + AGAIN * 100_000 + b".",
+    "a shape of numbers of eight million bits": b"\x8b"
+    + struct.pack("<i", 10**6)
+    + b"\x7f" * 10**6
+    + b"q\x000"
+    b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01(" + b"h\x00" * 32 + b"t" + dtype("O8") + b"\x89]tb.",
+    "a text that stands in a list a million times": LONG + b"(" + b"h\x00" * 10**6 + b"l.",
+    "lists of lists of one list": b"]" + b"".join(b"q\x00(" + b"h\x00" * 10 + b"l" for _ in range(30)) + b".",
+    "a list that holds itself": b"]q\x00h\x00h\x00a0h\x00a.",
+    "keys whose hashes are equal": b"}(" + b"".join(colliding_keys(10_000)) + b"u.",
 }
 
 
