@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ _UNUSED = re.compile(
     r"|conv\.([avl]_spk_embs|modal_embeddings|feature_fc|final_fc)\..*"
     r"|conv\.graph_net\.convs\.\d+\.(transform_before|attention_\w+)\..*"
 )
+_DTYPES = frozenset(
+    (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.bool)
+)
+#: Entries from whose shapes flags and widths are inferred -> the number of their dimensions.
+_DIMENSIONS = {
+    "linear_l.weight": 2,
+    "linear_a.weight": 2,
+    "linear_v.weight": 2,
+    "smax_fc.bias": 1,
+    "nodeformer.convs.0.Wq.weight": 2,
+}
 #: The value at which the seed of the random projection saturates: int32(|sum of the queries| * 1e8).
 SEED = 2**31 - 1
 
@@ -43,7 +55,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
         UserError: the file cannot be read, or does not hold a state dict.
     """
     try:
+        size = path.stat().st_size
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > size:
+                    raise UserError(f"{path}: is compressed, as torch.save never does; save it again")
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception:  # a damaged file can fail in any way
@@ -56,10 +75,22 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: holds a {type(content).__name__}, not a state dict")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise UserError(f"{path}: its entry {name!r} is a {type(value).__name__}, not a tensor")
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise UserError(f"{path}: its entry {name} is NaN or infinite")
-    return {name.removeprefix("module."): value for name, value in content.items()}
+            raise UserError(f"{path}: its entry {name!r:.100} is a {type(value).__name__}, not a tensor")
+        if not _is_plain(Tensor.detach(value), size):
+            raise UserError(f"{path}: its entry {name!r:.100} is not a plain tensor of numbers in the file")
+        if not bool(torch.isfinite(Tensor.detach(value)).all()):
+            raise UserError(f"{path}: its entry {name!r:.100} is NaN or infinite")
+    return {name.removeprefix("module."): Tensor.detach(value) for name, value in content.items()}
+
+
+def _is_plain(value: Tensor, size: int) -> bool:
+    """Whether a tensor holds numbers as they are in a file of `size` bytes.
+
+    Others are sparse, nested or quantised, have no numbers, or repeat a few: an expanded one has any size.
+    """
+    dense = value.layout is torch.strided and value.device.type == "cpu"
+    dense = dense and not (value.is_nested or value.is_quantized)
+    return dense and value.dtype in _DTYPES and 0 < value.nbytes <= size
 
 
 def inferred_flags(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
@@ -69,9 +100,7 @@ def inferred_flags(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
         UserError: it is not a state dict of an official RIGSL.
     """
     shape = {name: tuple(value.shape) for name, value in state.items()}
-    for name in ("linear_l.weight", "smax_fc.bias", "nodeformer.convs.0.Wq.weight"):
-        if name not in shape:
-            raise UserError(f"{path}: has no {name}; it is not a checkpoint of the official RIGSL")
+    _require(state, ("linear_l.weight", "smax_fc.bias", "nodeformer.convs.0.Wq.weight"), path)
     width = shape["linear_l.weight"][0]
     backbone = _backbone(shape, path)
     flags: dict[str, Any] = {
@@ -90,6 +119,14 @@ def inferred_flags(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
         if f"norm{norm}a.weight" in shape:
             flags["norm"] = norm
     return flags
+
+
+def _require(state: Mapping[str, Tensor], names: Sequence[str], path: Path) -> None:
+    """Check that a state dict has these entries, with as many dimensions as in the official RIGSL."""
+    for name in names:
+        if name not in state or state[name].ndim != _DIMENSIONS[name]:
+            problem = "has no" if name not in state else "has another shape of"
+            raise UserError(f"{path}: {problem} {name}; it is not a checkpoint of the official RIGSL")
 
 
 def _backbone(names: Mapping[str, Any], path: Path) -> str:
@@ -184,14 +221,14 @@ def _unused(name: str, config: RIGSLConfig) -> bool:
 
 def _schema(path: Path, state: Mapping[str, Tensor], dataset: str) -> Schema:
     """The schema of the corpus that the weights were trained on."""
-    for name in ("linear_l.weight", "linear_a.weight", "linear_v.weight", "smax_fc.bias"):
-        if name not in state:
-            raise UserError(f"{path}: has no {name}; it is not a checkpoint of the official RIGSL")
+    _require(state, ("linear_l.weight", "linear_a.weight", "linear_v.weight", "smax_fc.bias"), path)
     layout = LAYOUTS[dataset]
     if (classes := len(state["smax_fc.bias"])) != len(layout.classes):
         outputs = counted(classes, "class", "classes")
         raise UserError(f"{path}: predicts {outputs}, but {dataset} has {len(layout.classes)}")
-    tables = [value for name, value in state.items() if name.endswith(".speaker_embeddings.weight")]
+    tables = [
+        value for name, value in state.items() if name.endswith(".speaker_embeddings.weight") and value.ndim
+    ]
     return Schema(
         widths={letter: state[f"linear_{letter}.weight"].shape[1] for letter in "lav"},
         text_views=len(VIEWS),

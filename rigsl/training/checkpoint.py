@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from rigsl.config import RIGSLConfig, from_mapping, read_toml
 from rigsl.data.corpus import Schema
@@ -21,6 +23,9 @@ from rigsl.training.teacher import TeacherRecord
 
 WEIGHTS, CONFIG = "model.safetensors", "config.toml"
 _MAX_SIZE = 1_000_000  #: of what a corpus counts; more is a damaged file
+_SPARE = 64 * 2**20  #: bytes of what a model draws while it is made, besides its weights
+#: What makes tensors in the modules of a model.
+_MAKES = frozenset((torch.empty, torch.zeros, torch.ones, torch.randn, torch.rand, torch.eye))
 
 
 def save_checkpoint(
@@ -112,6 +117,27 @@ _SCHEMA_VALUES: dict[str, Callable[[Any], bool]] = {
 }
 
 
+class _AtMost(TorchFunctionMode):
+    """Refuses to make more tensors than weights in a file need, before memory is taken for their numbers.
+
+    A configuration of a few bytes can ask for terabytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._left = size
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in _MAKES:
+            self._left -= result.nbytes
+            if self._left < 0:
+                raise RuntimeError("the configuration asks for a larger model")
+        return result
+
+
 def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> RIGSL:
     """The model in a checkpoint folder, in evaluation mode.
 
@@ -130,9 +156,10 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> RIGSL:
         raise UserError(
             f"{folder / CONFIG}: [data] widths lacks modality '{missing[0]}'; restore the file from a copy"
         )
-    model = RIGSL(config, schema)
     try:
+        with _AtMost(_SPARE + 4 * (folder / WEIGHTS).stat().st_size):
+            model = RIGSL(config, schema)
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError, OverflowError) as error:
         raise UserError(f"{folder / WEIGHTS}: the weights cannot be loaded ({first_line(error)})") from None
     return model.to(device).eval()

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import json
 import shlex
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +257,9 @@ def test_without_flags_they_are_inferred_from_the_weights(tmp_path, name):
             assert inferred.num_L == config["num_L"]
 
 
+PLAIN = "'linear_l.bias' is not a plain tensor of numbers in the file"
+
+
 def _without(key):
     return lambda state: {name: value for name, value in state.items() if name != key}
 
@@ -268,7 +272,15 @@ def _without(key):
         (_without("hypergraph.fc1.bias"), "lacks the entries of: backbone.fc1.bias"),
         (_without("linear_a.weight"), "has no linear_a.weight"),
         (lambda s: s | {"smax_fc.bias": torch.ones(7)}, "predicts 7 classes, but IEMOCAP has 6"),
-        (lambda s: s | {"linear_l.bias": torch.full((16,), torch.nan)}, "linear_l.bias is NaN or infinite"),
+        (lambda s: s | {"linear_l.bias": torch.full((16,), torch.nan)}, "'linear_l.bias' is NaN or infinite"),
+        (lambda s: s | {"linear_l.bias": torch.zeros(1).expand(10**12)}, PLAIN),
+        (lambda s: s | {"linear_l.bias": torch.zeros(10**12, device="meta")}, PLAIN),
+        (lambda s: s | {"linear_l.bias": torch.eye(3).to_sparse()}, PLAIN),
+        (lambda s: s | {"linear_l.bias": torch.zeros(0)}, PLAIN),
+        (lambda s: s | {"linear_l.bias": torch.zeros(16).to(torch.float8_e4m3fn)}, PLAIN),
+        (lambda s: s | {"linear_l.bias": torch.zeros(16, dtype=torch.complex64)}, PLAIN),
+        (lambda s: s | {"linear_l.weight": torch.tensor(1.0)}, "has another shape of linear_l.weight"),
+        (lambda s: s | {"smax_fc.bias": torch.tensor(1.0)}, "has another shape of smax_fc.bias"),
         (lambda s: s | {"note": "hello"}, "'note' is a str, not a tensor"),
         (lambda s: [s], "holds a list, not a state dict"),
         (lambda s: torch.nn.Linear(2, 2), "holds more than tensors"),
@@ -284,6 +296,21 @@ def test_a_checkpoint_that_does_not_fit_is_a_sentence(tmp_path, capsys, change, 
     assert says in shown
     assert shown.count("\n") == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_compressed_checkpoint_is_a_sentence(tmp_path, capsys):
+    """PyTorch would read it: 200 kB that hold 200 MB."""
+    path = tmp_path / "x.pkl"
+    torch.save({"a": torch.zeros(1_000_000)}, tmp_path / "plain.pkl")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pkl") as plain,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    assert f"{path}: is compressed, as torch.save never does" in refusal(
+        main, ["import-checkpoint", str(path), "--device", "cpu"], capsys
+    )
 
 
 @pytest.mark.parametrize(

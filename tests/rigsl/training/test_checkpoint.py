@@ -15,6 +15,7 @@ import torch
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from rigsl.model.rigsl import RIGSL
+from rigsl.training import checkpoint
 from rigsl.training.checkpoint import (
     CONFIG,
     WEIGHTS,
@@ -113,6 +114,20 @@ def test_damaged_weights_are_refused(folder: Path) -> None:
         refusal(folder, WEIGHTS)
     (folder / WEIGHTS).unlink()
     refusal(folder, WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    "larger",
+    [{"hidden_dim": 4096, "num_K": 64, "nodeformer_heads": 64}, {"hidden_dim": 1024}],
+    ids=["terabytes", "megabytes"],
+)
+def test_a_configuration_of_a_larger_model_than_the_weights_takes_no_memory(
+    folder: Path, larger: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "_SPARE", 2**20)
+    content = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    (folder / CONFIG).write_text(tomli_w.dumps(content | larger), encoding="utf-8")
+    assert "the configuration asks for a larger model" in refusal(folder, WEIGHTS)
 
 
 @pytest.mark.parametrize("written", [0, 1])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from rigsl.data.own.columns import USUAL_NAMES, find_columns, normal
 from rigsl.data.own.features.clips import read_folder, read_named_rows
@@ -85,19 +86,23 @@ def _pairs(frame: pd.DataFrame, names: Mapping[str, str]) -> list[tuple[str, str
     return [pair(*key) for key in zip(dialogues, cells["utterance"], strict=True)]
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, kind: type) -> Any:
     try:
-        return np.load(path, allow_pickle=False)
+        content = np.load(path, allow_pickle=False)
     except Exception as error:  # NumPy, zipfile and the parser of headers have many ways to fail
         raise UserError(
             f"{path}: is not a NumPy file that can be read ({first_line(error, length=120)})"
         ) from None
+    if not isinstance(content, kind):
+        other = ".npy" if path.suffix.lower() == ".npz" else ".npz"
+        raise UserError(f"{path}: holds what a {other} file does; give it that name")
+    return content
 
 
 def _from_npz(path: Path) -> FeatureRows:
     """One array of vectors with the arrays dialogue and utterance, or an array for each dialogue or clip."""
     arrays: dict[str, np.ndarray] = {}
-    with _load(path) as archive:
+    with _load(path, NpzFile) as archive:
         for name in archive.files:
             try:
                 arrays[name] = archive[name]
@@ -153,7 +158,7 @@ def _from_npy(path: Path) -> FeatureRows:
             f"{path}: needs an index beside it, such as {path.with_suffix('.csv').name} with the columns "
             "dialogue and utterance and a row for each of its rows"
         )
-    values = _numbers(_load(path), path, "it")
+    values = _numbers(_load(path, np.ndarray), path, "it")
     cells = read_table(found[0]).cells
     header = [str(name) for name in cells.columns]
     names = find_columns(header, found[0], chosen={}, wanted=_KEY_COLUMNS, required=("dialogue", "utterance"))

@@ -311,6 +311,22 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         [*CSV, "--features", "audio=audio.npy"],
         "audio.npy: is not a NumPy file that can be read",
     ),
+    "an archive by the name of an array": (
+        lambda folder: (
+            visual(transcript())(folder),
+            write_npz(folder / "a.npz", transcript(), vectors()).rename(folder / "audio.npy"),
+        ),
+        [*CSV, "--features", "audio=audio.npy"],
+        "audio.npy: holds what a .npz file does; give it that name",
+    ),
+    "an array by the name of an archive": (
+        lambda folder: (
+            np.save(folder / "a.npy", vectors()),
+            (folder / "a.npy").rename(folder / "audio.npz"),
+        ),
+        CSV,
+        "audio.npz: holds what a .npy file does; give it that name",
+    ),
     "an array of objects": (
         lambda folder: np.savez(folder / "audio.npz", d0=np.array([{}], dtype=object)),
         CSV,
