@@ -3,6 +3,11 @@
 There is one registered model for each corpus: its name has dataset and features. Every study adds a version
 with an alias of its own for each of its answers; the aliases `best`, `taught` and `average` move only to a
 version that is better on validation, or where the user says so.
+
+MLflow sets an alias unconditionally: of two studies that end at the same moment, the worse one could read the
+alias before the better one moves it, and move it after that. So every version says from its creation on which
+alias it competes for, and from which version on others may compete with it. Whoever has moved an alias looks
+at those versions once more, and moves it on to the best of them. The last one to move it sees them all.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +31,7 @@ from search.tracking.logged_model import log_model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 BEST = "best"  #: the alias of the configuration's version with the highest validation score
 #: The other answers: their folders in ``best/`` are the aliases of their best versions, too.
@@ -34,6 +41,13 @@ _DIGEST = "weights_sha256"
 #: Tags of a version: what its score was measured on. Scores are compared only where these are equal.
 _MEASURED_ON = {"corpus_hash": "another content of the corpus", "protocol": "another protocol"}
 _SCORE = "validation_weighted_f1"  #: tag of a version: its score, by which `best` is chosen
+_ANSWER = "answer"  #: tag of a version: the alias that it competes for
+#: Tag of a version while it is being registered: the first of the versions that it competes with.
+_SINCE = "registering_since"
+#: Milliseconds after which a version is no longer being registered: its study was killed.
+_LOST_AFTER = 24 * 3600 * 1000
+#: As often as an alias is moved by one registration; each time to a better version.
+_MOST_MOVES = 100
 
 
 @dataclass(frozen=True)
@@ -93,12 +107,14 @@ def _register(
     name = f"rigsl-{metrics['dataset']}-{metrics['features']}".lower()
     try:
         tags = version_tags(metrics)
-        version = _version(client, run_id, folder, corpus, name, tags)
+        version = _version(client, run_id, folder, corpus, name, tags | {_ANSWER: answer})
         alias = study_alias(metrics["study"]) + ("" if answer == BEST else f"-{answer}")
         client.set_registered_model_alias(name, alias, version)
         if promote:
-            client.set_registered_model_alias(name, answer, version)
+            _promote(client, name, version, tags, answer)
         remark = "" if promote else _move_alias(client, name, version, tags, answer)
+        if _SINCE in client.get_model_version(name, version).tags:
+            client.delete_model_version_tag(name, version, _SINCE)
         return Registration(name, version, alias if remark else answer, remark)
     except Exception as error:  # of MLflow, of its database, of the network, of the disk
         reason = first_line(error, length=200)
@@ -134,33 +150,85 @@ def _version(
     if existing:
         return str(existing[0].version)
     model_id, location = log_model(client, run_id, folder, corpus, name)
-    created = client.create_model_version(
-        name, location, run_id=run_id, model_id=model_id, tags=tags | {_DIGEST: digest}
-    )
+    tags = tags | {_DIGEST: digest, _SINCE: str(_since(_versions(client, name)))}
+    created = client.create_model_version(name, location, run_id=run_id, model_id=model_id, tags=tags)
     return str(created.version)
 
 
+def _versions(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
+    """All versions of a model by their numbers, which count up in the order of their creation."""
+    found: dict[int, ModelVersion] = {}
+    token = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", page_token=token)
+        found |= {int(version.version): version for version in page}
+        if not (token := page.token):
+            return found
+
+
+def _since(versions: Mapping[int, ModelVersion]) -> int:
+    """The first of the versions that a new one competes with.
+
+    These are all from now on, and those that are being registered with all that these compete with: one of
+    them may have read the alias before, and move it at any moment.
+    """
+    earliest = 1000 * time.time() - _LOST_AFTER
+    registering = [
+        int(version.tags[_SINCE])
+        for version in versions.values()
+        if _SINCE in version.tags and version.creation_timestamp > earliest
+    ]
+    return min([*registering, max(versions, default=0) + 1])
+
+
+def _promote(client: MlflowClient, name: str, version: str, tags: Mapping[str, str], alias: str) -> None:
+    """Move `alias` to `version`; the versions that are better do not compete for it any more."""
+    for number, other in _versions(client, name).items():
+        if other.tags.get(_ANSWER) == alias and not _reason_to_stay(tags, other.tags):
+            client.delete_model_version_tag(name, str(number), _ANSWER)
+    client.set_registered_model_alias(name, alias, version)
+
+
 def _move_alias(client: MlflowClient, name: str, version: str, tags: Mapping[str, str], alias: str) -> str:
-    """Move `alias` to `version` unless it must stay; returns the sentence why it stays, empty if it does not.
+    """Move `alias` to the best of `version`, the one that has it, and those that are registered meanwhile.
 
     The test score plays no part: choosing by it would make it optimistic.
+
+    Returns:
+        The sentence why another version than `version` has the alias; empty if it has.
     """
-    number = client.get_registered_model(name).aliases.get(alias)
-    if number is not None and str(number) != version:
-        best = client.get_model_version(name, str(number)).tags
-        if reason := _reason_to_stay(best, tags):
-            of_study = f" (study {best['study']})" if "study" in best else ""
-            return f"version {number}{of_study} stays {alias}: {reason}"
-    client.set_registered_model_alias(name, alias, version)
-    return ""
+    for _ in range(_MOST_MOVES):
+        held = client.get_registered_model(name).aliases.get(alias)
+        versions = _versions(client, name)
+        own = versions[int(version)]
+        if held is None:
+            client.set_registered_model_alias(name, alias, version)
+            continue
+        best = versions.get(int(held)) or client.get_model_version(name, str(held))
+        since = int(own.tags.get(_SINCE, max(versions) + 1))
+        recent = [one for number, one in versions.items() if number >= since]
+        rivals = [one for one in recent if one.tags.get(_ANSWER) == alias]
+        better = [one for one in (own, *rivals) if not _reason_to_stay(best.tags, one.tags)]
+        if better:
+            client.set_registered_model_alias(name, alias, max(better, key=_score).version)
+        elif int(held) == int(version):
+            return ""
+        else:
+            of_study = f" (study {best.tags['study']})" if "study" in best.tags else ""
+            return f"version {held}{of_study} stays {alias}: {_reason_to_stay(best.tags, tags)}"
+    raise RuntimeError(f"its alias {alias} moves again and again")
+
+
+def _score(version: ModelVersion) -> float:
+    return float(version.tags[_SCORE])
 
 
 def _reason_to_stay(best: Mapping[str, str], new: Mapping[str, str]) -> str:
     """Why the version with the tags `new` does not take the place of `best`; empty: its score is higher."""
-    if _SCORE not in best:
+    if _SCORE not in best or _SCORE not in new:
         return "its validation score is not recorded, so that the two cannot be compared"
     for tag, difference in _MEASURED_ON.items():
-        if best.get(tag) != new[tag]:
+        if best.get(tag) != new.get(tag):
             return f"its score was measured on {difference}, so that the two cannot be compared"
     theirs, ours = float(best[_SCORE]), float(new[_SCORE])
     if ours > theirs:

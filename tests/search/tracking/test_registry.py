@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
+import threading
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from rigsl.model.rigsl import RIGSL
 from rigsl.training.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
 from rigsl.training.evaluation import evaluate
 from search.export.best import ExportedModel
+from search.tracking import registry
 from search.tracking.client import connect
 from search.tracking.logged_model import requirements
 from search.tracking.registry import BEST, register_best, study_alias
@@ -110,7 +113,7 @@ def test_a_registered_model_gives_the_recorded_predictions(tmp_path, corpus, bes
     assert version.tags == {
         "study": "first", "trial": "3", "seed": "7", "test_seeds": "5", "corpus": "MELD-tiny",
         "corpus_hash": "a" * 64, "protocol": "validation", "validation_weighted_f1": "0.5",
-        "test_weighted_f1": "0.5",
+        "test_weighted_f1": "0.5", "answer": "best",
     }  # fmt: skip
     [model] = client.get_run(run_id).outputs.model_outputs
     assert client.get_logged_model(model.model_id).artifact_location == version.source
@@ -228,6 +231,154 @@ def test_best_moves_to_a_better_validation_score_only(tmp_path, corpus, best, st
     )
     of_studies = {"first": 1, "v1-worse": 2, "better": 3, "equal": 4, "other": 5}
     assert aliases(client, "rigsl-better-open") == {BEST: 3, **of_studies}
+
+
+class Interrupted:
+    """A client before whose calls of a name something else happens, once."""
+
+    def __init__(self, client, name, meanwhile):
+        self._client, self._name, self._meanwhile = client, name, [meanwhile]
+
+    def __getattr__(self, name):
+        method = getattr(self._client, name)
+
+        def call(*arguments, **options):
+            moves_best = name == "set_registered_model_alias" and BEST in arguments
+            if name == self._name and (moves_best or "alias" not in name) and self._meanwhile:
+                self._meanwhile.pop()()
+            return method(*arguments, **options)
+
+        return call
+
+
+@pytest.fixture
+def light(monkeypatch):
+    """Models are not logged."""
+    monkeypatch.setattr(registry, "log_model", lambda *_: (None, "file:///nowhere"))
+
+
+@pytest.mark.usefixtures("light")
+@pytest.mark.parametrize(
+    "call",
+    [
+        "create_model_version",
+        "get_registered_model",
+        "set_registered_model_alias",
+        "delete_model_version_tag",
+    ],
+)
+def test_of_two_studies_that_end_at_the_same_moment_the_better_one_is_best(tmp_path, corpus, store, call):
+    """The better one registers its model as a whole between two calls of the worse one."""
+    client, run_id, _ = store
+    folders = [save_model(tmp_path / str(seed), corpus, seed=seed) for seed in range(3)]
+    dataset = "race-" + call.replace("_", "-")
+    done = {}
+
+    def register(number, score, by=client):
+        export = exported(folders[number], score, dataset=dataset, study=str(number))
+        done[number] = register_best(by, run_id, export, corpus)
+
+    register(0, 0.5)
+    register(1, 0.6, Interrupted(client, call, lambda: register(2, 0.7)))
+    assert [one.problem for one in done.values()] == ["", "", ""]
+    assert aliases(client, done[0].name)[BEST] == int(done[2].version)
+    assert done[2].alias == BEST
+    if call != "delete_model_version_tag":  # the worse one had been best for a moment
+        assert done[1].remark == (
+            f"version {done[2].version} (study 2) stays best: its validation weighted F1 is 70.00 %, "
+            "that of this version 60.00 %"
+        )
+    versions = client.search_model_versions(f"name = '{done[0].name}'")
+    assert not any("registering_since" in version.tags for version in versions)
+
+
+class Turns:
+    """Lets threads make one call each at a time, in an order that is drawn."""
+
+    def __init__(self, seed, threads):
+        self._rng, self._all = random.Random(seed), threads
+        self._changed, self._waiting, self._turn = threading.Condition(), set(), None
+
+    def wait(self, thread):
+        """Wait until it is the thread's turn."""
+        with self._changed:
+            self._waiting.add(thread)
+            self._next()
+            assert self._changed.wait_for(lambda: self._turn == thread, timeout=60)
+            self._waiting.discard(thread)
+            self._turn = None
+
+    def end(self):
+        """A thread makes no more calls."""
+        with self._changed:
+            self._all -= 1
+            self._next()
+
+    def _next(self):
+        if self._turn is None and self._waiting and len(self._waiting) == self._all:
+            self._turn = self._rng.choice(sorted(self._waiting))
+            self._changed.notify_all()
+
+
+@pytest.mark.usefixtures("light")
+@pytest.mark.parametrize("seed", range(3))
+def test_in_any_order_of_calls_the_best_study_is_best(tmp_path, corpus, store, seed):
+    client, run_id, _ = store
+    scores = random.Random(seed).sample([0.3, 0.6, 0.8], 3)
+    turns, done = Turns(seed, len(scores)), {}
+
+    class Turning:
+        def __init__(self, thread):
+            self._thread = thread
+
+        def __getattr__(self, name):
+            def call(*arguments, **options):
+                turns.wait(self._thread)
+                return getattr(client, name)(*arguments, **options)
+
+            return call
+
+    def register(number, score, by=client):
+        folder = save_model(tmp_path / str(number), corpus, seed=number)
+        export = exported(folder, score, dataset=f"turns-{seed}", study=str(number))
+        done[number] = register_best(by, run_id, export, corpus)
+
+    def run(number, score):
+        register(number, score, Turning(number))
+        turns.end()
+
+    register(len(scores), 0.5)
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(scores)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.problem for one in done.values()] == [""] * 4
+    assert aliases(client, done[0].name)[BEST] == int(done[scores.index(0.8)].version)
+
+
+@pytest.mark.usefixtures("light")
+def test_a_registration_that_was_killed_does_not_undo_what_the_user_promotes(tmp_path, corpus, store):
+    """A version of it says for ever that it is being registered."""
+    client, run_id, _ = store
+
+    def register(seed, score, by=client, **options):
+        folder = save_model(tmp_path / str(seed), corpus, seed=seed)
+        export = exported(folder, score, dataset="killed", study=str(seed))
+        return register_best(by, run_id, export, corpus, **options)
+
+    def killed():
+        raise KeyboardInterrupt
+
+    first = register(0, 0.5)
+    with pytest.raises(KeyboardInterrupt):
+        register(1, 0.55, Interrupted(client, "get_registered_model", killed))
+    better = register(2, 0.7)
+    assert (better.alias, aliases(client, first.name)[BEST]) == (BEST, 3)
+    promoted = register(3, 0.4, promote=True)
+    assert promoted.alias == BEST
+    worse = register(4, 0.3)
+    assert "version 4 (study 3) stays best" in worse.remark
 
 
 def test_a_model_that_is_registered_already_is_no_new_version(tmp_path, corpus, best, store):
