@@ -14,12 +14,18 @@ _CREDENTIALS = re.compile(
     r"(?<![\w+.-])(?!https?://[^\s/?#:@]*:\d+[/?#])"
     r"(?P<start>[A-Za-z][\w+.-]*:/{1,2}(?!/))(?P<user>[^\s/?#:@]*):(?:[^\s/?#]*|[^\s@]*)@"
 )
+#: ``http://token@host``: a server takes a token in the place of the user.
+_TOKEN = re.compile(r"(?P<start>\bhttps?://)[^\s/?#:@]+@")
 #: ``user:password@host`` where the scheme is forgotten.
 _BARE = re.compile(r"(?P<start>(?<![^\s'\"=(]))(?P<user>[^\s/?#:@'\"]+):(?!/)[^\s@]+@(?=[\w\[])")
-_NAME = r"[\w.-]*(?:password|passwd|pwd|passphrase|secret|token|api_?key)"
+_NAME = r"[\w.-]*(?:password|passwd|pwd|passphrase|secret|token|api_?key|(?:access|secret|account)_?key)"
 _END = r"(?:(?!%3B|%26)[^\s&;,'\")}\]])*"
+#: What is secret by its name only among the options of an address, such as of one that is signed.
+_OPTION_NAME = r"[\w.-]*(?:\bpass|\bsig|signature|\bauth|credentials?)"
 #: A password among the options of an address: ``?password=...&``.
-_OPTION = re.compile(rf"(?P<sign>[?&])(?:{_NAME})=(?:(?!%26)[^\s&'\")])*(?P<more>&?)", re.IGNORECASE)
+_OPTION = re.compile(
+    rf"(?P<sign>[?&])(?:{_NAME}|{_OPTION_NAME})=(?:(?!%26)[^\s&'\")])*(?P<more>&?)", re.IGNORECASE
+)
 #: One in a connection string, such as libpq's and ODBC's: ``PWD=...;``, ``password='...'``.
 _ASSIGNED = re.compile(
     rf"(?P<name>(?<![\w.-]){_NAME}\s*(?:=|%3D))(?:'[^']*'|\"[^\"]*\"|{_END})", re.IGNORECASE
@@ -36,6 +42,7 @@ def redacted(text: str) -> str:
     password from its environment variables, but only for an address without a user: of http, that goes, too.
     """
     text = _CREDENTIALS.sub(_without_password, text)
+    text = _TOKEN.sub(r"\g<start>", text)
     text = _BARE.sub(_without_password, text)
     text = _OPTION.sub(lambda match: match["sign"] if match["more"] else "", text)
     text = _ENTRY.sub(r"\g<name>\g<quote>***\g<quote>", text)

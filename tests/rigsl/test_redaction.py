@@ -27,6 +27,11 @@ ADDRESSES = {
     "http://user:SECRET@h:5000/": "http://h:5000/",
     "http://:SECRET@h": "http://h",
     "http://u:SE/CRET@h": "http://h",
+    "https://SECRET@h:5000/api": "https://h:5000/api",
+    "http://h/?a=1&sig=SECRET": "http://h/?a=1",
+    "http://h/?X-Amz-Signature=SECRET&a=1": "http://h/?a=1",
+    "http://h/?auth=SECRET": "http://h/",
+    "postgresql://u@h/db?pass=SECRET": "postgresql://u@h/db",
     "u:SECRET@h/db": "u@h/db",
     "postgresql:/u:SECRET@h": "postgresql:/u@h",
 }
@@ -38,6 +43,7 @@ MESSAGES = (
     "{'host': 'h', 'password': 'SECRET', 'a': 1}",
     '{"token": "SECRET"}',
     "Authorization: Bearer SECRETSECRET",
+    "azure_account_key=SECRET",
     "two: http://a:SECRET@h and mysql://b:SECRET@h?passwd=SECRET",
 )
 HARMLESS = (
@@ -47,6 +53,7 @@ HARMLESS = (
     "postgresql://u@h:5432/db?sslmode=require&passfile=/home/u/.pgpass",
     "http://h:5000/base@team",
     "http://host:5000 and mail a@b",
+    "http://host/a@b?author=me&compass=north",
     "http://[::1",
     "databricks://profile",
     'password authentication failed for user "u"',
