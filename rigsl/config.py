@@ -182,7 +182,10 @@ def checked(name: str, value: Any) -> Any:
     if name == "modals":
         return _checked_modals(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise UserError(f"{name} is an integer that is too large for a number; {allowed(name)}") from None
     if type(value) is not kind:
         raise UserError(f"{name} = {value!r} is not {_KINDS[kind]}")
     if isinstance(value, float) and not math.isfinite(value):
