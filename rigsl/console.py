@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rigsl.home import do_without_home
+from rigsl.wording import CONTROL
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 #: Errors of a pipe or terminal whose other end has gone away.
 _READER_GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENXIO)
@@ -148,11 +150,18 @@ def run_command_line(command: Callable[[], int]) -> int:
 
 
 def make_console(*, soft_wrap: bool = True) -> Console:
-    """A console on the standard output that prints texts as they are: ``[old]`` in a path is no markup."""
+    """A console on the standard output that prints texts as they are: ``[old]`` in a path is no markup.
+
+    Nor does a terminal obey what is in a text: control characters are shown.
+    """
     from rich.console import Console
 
+    class PlainConsole(Console):
+        def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+            return super().render_str(text.translate(CONTROL), **options)
+
     output = sys.stdout if isinstance(sys.stdout, LastingOutput) else LastingOutput(sys.stdout)
-    return Console(
+    return PlainConsole(
         file=output,  # type: ignore[arg-type]
         highlight=False,
         markup=False,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+#: Control characters but the ends of lines and tabs -> how they are shown: a terminal would obey them.
+CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 MINUS, DASH = "\u2212", "\u2013"  #: a minus sign; a dash for what is not known
 
 

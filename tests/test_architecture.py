@@ -41,8 +41,8 @@ SEARCH = [
     {""},  # search/__init__.py: the public Python API
 ]
 RIGSL = [
-    {"home", "redaction"},
-    {"errors", "wording", "registry", "console", "shell"},
+    {"home", "redaction", "pictures", "wording"},
+    {"errors", "registry", "console", "shell"},
     {"files", "modalities"},
     {"config"},
     {"device"},

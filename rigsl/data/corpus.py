@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ _ARRAYS = {  # field -> dtype
     "text": np.uint8,
     "text_offsets": np.int64,
 }
+#: What would begin a line of its own in a page or a message, or is obeyed by a terminal; half a character.
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _META = ("name", "classes", "text_default", "dialogue_ids")
 
 
@@ -114,7 +117,8 @@ class Corpus:
 
     def utterance(self, row: int) -> str:
         """The text of utterance `row`."""
-        return self.text[self.text_offsets[row] : self.text_offsets[row + 1]].tobytes().decode()
+        raw = self.text[self.text_offsets[row] : self.text_offsets[row + 1]].tobytes()
+        return raw.decode(errors="replace")
 
     def without_test_labels(self) -> Corpus:
         """A copy with every test label -1, which is what a search and its workers may see."""
@@ -170,7 +174,8 @@ class Corpus:
             raise UserError(f"{path}: lacks {', '.join(missing)}; it is not a corpus file of this project")
         parts: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
         parts |= {name: content[name] for name in ("name", "text_default", "provenance")}
-        parts |= {name: tuple(content[name]) for name in ("classes", "dialogue_ids")}
+        lists = {name: content[name] for name in ("classes", "dialogue_ids")}
+        parts |= {name: tuple(value) if isinstance(value, list) else value for name, value in lists.items()}
         parts["n_speakers"] = content.get("n_speakers", 0)
         prefix = "features."
         features = {name[len(prefix) :]: arrays[name] for name in sorted(arrays) if name.startswith(prefix)}
@@ -275,6 +280,8 @@ def _by_key(corpus: str, features: dict[str, np.ndarray]) -> dict[str, np.ndarra
 
 def _problem(corpus: Corpus) -> str | None:
     """The first part that does not fit, in words; None if all parts fit."""
+    if problem := _bad_names(corpus):
+        return problem
     for name, dtype in _ARRAYS.items():
         array = getattr(corpus, name)
         if array.ndim != 1 or array.dtype != dtype:
@@ -297,6 +304,23 @@ def _cuts(offsets: np.ndarray, parts: int, total: int, minimum: int) -> bool:
     """Whether `offsets` cut 0..total into `parts` pieces of at least `minimum` members each."""
     ends_meet = offsets.size == parts + 1 and offsets[0] == 0 and offsets[-1] == total
     return bool(ends_meet and (np.diff(offsets) >= minimum).all())
+
+
+def _bad_names(corpus: Corpus) -> str | None:
+    names = {"name": (corpus.name,), "classes": corpus.classes, "dialogue_ids": corpus.dialogue_ids}
+    for what, texts in names.items():
+        if not isinstance(texts, tuple) or not all(isinstance(text, str) for text in texts):
+            return f"{what} is no text" if what == "name" else f"{what} are not a list of texts"
+        for text in texts:
+            if not text.isprintable() and _NOT_IN_NAMES.search(text):
+                return f"{what}: {text!r:.100} has a control character, or is no text; rename it"
+    if len(set(corpus.classes)) != len(corpus.classes) or not corpus.classes:
+        return f"classes are not {counted(len(corpus.classes), 'different name')}"
+    if not isinstance(corpus.provenance, dict):
+        return "the provenance is no table"
+    if type(corpus.n_speakers) is not int or corpus.n_speakers < 0:
+        return f"n_speakers is {corpus.n_speakers!r}, not a number"
+    return None
 
 
 def _bad_values(corpus: Corpus) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from rigsl.data.corpus import Corpus
 from rigsl.files import replacing
 from rigsl.inference.learned_graph import EDGE_TYPES, LearnedGraph
+from rigsl.pictures import drawing
 from rigsl.wording import counted
 
 #: A colour for each edge type and for each speaker (Okabe-Ito, readable with colour blindness).
@@ -33,10 +34,9 @@ def draw(graph: LearnedGraph, corpus: Corpus, path: Path) -> None:
     The utterances go from left to right, with a lane for each modality and a colour for each speaker. The
     file is written atomically.
     """
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"font.size": 9}):
+    with drawing(font__size=9):
         width = min(24.0, max(8.0, 1.6 + 0.75 * graph.length))
         height = max(7.6, 2.0 + 1.4 * len(graph.modalities))
         figure = Figure(figsize=(width, height), layout="constrained")

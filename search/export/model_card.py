@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,11 +74,11 @@ def write_model_card(
     text = _CARD.format(
         name=metrics["study"],
         study=metrics["study"],
-        corpus=metrics["corpus"],
+        corpus=_escaped(metrics["corpus"]),
         dialogues=_dialogues(metrics["dataset"]),
         data="".join(f" {shlex.quote(str(word))}" for word in dataset_option(metrics["dataset"])),
         source=_source(modalities),
-        classes=", ".join(classes),
+        classes=_escaped(", ".join(classes)),
         modalities=listed(modality_names(modalities)),
         backbone=config["backbone"],
         parameters=counted(len(final.winner.params), "searched hyperparameter"),
@@ -86,12 +87,12 @@ def write_model_card(
         validation=percent(metrics["validation"]["weighted_f1"]),
         test=percent(metrics["test"]["weighted_f1"]),
         rows=_rows(final.test),
-        claim=claim,
+        claim=_escaped(claim),
         openings="once" if openings == 1 else f"{openings} times",
         trial=metrics["trial"],
         search=percent(metrics["search_weighted_f1"]),
         which=_which(final.test),
-        labels=_labels(metrics.get("labels_in_features", {})),
+        labels=_escaped(_labels(metrics.get("labels_in_features", {}))),
         corpus_hash=metrics["corpus_hash"][:12],
         commit=metrics["commit"][:12],
         enter="" if in_project(runs) else f"cd {shlex.quote(str(ROOT))}\n",
@@ -100,6 +101,11 @@ def write_model_card(
     )
     write_file(folder / CARD, text)
     return folder / CARD
+
+
+def _escaped(text: str) -> str:
+    """Text with names that others gave, such as classes: none of it is Markdown, HTML or a formula."""
+    return re.sub(r"[\\`*\[\]|$]|<(?=[A-Za-z/!?])", r"\\\g<0>", text)
 
 
 def _dialogues(dataset: str) -> str:

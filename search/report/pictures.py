@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from rigsl.files import replacing
+from rigsl.pictures import drawing
 from rigsl.wording import percent
 from search.confirm.answers import several_answers
 from search.confirm.final_record import FinalistsRecord, TestRecord
@@ -36,11 +37,11 @@ Drawing = tuple[tuple[float, float], Callable[[Axes], None]]  #: size in inches,
 
 def draw_pictures(data: StudyData) -> None:
     """Write the pictures into the run folder; remove old ones that cannot be drawn any more."""
-    for name, drawing in _drawings(data).items():
-        if drawing is None:
+    for name, picture in _drawings(data).items():
+        if picture is None:
             (data.folder / name).unlink(missing_ok=True)
         else:
-            _save(data.folder / name, *drawing)
+            _save(data.folder / name, *picture)
 
 
 def _drawings(data: StudyData) -> dict[str, Drawing | None]:
@@ -62,13 +63,14 @@ def _drawings(data: StudyData) -> dict[str, Drawing | None]:
 
 
 def _save(path: Path, size: tuple[float, float], draw: Callable[[Axes], None]) -> None:
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    draw(axes)
-    with replacing(path, parents=False) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+    with drawing():
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        axes.spines[["top", "right"]].set_visible(False)
+        draw(axes)
+        with replacing(path, parents=False) as temporary:
+            figure.savefig(temporary, dpi=150, format="png")
 
 
 def _history(data: StudyData, axes: Axes) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from rigsl.console import LastingOutput, make_console
 from rigsl.redaction import redacted
-from rigsl.wording import counted
+from rigsl.wording import CONTROL, counted
 from search.record import record
 from search.record.snapshot import StudySnapshot, take_snapshot
 from search.record.states import FAILED, RUNNING, state_name
@@ -129,7 +129,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Print a line, after the time of the study so far."""
         minutes, seconds = divmod(int(self.total_seconds()), 60)
-        line = Text(f"{minutes:3d}:{seconds:02d}  {redacted(text)}")
+        line = Text(f"{minutes:3d}:{seconds:02d}  {redacted(text).translate(CONTROL)}")
         self.console.print(line)
         if self._continue_in_log():
             self.console.print(line)

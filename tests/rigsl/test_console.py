@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from rigsl.console import LastingOutput, lasting_output, make_console, run_command_line
 from search.run_folder import ROOT
@@ -136,6 +137,19 @@ def test_a_command_says_that_its_output_was_lost(capsys: pytest.CaptureFixture) 
         patch.setattr(sys, "stdout", Broken(30, GONE))
         assert run_command_line(command) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_obeys_nothing_in_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    console = make_console()
+    console.print("a\x1b]0;title\x07 b\x9b31m\r c\n\td é 😀")
+    table = Table("\x1b[31m")
+    table.add_row("\x1b[2J")
+    console.print(table)
+    shown = capsys.readouterr().out
+    assert "a\\x1b]0;title\\x07 b\\x9b31m\\r c\n" in shown
+    assert "d é 😀" in shown
+    assert "\\x1b[2J" in shown
+    assert not {"\x1b", "\x07", "\x9b", "\r"} & {*shown}
 
 
 def test_streams_are_given_back() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import html
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,21 @@ DATA = ("--data-dir", "data")
 SMALL = ("--epochs", "2", "--workers", "1", "--finalists", "0", "--test-seeds", "0", "--device", "cpu")
 
 
+#: Classes with names that a page, a picture or a terminal could take for something else than a name.
+CLASSES = (
+    '</script><script>alert("1")</script>',
+    "<img src=x onerror=alert(2)>",
+    "joy](javascript:alert(3))",
+    "$\\frac{$",
+    "[red]x[/nope]",
+    "a | b",
+    "`code`",
+    "*bold*",
+    "<3",
+    "plain",
+)
+
+
 @dataclass(frozen=True)
 class Searched:
     """A study of two trials on the corpus ``data/Talks.safetensors``, and what it printed."""
@@ -42,7 +60,7 @@ class Searched:
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory, shared_ray: None, empty_mlflow: Path) -> Searched:
-    home, corpus = tmp_path_factory.mktemp("own"), made_up_corpus()
+    home, corpus = tmp_path_factory.mktemp("own"), dataclasses.replace(made_up_corpus(), classes=CLASSES)
     (home / "data").mkdir()
     corpus.save(home / "data" / "Talks.safetensors")
     shutil.copy(empty_mlflow, home / "mlflow.db")
@@ -90,7 +108,18 @@ def test_what_it_exports_names_its_modalities_and_its_dataset(searched: Searched
     assert "Trained on the dialogues of one corpus (Talks)" in card
     report = (searched.folder / REPORT).read_text(encoding="utf-8")
     assert "text, face, pulse" in report
-    assert all(name in report for name in searched.corpus.classes)
+    assert all(html.escape(name) in report for name in searched.corpus.classes)
+
+
+def test_names_of_classes_are_names_everywhere(searched: Searched) -> None:
+    assert (searched.folder / "confusion.png").is_file()
+    report = (searched.folder / REPORT).read_text(encoding="utf-8").partition("</head>")[2]
+    for markup in ("<script>alert", "<img src", 'href="javascript'):
+        assert markup not in report
+    card = (searched.folder / "best" / CARD).read_text(encoding="utf-8")
+    for markup in ("</script>", "<img", "](", "$", "`code`", "*bold*", "[red]", "a | b"):
+        assert not re.search(rf"(?<!\\){re.escape(markup)}", card), markup
+    assert "<3, plain" in card
 
 
 def test_its_registered_model_reads_its_modalities(searched: Searched) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from rigsl.data.corpus import Corpus
+from rigsl.data.corpus import SPLITS, Corpus
 
 #: Key of the provenance of a corpus with emotions.
 EMOTIONS = "emotions"
@@ -27,8 +27,10 @@ def labels_seen(corpus: Corpus) -> dict[str, str]:
 
     What the makers of features say comes before what is known of emotions, which are out of fold.
     """
-    provenance = corpus.provenance
-    return {**provenance.get(EMOTIONS, {}).get(LABELS_SEEN, {}), **provenance.get(LABELS_SEEN, {})}
+    emotions = corpus.provenance.get(EMOTIONS)
+    records = [part.get(LABELS_SEEN) for part in (emotions, corpus.provenance) if isinstance(part, dict)]
+    told = {split: how for record in records if isinstance(record, dict) for split, how in record.items()}
+    return {split: " ".join(str(how).split()) for split, how in told.items() if split in SPLITS}
 
 
 def without_emotions(corpus: Corpus) -> Corpus:

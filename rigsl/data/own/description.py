@@ -12,6 +12,7 @@ from rigsl.data.open.emotions import EMOTIONS, labels_seen
 from rigsl.data.open.fine_tuned import UNLEARNED
 from rigsl.data.own.features.modalities import FEATURES
 from rigsl.data.own.texts import NOT_FINE_TUNED
+from rigsl.errors import first_line
 from rigsl.modalities import modality_name
 from rigsl.wording import DASH, counted, percent
 
@@ -26,9 +27,10 @@ def describe(corpus: Corpus) -> Iterator[str]:
     yield ""
     yield from _classes(corpus)
     yield ""
-    yield from _modalities(corpus)
-    yield ""
-    yield from _origin(corpus.provenance)
+    try:  # the content hash says nothing of the provenance, in which anything may stand
+        yield from [*_modalities(corpus), "", *_origin(corpus.provenance)]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        yield f"the provenance is damaged ({type(error).__name__}: {first_line(error, length=100)})"
 
 
 def split_of_rows(corpus: Corpus) -> np.ndarray:
@@ -146,4 +148,4 @@ def _origin(provenance: dict[str, Any]) -> Iterator[str]:
     versions = provenance.get("versions", {})
     yield "versions: " + (", ".join(f"{name} {version}" for name, version in versions.items()) or DASH)
     licence = str(provenance.get("licence", DASH))
-    yield f"licence: {licence.splitlines()[0]}"
+    yield f"licence: {(licence.splitlines() or [DASH])[0]}"

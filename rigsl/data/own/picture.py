@@ -17,6 +17,7 @@ from rigsl.data.own.description import (
 from rigsl.errors import UserError
 from rigsl.files import cannot_write, check_writable, replacing
 from rigsl.modalities import modality_name
+from rigsl.pictures import drawing
 
 #: Colours of train, dev and test (Okabe-Ito, readable with colour blindness).
 COLOURS = ("#0072B2", "#E69F00", "#009E73")
@@ -43,7 +44,7 @@ def draw_corpus(corpus: Corpus, path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"font.size": 9, "svg.hashsalt": corpus.name}):
+    with drawing(font__size=9, svg__hashsalt=corpus.name):
         height = max(6.4, 3.6 + 0.16 * len(corpus.classes))
         figure = Figure(figsize=(10.0, height), layout="constrained")
         (lengths, classes), (speakers, missing) = figure.subplots(2, 2)

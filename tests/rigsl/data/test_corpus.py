@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rigsl.data.corpus import Corpus
+from rigsl.data.tensor_file import write_arrays
 from rigsl.errors import UserError
 from tests.helpers.corpora import toy_corpus
 
@@ -124,8 +125,6 @@ def test_another_file_is_refused_by_name(file, content):
 
 
 def test_a_safetensors_file_of_another_kind_is_refused(tmp_path):
-    from rigsl.data.tensor_file import write_arrays
-
     path = tmp_path / "other.safetensors"
     write_arrays(path, {"weight": np.zeros(3)}, {"name": "other"})
     with pytest.raises(UserError, match=r"other\.safetensors: lacks .*labels"):
@@ -183,6 +182,28 @@ def test_a_wrong_value_is_named(corpus, name, place, value, complaint):
         dataclasses.replace(corpus, **{name: changed(getattr(corpus, name), place, value)})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("name", "toy\n# x", r"name: 'toy\\n# x' has a control character"),
+        ("name", 5, "name is no text"),
+        ("classes", ("a", "b", "c", "\x1b[31md"), r"classes: '\\x1b\[31md' has a control character"),
+        ("classes", ("a", "b", "c", "a"), "classes are not 4 different names"),
+        ("classes", ("a", "b", "c", 4), "classes are not a list of texts"),
+        ("classes", 4, "classes are not a list of texts"),
+        ("dialogue_ids", ({}, []), "dialogue_ids are not a list of texts"),
+        ("provenance", [], "the provenance is no table"),
+        ("n_speakers", "two", "n_speakers is 'two', not a number"),
+        ("text_default", [], "text_default is"),
+    ],
+)
+def test_a_name_of_a_file_of_others_is_refused(corpus, tmp_path, name, value, complaint):
+    content = corpus._metadata() | {"provenance": {}, "content_hash": ""} | {name: value}
+    write_arrays(tmp_path / "c.safetensors", corpus._arrays(), content)
+    with pytest.raises(UserError, match=rf"(?s)c\.safetensors: corpus .*: .*{complaint}"):
+        Corpus.load(tmp_path / "c.safetensors")
+
+
 def test_a_wrong_shape_or_type_is_named(corpus):
     text, delivery = corpus.features["l"], corpus.features["d"]
     for features, complaint in (
@@ -218,3 +239,10 @@ def test_check_finds_the_utterance_that_is_not_finite(corpus):
     text = changed(corpus.features["l"], (7, 0, 1), np.nan)
     with pytest.raises(UserError, match="text features of utterance 7"):
         dataclasses.replace(corpus, features=corpus.features | {"l": text}).check()
+
+
+def test_text_that_is_no_text_is_refused_in_a_name_and_shown_in_an_utterance(corpus):
+    with pytest.raises(UserError, match="or is no text; rename it"):
+        dataclasses.replace(corpus, classes=("a", "b", "c", "\ud800"))
+    damaged = dataclasses.replace(corpus, text=np.full_like(corpus.text, 0xFF))
+    assert set(damaged.utterance(0)) == {"\ufffd"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,27 @@ def test_sizes_classes_modalities_and_origin_are_shown(corpus):
     assert "splits: drawn by dialogue, stratified by class, seed 0" in lines
     assert "command: Corpus.from_frame" in lines
     assert "licence: CC BY 4.0" in lines
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        {"text": 5},
+        {"splits": ["a"]},
+        {"features": {"a": {}}},
+        {"emotions": 5},
+        {"emotions": {"encoders": {"rank": 8}}},
+        {"versions": []},
+        {"files_sha256": [1]},
+        {"features": []},
+    ],
+    ids=str,
+)
+def test_a_provenance_of_others_may_say_anything(provenance):
+    values = np.random.default_rng(0).normal(size=(4, 2))
+    small = corpus_from_arrays({"a": values}, [0, 1, 0, 1], [0] * 4, [2, 2], classes=2)
+    lines = list(describe(dataclasses.replace(small, provenance=provenance)))
+    assert lines[-1].startswith("the provenance is damaged (")
 
 
 def test_the_prior_shift_is_the_share_of_labels_that_would_have_to_change():
