@@ -157,7 +157,7 @@ def make_console(*, soft_wrap: bool = True) -> Console:
     from rich.console import Console
 
     class PlainConsole(Console):
-        def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+        def render_str(self, text: str, **options: Any) -> Text:
             return super().render_str(text.translate(CONTROL), **options)
 
     output = sys.stdout if isinstance(sys.stdout, LastingOutput) else LastingOutput(sys.stdout)

@@ -115,10 +115,10 @@ def test_every_console_is_made_in_one_place() -> None:
     made = []
     for path in [*(ROOT / "rigsl").rglob("*.py"), *(ROOT / "search").rglob("*.py"), ROOT / "run_search.py"]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Console"
-            ):
+            name = (
+                getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
+            )
+            if name in ("Console", "PlainConsole"):
                 made.append(path.relative_to(ROOT).as_posix())
     assert made == ["rigsl/console.py"]
 
