@@ -27,6 +27,7 @@ from rigsl.modalities import modals_text, read_modals
 #: `rigsl.model`, `rigsl.memory` and `rigsl.official.names`, which check at import that no name is missing.
 BACKBONES = ("GCN", "GAT", "M3Net", "MMGCN")
 SPARSIFIERS = ("hard_concrete", "sparsemax")
+_LARGEST = 2**31 - 1  #: of whole numbers, which tensors and records must be able to hold
 
 
 def _hp(default: Any, help: str, **bounds: Any) -> Any:
@@ -182,21 +183,28 @@ def checked(name: str, value: Any) -> Any:
     if name == "modals":
         return _checked_modals(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            value = float(value)
-        except OverflowError:
-            raise UserError(f"{name} is an integer that is too large for a number; {allowed(name)}") from None
+        value = as_float(value)
     if type(value) is not kind:
         raise UserError(f"{name} = {value!r} is not {_KINDS[kind]}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name} = {value!r} is not a finite number")
     if "choices" in spec.metadata and value not in spec.metadata["choices"]:
         raise UserError(f"{name} = {value!r} is not one of {', '.join(map(repr, spec.metadata['choices']))}")
+    if kind is int and abs(value) > _LARGEST:
+        raise UserError(f"{name} = {value!r} is too large; no whole number may be above {_LARGEST}")
     if isinstance(value, int | float) and not _within(value, spec.metadata):
         raise UserError(f"{name} = {value!r} is outside {allowed(name)}")
     if name == "hidden_dim" and isinstance(value, int) and value % 2:
         raise UserError(f"hidden_dim = {value} is odd; a bidirectional network needs an even width")
     return value
+
+
+def as_float(value: float) -> float:
+    """A number as a float; infinity for a whole number that is larger than all floats."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _within(value: float, bounds: Mapping[str, Any]) -> bool:

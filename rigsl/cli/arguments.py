@@ -14,6 +14,8 @@ from rigsl.shell import dataset_option, option, pasteable, program
 if TYPE_CHECKING:
     from rigsl.data.corpus import Corpus
 
+_MOST_THREADS = 1024
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence and exit code 2."""
@@ -71,8 +73,8 @@ def corpus_and_device(
 
     device = resolve_device(options.device)
     if options.threads is not None:
-        if options.threads < 1:
-            raise UserError(f"--threads {options.threads}: is not 1 or more")
+        if not 1 <= options.threads <= _MOST_THREADS:
+            raise UserError(f"--threads {options.threads}: is not 1 to {_MOST_THREADS}")
         torch.set_num_threads(options.threads)
     corpus = load_corpus(options.dataset, options.features, options.data_dir)
     return corpus if widths is None else for_model(corpus, widths), device

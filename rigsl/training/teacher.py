@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rigsl.config import as_float
 from rigsl.data.corpus import Corpus
 from rigsl.data.tensor_file import map_arrays, write_arrays
 from rigsl.errors import UserError
@@ -226,7 +227,7 @@ def _train_rows(corpus: Corpus) -> NDArray[np.int64]:
 
 def _number(value: Any) -> bool:
     """Whether `value` is a finite number; a file may hold anything."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(as_float(value))
 
 
 def _not_normalised(log_prob: NDArray[Any]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rigsl.config import as_float
 from rigsl.errors import UserError
 from rigsl.wording import counted
 
@@ -45,7 +46,7 @@ class Budget:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise UserError(f"{name}: {value!r} is not a number")
-            if value is not None and not (math.isfinite(value) and value > 0):
+            if value is not None and not (math.isfinite(as_float(value)) and value > 0):
                 raise UserError(f"{name}: {value!r} is not a number above 0")
         if self.minutes is not None and self.minutes > MAX_MINUTES:
             raise UserError(f"minutes: {self.minutes:g} minutes are more than ten years; leave the limit out")

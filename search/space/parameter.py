@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rigsl.config import FIELDS, checked
+from rigsl.config import FIELDS, as_float, checked
 from rigsl.errors import UserError
 from search.space.prior import DEFAULT_CONFIDENCE, Prior
 
@@ -97,7 +97,7 @@ def read_parameter(name: str, table: Any, where: str) -> Parameter:
         raise UserError(f"{where}: '{name}' is not a hyperparameter of RIGSL; rigsl/config.py lists them")
     if name in FORBIDDEN:
         raise UserError(f"{where}: {name} cannot be searched: {FORBIDDEN[name]}")
-    if not isinstance(table, dict) or table.get("type") not in KINDS:
+    if not isinstance(table, dict) or table.get("type") not in tuple(KINDS):
         raise UserError(f"{where}: needs type = 'float', 'int' or 'choice'")
     kind = table["type"]
     if unknown := set(table) - KINDS[kind]:
@@ -147,12 +147,12 @@ def _read_range(
 
 def _check_step(kind: str, low: float, high: float, log: bool, step: Any, where: str) -> None:
     number = int if kind == "int" else (int, float)
-    if isinstance(step, bool) or not isinstance(step, number) or step <= 0:
+    if isinstance(step, bool) or not isinstance(step, number) or not step > 0:
         raise UserError(f"{where}.step: is not a {'whole ' if kind == 'int' else ''}number above 0")
     if log:
         raise UserError(f"{where}.step: cannot be combined with log = true")
-    steps = (high - low) / step
-    if not math.isclose(steps, round(steps), abs_tol=1e-9) or steps < 0.5:
+    steps = (high - low) / as_float(step)
+    if not (0.5 <= steps < math.inf and math.isclose(steps, round(steps), abs_tol=1e-9)):
         raise UserError(f"{where}.step: steps of {step} from {low} do not reach high = {high}")
 
 

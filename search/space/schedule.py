@@ -39,7 +39,7 @@ def read_schedule(table: dict[str, Any], path: Path) -> Schedule:
     """
     where = f"{path}: [scheduler]"
     name = table.get("name", Schedule.name)
-    if name not in SCHEDULERS:
+    if name not in tuple(SCHEDULERS):
         raise UserError(f"{where} name: {name!r} is not one of {', '.join(SCHEDULERS)}")
     options = {key: value for key, value in table.items() if key != "name"}
     for key, value in options.items():

@@ -56,6 +56,8 @@ def test_train_test_predict(tmp_path, capsys):
         (["train", "--out", "x", "--dataset", "FRIENDS"], "FRIENDS"),
         (["train", "--out", "x", "--device", "cuda:99"], "no such GPU"),
         (["train", "--out", "x", "--threads", "0"], "--threads 0"),
+        (["train", "--out", "x", "--threads", str(10**30)], "is not 1 to 1024"),
+        (["train", "--out", "x", "--windowp", str(10**400)], "is too large"),
         (["train", "--out", "x", "--config", "missing.toml"], "missing.toml: cannot be read"),
         (["test", "--checkpoint", "nowhere"], "nowhere: is not a checkpoint"),
         (["build-features", "--csv", "nowhere", "--out", "x.safetensors"], "nowhere"),

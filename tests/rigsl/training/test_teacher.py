@@ -35,7 +35,7 @@ def a_teacher(**changes: Any) -> Teacher:
 # What one may hold
 
 
-@pytest.mark.parametrize("weight", [0, -0.1, 1.01, float("nan"), True, "0.5", None])
+@pytest.mark.parametrize("weight", [0, -0.1, 1.01, 10**400, float("nan"), True, "0.5", None])
 def test_a_weight_that_is_none_is_refused(weight: Any) -> None:
     with pytest.raises(UserError, match=r"^teacher 'three folds': weight is .* above 0 and at most 1$"):
         a_teacher(weight=weight)
