@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -290,6 +289,7 @@ def _run(arguments: list[str] | None) -> int:
     options = vars(parser().parse_args(arguments))
     # Imported here: torch and Ray take seconds to import, and --help should not need them.
     from rigsl.errors import UserError, error_line
+    from rigsl.interruption import exit_code
     from search.cli import run_command
 
     try:
@@ -297,8 +297,8 @@ def _run(arguments: list[str] | None) -> int:
     except (UserError, OSError) as error:
         print(error_line(error), file=sys.stderr)
         return 2
-    except KeyboardInterrupt as stop:  # by a second signal, which it names, or before signals are remembered
-        return 128 + int(stop.args[0] if stop.args else signal.SIGINT)
+    except KeyboardInterrupt as error:
+        return exit_code(error)
 
 
 if __name__ == "__main__":

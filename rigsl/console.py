@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rigsl.home import do_without_home
+from rigsl.interruption import interruptible
 from rigsl.wording import CONTROL
 
 if TYPE_CHECKING:
@@ -136,12 +137,19 @@ def lasting_output() -> Iterator[LastingOutput]:
 def run_command_line(command: Callable[[], int]) -> int:
     """Run a command whose output cannot stop it; returns its exit code.
 
-    A reader that goes away (``| head``) does not change the exit code. If the output could not be written for
-    another reason, such as a full disk, a sentence says so on standard error, and the exit code is 2.
+    SIGTERM and SIGHUP end it like Ctrl-C. A reader that goes away (``| head``) does not change the exit code.
+    If the output could not be written for another reason, such as a full disk, a sentence says so on standard
+    error, and the exit code is 2.
     """
     do_without_home()
     with lasting_output() as output:
-        code = command()
+        try:
+            with interruptible():
+                code = command()
+        except SystemExit as end:  # of the parser, after --help, too
+            if end.code:
+                raise
+            code = 0
         output.flush()
         if output.problem and code == 0:
             print(f"error: the output cannot be written ({output.problem})", file=sys.stderr)

@@ -41,7 +41,7 @@ SEARCH = [
     {""},  # search/__init__.py: the public Python API
 ]
 RIGSL = [
-    {"home", "redaction", "pictures", "wording"},
+    {"home", "interruption", "redaction", "pictures", "wording"},
     {"errors", "registry", "console", "shell"},
     {"files", "modalities"},
     {"config"},

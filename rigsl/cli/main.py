@@ -23,6 +23,7 @@ from rigsl.console import run_command_line
 from rigsl.errors import UserError, error_line
 from rigsl.files import check_writable
 from rigsl.inference.transcript import COLUMNS
+from rigsl.interruption import exit_code, interruption_line
 from rigsl.modalities import modals_text
 from rigsl.official.flags import boolean, is_official
 from rigsl.official.presets import preset
@@ -61,9 +62,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (UserError, OSError) as error:
         print(error_line(error), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(interruption_line(error), file=sys.stderr)
+        return exit_code(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -169,7 +170,7 @@ def run_train(options: argparse.Namespace) -> int:
     """`train`: train, print every epoch, write the checkpoint of the best one."""
     from rigsl.cli.train import train_and_save
 
-    check_writable(options.out)
+    check_writable(options.out, folder=True)
     corpus, device = corpus_and_device(options)
     given = {name: value for name, value in vars(options).items() if name in FIELDS}
     base = preset(options.preset).config.to_dict() if options.preset else {}

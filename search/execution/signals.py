@@ -9,6 +9,8 @@ import time
 from types import FrameType
 from typing import Any
 
+from rigsl.interruption import Interrupted, exit_code
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: The same signal within so many seconds is no second one, unless somebody types Ctrl-C: ``timeout`` signals
 #: the process and its group, a shell and the kernel both tell of a lost terminal.
@@ -59,7 +61,7 @@ class SignalWatch:
         if self.signal is None:
             self.signal, self._at = number, time.monotonic()
         elif not self._is_repeated(number):
-            raise KeyboardInterrupt(number)
+            raise Interrupted(number)
 
     def _is_repeated(self, number: int) -> bool:
         soon = time.monotonic() < self._at + REPEATED_SECONDS
@@ -69,7 +71,7 @@ class SignalWatch:
         """Handle the signal again if Python ignored its KeyboardInterrupt: in a destructor, or at a fork."""
         stop = ignored.exc_value
         if self.signal is not None and isinstance(stop, KeyboardInterrupt):
-            main, number = threading.main_thread().ident, stop.args[0] if stop.args else signal.SIGINT
+            main, number = threading.main_thread().ident, exit_code(stop) - 128
             # When this function has returned. A real signal, since only that wakes a thread that waits.
             threading.Timer(0.05, signal.pthread_kill, [main, number]).start()
         else:

@@ -33,7 +33,6 @@ from rigsl.errors import UserError
         ("modals", ["text", 3], "is neither a text nor a list of names"),
         ("modals", 3, "modals = 3 is neither a text nor a list of names"),
         ("hidden_dim", 7, "hidden_dim = 7 is odd"),
-        ("lr", 10**400, "lr is an integer that is too large for a number; above 0 to 1"),
         ("num_k", 3, "'num_k' is not a hyperparameter"),
     ],
 )

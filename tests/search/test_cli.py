@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import run_search
+from rigsl.interruption import Interrupted
 from search import cli, run_folder
 from search.record import lock, record
 from search.run_folder import ROOT
@@ -56,12 +57,15 @@ def epochs_in(study) -> int:
     return sum(len(trial.intermediate_values) for trial in study.trials)
 
 
-@pytest.mark.parametrize(("stop", "code"), [((signal.SIGTERM,), 143), ((signal.SIGHUP,), 129), ((), 130)])
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [(Interrupted(signal.SIGTERM), 143), (Interrupted(signal.SIGHUP), 129), (KeyboardInterrupt(), 130)],
+)
 def test_a_search_that_a_second_signal_stops_has_the_exit_code_of_that_signal(
-    stop: tuple[int, ...], code: int, monkeypatch: pytest.MonkeyPatch
+    stop: KeyboardInterrupt, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(_: object) -> int:
-        raise KeyboardInterrupt(*stop)
+        raise stop
 
     monkeypatch.setattr(cli, "run_command", stopped)
     assert run_search.main(["--status"]) == code

@@ -21,6 +21,7 @@ from rigsl.data.open.fine_tuned import UNLEARNED, EmotionEncoders
 from rigsl.data.open.meld import Transcript
 from rigsl.data.open.settings import FineTuning
 from rigsl.files import sha256
+from rigsl.interruption import going_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,8 @@ def fit_encoders(
     transcript = dataclasses.replace(transcript, labels=np.where(train, transcript.labels, HIDDEN))
     folds = fold_of_dialogues(transcript, settings)
     with ExitStack() as stack:
+        if file:
+            stack.enter_context(going_on("the same command goes on where it was"))
         states = _states(file) if file else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         states /= settings.key(base=base, content=_digest(transcript))
         tuned = cross_fit(

@@ -5,10 +5,12 @@ One thread each, because the number of threads changes the last bits of a result
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -18,25 +20,38 @@ import torch
 from rigsl.device import threads
 from rigsl.errors import UserError
 
-#: In a process of `in_processes`: takes the steps that are done; the process that waits for them.
+#: In a process of `in_processes`: takes the steps that are done.
 _REPORTS: list[Any] = []
 
 
-def _start_process(queue: Any, parent: int) -> None:
+def _start_process(queue: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once, without a traceback
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _REPORTS[:] = [queue, parent]
+    _REPORTS[:] = [queue]
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has been killed, also while it waits for a job."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _no_interruption() -> Iterator[None]:
+    """Inside, Ctrl-C waits; processes that are started begin so, and do not print where it met them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run(task: Callable[..., Any], job: dict[str, Any]) -> Any:
-    queue, parent = _REPORTS
-
-    def on_steps(steps: int) -> None:
-        if os.getppid() != parent:  # it was killed
-            os._exit(1)
-        queue.put(steps)
-
-    return task(**job, on_steps=on_steps)
+    return task(**job, on_steps=_REPORTS[0].put)
 
 
 def in_processes(
@@ -65,11 +80,12 @@ def in_processes(
         min(processes, len(jobs)),
         mp_context=context,
         initializer=_start_process,
-        initargs=(queue, os.getpid()),
+        initargs=(queue,),
     )
     try:
         with tqdm(total=steps, desc=name, disable=None) as bar:
-            futures = [pool.submit(_run, task, job) for job in jobs]
+            with _no_interruption():
+                futures = [pool.submit(_run, task, job) for job in jobs]
             pending: set[Future[Any]] = set(futures)
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)

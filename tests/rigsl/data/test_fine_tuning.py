@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +206,17 @@ def test_the_same_folds_are_the_same_in_one_process_or_two_and_after_an_interrup
         fine_tuning.fine_tune(*arguments, on_steps=steps.append)
     assert steps[0] == 8  # the first epoch is not trained again
     assert same(fit(transcript, encoder, tmp_path / "two"), tuned)
+
+
+def test_a_build_that_is_ended_says_how_to_go_on(csv, encoder, tmp_path, monkeypatch, capsys):
+    def terminate(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("rigsl.data.open.cross_fitted.cross_fit", terminate)
+    out = tmp_path / "open.safetensors"
+    command = ["build-features", "--csv", str(csv), "--encoder", str(encoder), "--out", str(out)]
+    assert main([*command, "--folds=2", "--repeats=1"]) == 143
+    assert capsys.readouterr().err == "interrupted; the same command goes on where it was\n"
 
 
 def test_dev_and_test_get_the_mean_of_all_encoders(tuned, transcript, encoder):

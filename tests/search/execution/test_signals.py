@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rigsl.interruption import exit_code
 from search.confirm.trainings import InterruptStopper, JobList, JobResults, JobSearcher
 from search.execution import signals as signals_module
 from search.execution import tune_run
@@ -31,7 +32,7 @@ def test_the_first_signal_is_remembered_and_the_second_one_ends_at_once(
         assert signals.signal == number
         with pytest.raises(KeyboardInterrupt) as stop:
             os.kill(os.getpid(), number)
-    assert stop.value.args == (number,)
+    assert exit_code(stop.value) == 128 + number
     assert signal.getsignal(number) == before
 
 
