@@ -12,7 +12,6 @@ import re
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +56,8 @@ def replacing(path: Path, *, parents: bool = True) -> Iterator[Path]:
         flush_to_disk(temporary)
         temporary.chmod(mode)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        _name_place(error, temporary, path)
         temporary.unlink(missing_ok=True)
         raise
 
@@ -69,7 +69,7 @@ def replacing_folder(folder: Path, ours: Callable[[str], bool], *, parents: bool
     A reader never sees a mixture of old and new files, and a kill never leaves neither. What is in `folder`
     under a name that is not `ours` is kept. New files have the permissions of the umask; those that are
     replaced, and `folder`, keep theirs. With `parents`, missing folders are made; without, nothing is written
-    in the place of one that is away.
+    in the place of one that is away. Where `folder` is a link, what it leads to is replaced.
     """
     folder = folder.resolve() if folder.is_symlink() else folder
     if parents:
@@ -89,6 +89,9 @@ def replacing_folder(folder: Path, ours: Callable[[str], bool], *, parents: bool
             _exchange(fresh, folder)
         else:
             fresh.replace(folder)
+    except BaseException as error:
+        _name_place(error, fresh, folder)
+        raise
     finally:  # the old version, or what an error has left unfinished
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -124,6 +127,12 @@ def _exchange(fresh: Path, folder: Path) -> None:
             aside.replace(folder)
             raise
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _name_place(error: BaseException, temporary: Path, path: Path) -> None:
+    """Let an error of the storage name `path`: a full disk names no file, other errors the temporary one."""
+    if isinstance(error, OSError) and str(error.filename or temporary).startswith(str(temporary)):
+        error.filename = str(path)
 
 
 def file_name(text: str) -> str:
@@ -200,18 +209,29 @@ def write_tensors(path: Path, content: Any, *, parents: bool = True) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def check_writable(path: Path) -> None:
-    """Check that the file or folder `path` can be made or replaced; nothing is left behind.
+def check_writable(path: Path, *, folder: bool = False) -> None:
+    """Check that the file `path`, or the folder, can be made or replaced; nothing is left behind.
 
     Raises:
-        UserError: it cannot: for lack of permission, because a part of it is a file, or on a full disk.
+        UserError: it cannot: for lack of permission, on a full disk, because a part of it is a file, because
+            it is a folder where a file is wanted or a file where a folder is, as a mount point, or for its
+            name.
     """
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
+    if path.name in ("", ".."):
+        raise UserError(f"{path}: cannot be written, for it ends in no name; choose a name in that folder")
+    if folder and path.is_mount():
+        raise UserError(f"{path}: cannot be replaced, for it is a mount point; choose a folder in it")
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        if path.exists() and path.is_dir() != folder:
+            reason = errno.ENOTDIR if folder else errno.EISDIR
+            raise OSError(reason, os.strerror(reason))
+        place = Path(os.path.realpath(path)) if folder else path.absolute()
+        parent, names = place.parent, [place.name]
+        while not parent.exists():
+            parent, names = parent.parent, [parent.name, *names]
+        probe = _unused(parent / max(names, key=lambda name: len(os.fsencode(name))))
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        probe.unlink()
     except OSError as error:
         raise cannot_write(path, error) from None
 

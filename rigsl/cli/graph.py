@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rigsl.console import make_console
 from rigsl.errors import UserError
-from rigsl.files import check_writable, file_name
+from rigsl.files import cannot_write, check_writable, file_name
 
 if TYPE_CHECKING:  # torch and rich are imported when the command runs
     from rich.console import Console
@@ -42,8 +42,11 @@ def run_graph(options: argparse.Namespace) -> int:
     out: Path = options.out
     name = file_name(graph.dialogue)
     data, picture = out / f"{name}.pt", out / f"{name}.png"
-    graph.save(data)
-    draw(graph, corpus, picture)
+    try:
+        graph.save(data)
+        draw(graph, corpus, picture)
+    except OSError as error:
+        raise cannot_write(out, error) from None
     console = make_console()
     first = int(corpus.offsets[corpus.dialogue_ids.index(graph.dialogue)])
     for t in range(graph.length):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rigsl.cli.arguments import Parser, corpus_and_device, data_arguments, next_command
 from rigsl.errors import UserError
-from rigsl.files import check_writable
+from rigsl.files import cannot_write, check_writable
 from rigsl.official.flags import OfficialRun, from_official_flags, official_arguments
 from rigsl.official.names import OFFICIAL_BACKBONES
 
@@ -50,7 +50,7 @@ def _train(options: argparse.Namespace, run: OfficialRun) -> int:
     if getattr(options, "testing", False) or options.model_path is not None:
         raise UserError("--testing and --model_path are for a trained model; use `python -m rigsl test`")
     out: Path = options.out or Path("checkpoints") / f"{run.dataset}-{run.config.content_hash()}"
-    check_writable(out)
+    check_writable(out, folder=True)
     corpus, device = corpus_and_device(options)
     backbone = OFFICIAL_BACKBONES[run.config.backbone]
     unread = [f"--{name}" for name in backbone.unread if hasattr(options, name)] if backbone else []
@@ -114,12 +114,15 @@ def run_import(options: argparse.Namespace) -> int:
     out: Path = options.out or path.with_suffix("")
     if out == path:
         raise UserError(f"{path}: has no suffix to remove; say where to write with --out DIR")
-    check_writable(out)
+    check_writable(out, folder=True)
     device = resolve_device(options.device)
     model, run = _imported(options, path, device)
     for note in [*run.notes, *([_DRAWN_ON_CPU] if device == "cpu" else [])]:
         print(note)
-    save_checkpoint(out, model)
+    try:
+        save_checkpoint(out, model)
+    except OSError as error:
+        raise cannot_write(out, error) from None
     print(
         f"{path} -> {out}: {model.config.backbone}, hidden_dim {model.config.hidden_dim}, batch_size "
         f"{model.config.batch_size}\n"

@@ -10,7 +10,8 @@ from typing import Any
 import tomli_w
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -57,7 +58,7 @@ def write_checkpoint(
     """
     with replacing_folder(Path(folder), (WEIGHTS, CONFIG).__contains__, parents=parents) as fresh:
         state = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-        (fresh / WEIGHTS).write_bytes(save(state))  # its own errors of a disk are no OSError
+        (fresh / WEIGHTS).write_bytes(to_safetensors(state))  # save_file's errors are no OSError
         (fresh / CONFIG).write_text(_toml(config, schema, teacher), encoding="utf-8")
 
 

@@ -54,3 +54,28 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     for place in places:
         with pytest.raises(UserError, match="model: cannot be written"):
             check_writable(place)
+
+
+@pytest.mark.parametrize(
+    ("place", "folder", "says"),
+    [
+        ("file", True, "Not a directory"),
+        ("some folder", False, "Is a directory"),
+        ("x" * 255, True, "File name too long"),
+        ("new/" + "x" * 255 + "/file", False, "File name too long"),
+        (".", True, "it ends in no name"),
+        ("some folder/..", True, "it ends in no name"),
+        ("/", True, "it ends in no name"),
+        ("/proc", True, "it is a mount point; choose a folder in it"),
+    ],
+)
+def test_a_place_of_another_kind_is_refused(
+    place: str, folder: bool, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "some folder").mkdir()
+    with pytest.raises(UserError, match=says) as error:
+        check_writable(Path(place), folder=folder)
+    assert str(error.value).startswith(f"{Path(place)}: cannot be ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "some folder"]

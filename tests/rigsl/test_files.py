@@ -255,3 +255,29 @@ def test_a_file_for_any_text_is_in_its_folder():
     names = [file_name(text) for text in others]
     assert len(set(names)) == len(others)
     assert all(name == Path(name).name and len(name) < 120 and name[0] not in ".-" for name in names)
+
+
+def test_an_error_of_the_storage_names_the_file_that_was_meant(tmp_path: Path) -> None:
+    path, full = tmp_path / "file.txt", "No space left on device"
+    with pytest.raises(OSError, match=full) as error, replacing(path):
+        raise OSError(errno.ENOSPC, full)
+    assert error.value.filename == str(path)
+    folder = tmp_path / "folder"
+    with pytest.raises(OSError, match=full) as error, replacing_folder(folder, bool) as fresh:
+        raise OSError(errno.ENOSPC, full, str(fresh / "file.txt"))
+    assert error.value.filename == str(folder)
+    with pytest.raises(OSError, match=full) as error, replacing(path):
+        raise OSError(errno.ENOSPC, full, "another file")
+    assert error.value.filename == "another file"
+
+
+def test_a_checkpoint_behind_a_link_is_replaced_where_it_is(tmp_path: Path, model: RIGSL) -> None:
+    folder, link = tmp_path / "large disk" / "model", tmp_path / "link"
+    folder.parent.mkdir()
+    link.symlink_to(folder)
+    save_checkpoint(link, model)
+    other = RIGSL(model.config.replace(hidden_dim=16), model.schema)
+    save_checkpoint(link, other)
+    assert link.is_symlink()
+    assert load_checkpoint(folder).config == other.config
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]

@@ -67,13 +67,13 @@ def test_a_folder_that_goes_away_before_the_weights_are_written_is_an_error_of_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """safetensors' own error is no `OSError`, which a search turns into a sentence."""
-    write = checkpoint.save
+    write = checkpoint.to_safetensors
 
     def go_away(*arguments: Any) -> bytes:
         shutil.rmtree(tmp_path / "study")
         return write(*arguments)
 
-    monkeypatch.setattr(checkpoint, "save", go_away)
+    monkeypatch.setattr(checkpoint, "to_safetensors", go_away)
     (tmp_path / "study").mkdir()
     with pytest.raises(FileNotFoundError):
         save_checkpoint(tmp_path / "study" / run_folder.BEST, _model(), parents=False)

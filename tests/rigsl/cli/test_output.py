@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from rigsl.cli.main import main
+from rigsl.inference.learned_graph import LearnedGraph
+from rigsl.training import checkpoint
 from rigsl.training.checkpoint import load_checkpoint
 from search.run_folder import ROOT
 from tests.helpers.commands import refusal
+from tests.helpers.disturb import before
+from tests.helpers.small_disk import small_disk
 from tests.helpers.toy_study import write_home
 
 TINY = ["--hidden_dim", "8", "--num_L", "1", "--num_K", "1", "--nodeformer_heads", "1"]
@@ -57,6 +61,17 @@ def test_scores_that_cannot_be_written_are_an_error(home: Path) -> None:
     assert done.returncode == 2
 
 
+@needs_full
+def test_help_that_cannot_be_written_is_an_error() -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "rigsl", "--help"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.stderr == "error: the output cannot be written (No space left on device)\n"
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize("command", ["train", "import-checkpoint", "graph"])
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     home: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
@@ -76,6 +91,33 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     shown = refusal(main, options[command], capsys)
     assert str(out) in shown
     assert "cannot be written (Not a directory)" in shown
+
+
+@pytest.mark.parametrize("command", ["train", "graph"])
+def test_a_disk_that_is_full_at_the_end_is_one_sentence_and_leaves_nothing(
+    home: Path,
+    command: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    model = home / "model"
+    if command == "graph":
+        assert main([*rigsl("train", model, home), "--epochs", "1"]) == 0
+    with small_disk(home / "disk", request) as disk:
+        out = home / "disk" / "out"
+        options = {
+            "train": [*rigsl("train", out, home), "--epochs", "1"],
+            "graph": [*rigsl("graph", model, home), "--dialogue", "dialogue_25", "--out", str(out)],
+        }
+        before(monkeypatch, checkpoint, "save_checkpoint", disk.fill)
+        before(monkeypatch, LearnedGraph, "save", disk.fill)
+        capsys.readouterr()
+        shown = refusal(main, options[command], capsys)
+        assert shown == (
+            f"error: {out}: cannot be written (No space left on device); choose or make room elsewhere\n"
+        )
+        assert not [path for path in disk.folder.rglob("*") if path.name not in ("ballast", "out")]
 
 
 @needs_full

@@ -51,7 +51,8 @@ def test_no_trial_starts_beyond_the_number_of_trials() -> None:
 @pytest.mark.parametrize(
     "limits",
     [{"trials": 0}, {"trials": -1}, {"trials": 2.5}, {"trials": True}, {"minutes": 0}, {"minutes": -3.0},
-     {"minutes": float("nan")}, {"minutes": 10**400}, {"gpu_hours": 10**400}, {"target": 0}, {"target": 65.0}, {"patience": 0}],
+     {"minutes": float("nan")}, {"minutes": 10**400}, {"gpu_hours": 10**400}, {"target": 0}, {"target": 65.0},
+     {"patience": 0}],
 )  # fmt: skip
 def test_a_limit_that_is_not_a_number_above_zero_is_refused(limits: dict) -> None:
     with pytest.raises(UserError, match=next(iter(limits))):
