@@ -38,6 +38,11 @@ _ARRAYS = {  # field -> dtype
 #: What would begin a line of its own in a page or a message, or is obeyed by a terminal; half a character.
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _META = ("name", "classes", "text_default", "dialogue_ids")
+_KINDS = {
+    "name": str, "classes": list, "text_default": str, "dialogue_ids": list, "provenance": dict,
+    "content_hash": str, "n_speakers": int,
+}  # fmt: skip
+_TABLES = ("delivery", "emotions", "features", "files_sha256", "labels_seen", "splits", "versions")
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,8 @@ class Corpus:
         required = {*_ARRAYS, *_META, "provenance", "content_hash"}
         if missing := sorted(required - arrays.keys() - content.keys()):
             raise UserError(f"{path}: lacks {', '.join(missing)}; it is not a corpus file of this project")
+        if odd := _of_another_kind(content):
+            raise UserError(f"{path}: is damaged (its {odd} is of another kind); build or download it again")
         parts: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
         parts |= {name: content[name] for name in ("name", "text_default", "provenance")}
         lists = {name: content[name] for name in ("classes", "dialogue_ids")}
@@ -250,6 +257,28 @@ class Corpus:
     def _metadata(self) -> dict[str, Any]:
         declared = {"n_speakers": self.n_speakers} if self.n_speakers else {}
         return {name: getattr(self, name) for name in _META} | declared
+
+
+def _of_another_kind(content: Mapping[str, Any]) -> str | None:
+    """The first entry beside the arrays whose JSON is of another kind than what is written; None: there is
+    none. The content hash does not cover the provenance."""
+    for name, kind in _KINDS.items():
+        if name in content and type(content[name]) is not kind:
+            return name
+        if kind is list and not all(isinstance(item, str) for item in content[name]):
+            return name
+    provenance = content["provenance"]
+    for name in _TABLES:
+        if not isinstance(provenance.get(name, {}), dict):
+            return f"provenance {name}"
+    if not isinstance(provenance.get("emotions", {}).get("labels_seen", {}), dict):
+        return "provenance labels_seen"
+    if not all(
+        isinstance(record, dict) and "indicator" in record and isinstance(record.get("files"), dict)
+        for record in provenance.get("features", {}).values()
+    ):
+        return "provenance features"
+    return None
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

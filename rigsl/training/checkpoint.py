@@ -139,6 +139,22 @@ class _AtMost(TorchFunctionMode):
         return result
 
 
+def _misfit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """Why weights are not those of the model of a configuration; empty: they are."""
+    for name, own in expected.items():
+        if name not in weights:
+            return f"they lack {name}, which the model of {CONFIG} has"
+        value = weights[name]
+        if value.shape != own.shape:
+            return f"{name} is {list(value.shape)}, but {list(own.shape)} in the model of {CONFIG}"
+        if value.is_floating_point() != own.is_floating_point():
+            return f"{name} holds {value.dtype}, not {own.dtype}"
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            return f"{name} is NaN or infinite"
+    unknown = [name for name in weights if name not in expected]
+    return f"they hold {unknown[0]}, which the model of {CONFIG} does not have" if unknown else ""
+
+
 def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> RIGSL:
     """The model in a checkpoint folder, in evaluation mode.
 
@@ -160,7 +176,12 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> RIGSL:
     try:
         with _AtMost(_SPARE + 4 * (folder / WEIGHTS).stat().st_size):
             model = RIGSL(config, schema)
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        weights = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError, RuntimeError, OverflowError) as error:
         raise UserError(f"{folder / WEIGHTS}: the weights cannot be loaded ({first_line(error)})") from None
+    if problem := _misfit(weights, model.state_dict()):
+        raise UserError(
+            f"{folder / WEIGHTS}: the weights cannot be loaded ({problem}); restore the folder from a copy"
+        )
+    model.load_state_dict(weights)
     return model.to(device).eval()

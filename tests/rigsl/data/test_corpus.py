@@ -131,6 +131,33 @@ def test_a_safetensors_file_of_another_kind_is_refused(tmp_path):
         Corpus.load(path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"classes": 5}, "classes"),
+        ({"classes": [[1]]}, "classes"),
+        ({"dialogue_ids": [[1]]}, "dialogue_ids"),
+        ({"name": None}, "name"),
+        ({"n_speakers": "2"}, "n_speakers"),
+        ({"provenance": []}, "provenance"),
+        ({"provenance": None}, "provenance"),
+        ({"provenance": {"emotions": "x"}}, "provenance emotions"),
+        ({"provenance": {"emotions": {"labels_seen": []}}}, "provenance labels_seen"),
+        ({"provenance": {"labels_seen": "x"}}, "provenance labels_seen"),
+        ({"provenance": {"features": {"d": 3}}}, "provenance features"),
+        ({"provenance": {"splits": 4}}, "provenance splits"),
+    ],
+    ids=str,
+)
+def test_an_entry_of_another_kind_is_refused_by_name(file, changes, named):
+    from rigsl.data.tensor_file import map_arrays, write_arrays
+
+    arrays, content = map_arrays(file)
+    write_arrays(file, {name: np.array(array) for name, array in arrays.items()}, content | changes)
+    with pytest.raises(UserError, match=rf"toy\.safetensors: is damaged \(its {named} is of another kind\)"):
+        Corpus.load(file)
+
+
 @pytest.mark.parametrize("name", ["l", "d"])
 def test_altered_features_are_found(corpus, file, name):
     """They are still numbers: the corpus is as valid as before, and says something else."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import tomli_w
 import torch
+from safetensors.torch import load_file, save_file
 
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
@@ -128,6 +129,30 @@ def test_a_configuration_of_a_larger_model_than_the_weights_takes_no_memory(
     content = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
     (folder / CONFIG).write_text(tomli_w.dumps(content | larger), encoding="utf-8")
     assert "the configuration asks for a larger model" in refusal(folder, WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda value: value * float("nan"), "is NaN or infinite"),
+        (lambda value: value.long(), "holds torch.int64, not torch.float32"),
+        (lambda value: value[:1].clone(), "in the model of config.toml"),
+        (lambda value: None, "which the model of config.toml has"),
+    ],
+)
+def test_weights_of_another_model_are_refused_by_name(folder: Path, change: Any, says: str) -> None:
+    weights = load_file(folder / WEIGHTS)
+    name = next(name for name, value in weights.items() if value.dim() == 2)
+    changed = change(weights[name])
+    save_file(
+        {key: value for key, value in (weights | {name: changed}).items() if value is not None},
+        folder / WEIGHTS,
+    )
+    shown = refusal(folder, WEIGHTS)
+    assert name in shown
+    assert says in shown
+    save_file(weights | {"other": torch.zeros(1)}, folder / WEIGHTS)
+    assert "they hold other, which the model of config.toml does not have" in refusal(folder, WEIGHTS)
 
 
 @pytest.mark.parametrize("written", [0, 1])
