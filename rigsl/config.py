@@ -190,7 +190,7 @@ def checked(name: str, value: Any) -> Any:
         raise UserError(f"{name} = {value!r} is not a finite number")
     if "choices" in spec.metadata and value not in spec.metadata["choices"]:
         raise UserError(f"{name} = {value!r} is not one of {', '.join(map(repr, spec.metadata['choices']))}")
-    if kind is int and abs(value) > _LARGEST:
+    if isinstance(value, int) and abs(value) > _LARGEST:
         raise UserError(f"{name} = {value!r} is too large; no whole number may be above {_LARGEST}")
     if isinstance(value, int | float) and not _within(value, spec.metadata):
         raise UserError(f"{name} = {value!r} is outside {allowed(name)}")

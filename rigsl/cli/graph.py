@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rigsl.console import make_console
 from rigsl.errors import UserError
 from rigsl.files import cannot_write, check_writable, file_name
+from rigsl.shell import pasteable
 
 if TYPE_CHECKING:  # torch and rich are imported when the command runs
     from rich.console import Console
@@ -34,7 +35,7 @@ def run_graph(options: argparse.Namespace) -> int:
     if isinstance(model, Average):
         raise UserError(
             f"{options.checkpoint}: is an average of models, each of which finds a graph of its own; choose "
-            f"one, such as --checkpoint {options.checkpoint / member_name(0)}"
+            f"one, such as {pasteable('--checkpoint', options.checkpoint / member_name(0))}"
         )
     corpus = load_corpus(options.dataset, options.features, options.data_dir)
     corpus = for_model(corpus, model.schema.widths)

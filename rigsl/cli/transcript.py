@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from rigsl.cli.arguments import corpus_and_device, pairs
 from rigsl.console import make_console
 from rigsl.errors import UserError
 from rigsl.modalities import FROM_TRANSCRIPT, TEXT, modality_name, modality_names, modals_text
-from rigsl.shell import dataset_option
+from rigsl.shell import dataset_option, option, pasteable, program
 from rigsl.wording import counted
 
 if TYPE_CHECKING:  # torch, pandas and rich are imported when the command runs
@@ -118,7 +117,7 @@ def _check_model(model: RIGSL | Average, options: argparse.Namespace, corpus: Co
     """
     from rigsl.inference.average import modals_of
 
-    modals, checkpoint, advice = modals_of(model), options.checkpoint, _advice(options.dataset, corpus)
+    modals, checkpoint, advice = modals_of(model), options.checkpoint, _advice(options, corpus)
     if other := modality_names(key for key in modals if key not in FROM_TRANSCRIPT):
         raise UserError(
             f"{checkpoint}: the model reads {' and '.join(other)} features, which no transcript has; {advice}"
@@ -134,14 +133,19 @@ def _check_model(model: RIGSL | Average, options: argparse.Namespace, corpus: Co
             )
 
 
-def _advice(dataset: str, corpus: Corpus) -> str:
+def _advice(options: argparse.Namespace, corpus: Corpus) -> str:
     """How to get a model for transcripts."""
     can = [key for key in corpus.features if key in FROM_TRANSCRIPT]
     if not can:
         return "predict a split of its corpus with --split"
-    data = [str(word) for word in dataset_option(dataset)] or ["--features", "open"]
-    modals = [] if len(can) == len(corpus.features) else ["--modals", modals_text(can)]
-    return f"train one with `{shlex.join(['python', '-m', 'rigsl', 'train', *data, *modals])}`"
+    data = dataset_option(options.dataset) or option("features", "open")
+    modals = None if len(can) == len(corpus.features) else modals_text(can)
+    command = pasteable(
+        *(program("python"), "-m", "rigsl", "train", "--out", Path("models/transcripts"), *data),
+        *option("data-dir", options.data_dir),
+        *option("modals", modals),
+    )
+    return f"train one with `{command}`"
 
 
 def _check_speakers(model: RIGSL | Average, conversation: Conversation, path: Path) -> None:

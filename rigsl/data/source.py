@@ -14,6 +14,7 @@ from rigsl.data.tensor_file import map_arrays
 from rigsl.errors import UserError
 from rigsl.modalities import modality_names
 from rigsl.registry import RegistrationError, require_same_names
+from rigsl.shell import pasteable
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,9 @@ def _load(dataset: str, features: str, data_dir: str | Path | None) -> tuple[Cor
         raise UserError(f"there are no open features for {name}, and {missing_files(name, folder)}")
     path = folder / source.open_file
     if not path.is_file():
-        advice = f"build it with `{source.build}`".format(path=path) if source.build else "put it there"
+        advice = (
+            f"build it with `{source.build}`".format(path=pasteable(path)) if source.build else "put it there"
+        )
         raise UserError(f"{path}: is not there; {advice}, or name its folder with --data-dir")
     return Corpus.load(path), "open"
 

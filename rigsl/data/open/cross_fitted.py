@@ -85,6 +85,7 @@ def encoders_in_file(path: Path, transcript: Transcript, base: dict[str, str], e
     """
     encoders = EmotionEncoders.load(path)
     encoders.check_base(base, encoder)
+    encoders.check_classes(len(transcript.classes), path)
     return CrossFitted(encoders, fold_of_dialogues(transcript, encoders.settings))
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from rigsl.data.open.low_rank import add_adapters, set_trained_tensors
 from rigsl.data.open.meld import Transcript
 from rigsl.data.open.sentence_encoder import load_encoder
-from rigsl.errors import UserError
+from rigsl.errors import UserError, first_line
 
 #: Most tokens of an input, where the encoder takes so many; longer utterances are cut, and context that does
 #: not fit is left out.
@@ -81,10 +81,20 @@ class EmotionEncoder(nn.Module):
 
 
 def tuned_encoder(folder: Path, rank: int, tensors: Mapping[str, np.ndarray]) -> EmotionEncoder:
-    """The encoder in `folder`, in float64, with the adapters and the classifier of a fine-tuning."""
+    """The encoder in `folder`, in float64, with the adapters and the classifier of a fine-tuning.
+
+    Raises:
+        UserError: they are those of another encoder.
+    """
     model = EmotionEncoder(folder, len(tensors["classifier.bias"]), rank)
-    with torch.no_grad():
-        set_trained_tensors(model, {name: torch.tensor(value) for name, value in tensors.items()})
+    try:
+        with torch.no_grad():
+            set_trained_tensors(model, {name: torch.tensor(value) for name, value in tensors.items()})
+    except (KeyError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}: the fine-tuned encoders do not fit this encoder ({first_line(error, length=200)}); "
+            "fine-tune it again"
+        ) from None
     return model
 
 

@@ -15,6 +15,7 @@ from rigsl.data.open.settings import FineTuning
 from rigsl.data.tensor_file import map_arrays, write_arrays
 from rigsl.errors import UserError
 from rigsl.files import sha256
+from rigsl.wording import counted
 
 #: Key of the folds of the training dialogues, cut by cut, in the provenance of the emotions.
 FOLDS = "folds_of_train_dialogues"
@@ -63,6 +64,20 @@ class EmotionEncoders:
                 f"encoder '{encoder}' is not the one that was fine-tuned; give that one with --encoder, or "
                 "fine-tune this one"
             )
+
+    def check_classes(self, count: int, path: Path) -> None:
+        """Check that each of these encoders, of the file `path`, tells `count` classes apart.
+
+        Raises:
+            UserError: one does not, or has no classifier.
+        """
+        for part in self.tensors:
+            bias = part.get("classifier.bias", np.zeros(0))
+            if bias.shape != (count,):
+                raise UserError(
+                    f"{path}: its encoders tell {counted(bias.size, 'class', 'classes')} apart, and the "
+                    f"corpus has {count}; fine-tune new ones"
+                )
 
     def describe(self, fold_of_dialogue: np.ndarray) -> dict[str, Any]:
         """What a corpus says of its emotion columns: which labels made them, in which way.

@@ -17,7 +17,7 @@ from rigsl.data.open.emotion_encoder import EmotionEncoder, TokenInputs, padded,
 from rigsl.data.open.low_rank import set_trained_tensors, trained_tensors
 from rigsl.data.open.meld import Transcript
 from rigsl.data.open.settings import FineTuning
-from rigsl.errors import UserError
+from rigsl.errors import UserError, first_line
 from rigsl.files import write_tensors
 
 #: Batches among which inputs are sorted by length, so that little is padding.
@@ -143,4 +143,5 @@ def _load(path: Path, *parts: Any) -> int:
         schedule.load_state_dict(content["schedule"])
         return int(content["epochs"])
     except Exception as error:
-        raise UserError(f"{path}: is damaged ({error}); remove it") from None
+        reason = first_line(error, length=200)
+        raise UserError(f"{path}: is damaged ({reason}); remove it") from None

@@ -16,7 +16,7 @@ from rigsl.data.open.sentence_encoder import DEFAULT_ENCODER, encoder_folder, fi
 from rigsl.data.open.settings import FineTuning
 from rigsl.data.open.transcript_features import make_features
 from rigsl.errors import UserError
-from rigsl.files import sha256
+from rigsl.files import check_writable, sha256
 
 
 def build_open_features(
@@ -48,10 +48,13 @@ def build_open_features(
     """
     if out is not None and not Path(out).parent.is_dir():  # fails now, not after minutes of encoding
         raise UserError(f"{out}: its folder does not exist; make it first")
+    kept = None if out is None else encoders_path(out)
+    for path in (out, None if fine_tuning is None and encoders is None else kept):
+        if path is not None:
+            check_writable(Path(path))
     transcript = read_meld(csv_dir)
     folder = encoder_folder(encoder)
     base = fingerprint(folder)
-    kept = None if out is None else encoders_path(out)
     fitted = None
     if encoders is not None:
         fitted = encoders_in_file(encoders, transcript, base, encoder)

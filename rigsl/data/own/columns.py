@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rigsl.errors import UserError
+from rigsl.shell import pasteable
 from rigsl.wording import listed
 
 #: Meaning of a column -> its usual names, in lower case, without spaces and punctuation.
@@ -102,7 +103,7 @@ def find_columns(
         if len(names) > 1:
             raise UserError(
                 f"{source}: the columns {listed(names)} could all be the {meaning}; choose one with "
-                f"--column {meaning}={names[0]}"
+                f"{pasteable('--column', f'{meaning}={names[0]}')}"
             )
         if names and meaning not in found:
             found[meaning] = names[0]

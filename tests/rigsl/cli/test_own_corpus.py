@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -93,4 +94,7 @@ def test_a_transcript_has_no_face_and_the_advice_names_the_corpus(
     capsys.readouterr()
     shown = refusal(main, ["predict", *CHECKPOINT, *DATA, "--csv", "talk.csv"], capsys)
     assert "reads face and pulse features, which no transcript has" in shown
-    assert "`python -m rigsl train --dataset talks --modals l`" in shown
+    command = shlex.split(shown.rpartition("train one with `")[2].rstrip("\n`"))
+    assert command[1:3] == ["-m", "rigsl"]
+    assert main([*command[3:], *TINY]) == 0
+    assert load_checkpoint("models/transcripts").config.modals == "l"

@@ -278,12 +278,43 @@ def test_features_of_a_transcript_equal_those_of_the_corpus(csv, encoder, tmp_pa
         (["--folds", "3", "--no-finetune"], "--folds: is an option of the fine-tuning; leave out --no-"),
         (["--encoders", "x", "--finetune"], "--encoders: these are fine-tuned already"),
         (["--finetune", "--folds", "1"], "folds of the fine-tuning is 1; its minimum is 2"),
+        (["--finetune", "--lr", "inf"], "lr of the fine-tuning is inf; its maximum is 1"),
+        (["--finetune", "--rank", str(10**30)], "its maximum is 4096"),
+        (["--finetune", "--seed", str(10**30)], "its maximum is 4294967295"),
+        (["--finetune", "--balance", "1e400"], "balance of the fine-tuning is inf; its maximum is 10"),
         (["--finetune", "--lr", "nan"], "lr of the fine-tuning is nan; its minimum is"),
     ],
 )
 def test_bad_options_are_one_sentence(options, sentence, tmp_path, capsys):
     command = ["build-features", "--csv", str(tmp_path), "--out", str(tmp_path / "o.safetensors")]
     assert sentence in refusal(main, [*command, *options], capsys)
+
+
+@pytest.mark.parametrize("name", ["open.safetensors", "open_encoders.safetensors"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(csv, name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rigsl.data.open.open_features.read_meld", None)
+    (tmp_path / name).mkdir()
+    command = ["build-features", "--csv", str(csv), "--out", str(tmp_path / "open.safetensors")]
+    shown = refusal(main, command, capsys)
+    assert f"{tmp_path / name}: cannot be written (Is a directory)" in shown
+
+
+def test_encoders_of_other_classes_or_another_encoder_are_refused(csv, tuned, encoder, tmp_path):
+    from rigsl.data.open.open_features import build_open_features
+
+    other = tmp_path / "other.safetensors"
+    one = tuned.tensors[0]
+    for changed, says in (
+        ({"classifier.bias": one["classifier.bias"][:2]}, "tell 2 classes apart, and the corpus has 7"),
+        ({}, "do not fit this encoder"),
+    ):
+        tensors = {name: changed.get(name, value) for name, value in one.items()}
+        if not changed:
+            tensors["classifier.weight"] = tensors["classifier.weight"][:, :3]
+        parts = (tensors, *tuned.tensors[1:])
+        dataclasses.replace(tuned, tensors=parts).save(other)
+        with pytest.raises(UserError, match=says):
+            build_open_features(csv, str(encoder), encoders=other)
 
 
 def test_a_model_on_emotions_predicts_a_transcript(csv, encoder, tmp_path, capsys):

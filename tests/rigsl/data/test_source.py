@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 
+from rigsl.data.own.columns import find_columns
 from rigsl.data.source import DATA_DIR, dataset_name, features_in_words, find_corpus, load_corpus, open_path
 from rigsl.data.tensor_file import write_arrays
 from rigsl.errors import UserError
@@ -101,3 +103,12 @@ def test_what_is_no_corpus_is_named(tmp_path):
     write_arrays(tmp_path / "mine_encoders.safetensors", {"weight": np.zeros(3)}, {})
     with pytest.raises(UserError, match=r"mine_encoders\.safetensors: lacks .*it is not a corpus file"):
         load_corpus("mine_encoders", "auto", tmp_path)
+
+
+def test_what_is_printed_for_a_path_or_column_with_spaces_can_be_pasted(tmp_path):
+    with pytest.raises(UserError, match="is not there; build it with") as error:
+        load_corpus("MELD", "open", tmp_path / "a folder")
+    command = str(error.value).split("`")[1]
+    assert shlex.split(command)[-1] == str(tmp_path / "a folder" / "meld_open.safetensors")
+    with pytest.raises(UserError, match=r"choose one with --column 'text=Utterance Text'$"):
+        find_columns(["Utterance Text", "message"], "talk.csv", chosen={})
