@@ -96,7 +96,7 @@ def _search(options: SearchOptions, console: Console) -> int:
         from search.study import run
 
         if early.signals.signal is not None:
-            console.print("stopped before the study has begun")
+            console.print("stopped before the search has begun")
             return 128 + early.signals.signal
         outcome = run(plan, early=early)
     try:

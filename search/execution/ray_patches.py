@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+#: Whether Ray's C++ has set its handlers of signals: `ray::RayLog::is_failure_signal_handler_installed_`.
+_HANDLERS_SET = "_ZN3ray6RayLog36is_failure_signal_handler_installed_E"
 #: Seconds that a worker may take to start (imports, on a slow disk) before its trial takes an idle one.
 PATIENCE = 60.0
 
@@ -87,8 +91,8 @@ def patient_workers() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def servers_in_own_session() -> Iterator[None]:
-    """Let Ray start its servers, and with them its workers, in a session of their own.
+def servers_in_own_session() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Let Ray start its servers, and with them its workers, in a session of their own; yields those started.
 
     A signal to the process group (timeout, scancel, docker stop, a lost terminal) would end them before the
     driver, which then waits for them in vain for a minute ("Failed to connect to GCS") instead of stopping in
@@ -96,14 +100,15 @@ def servers_in_own_session() -> Iterator[None]:
     """
     from ray._private import services
 
-    popen = services.ConsolePopen
+    popen, started = services.ConsolePopen, []
 
     def start(*arguments: Any, **options: Any) -> Any:
-        return popen(*arguments, **{**options, "start_new_session": True})
+        started.append(popen(*arguments, **{**options, "start_new_session": True}))
+        return started[-1]
 
     services.ConsolePopen = start
     try:
-        yield
+        yield started
     finally:
         services.ConsolePopen = popen
 
@@ -149,6 +154,27 @@ def keep_signals(take_back: Callable[[], object]) -> Iterator[None]:
     finally:
         utils.set_sigterm_handler = set_handler
         Node.kill_all_processes = end_servers
+
+
+@contextlib.contextmanager
+def no_handlers_in_c() -> Iterator[None]:
+    """Let Ray set no handlers of signals in C when it starts in this block, and so reset none when it ends.
+
+    Its C++ takes SIGTERM away while this process registers with the raylet, for which it waits a second or
+    more, and longer on a busy machine: a signal would abort the process, with its servers' files left behind
+    (util/logging.cc, `InstallFailureSignalHandler`). It sets them once, and believes here that it has.
+    """
+    from ray import _raylet
+
+    try:
+        are_set = ctypes.c_bool.in_dll(ctypes.CDLL(_raylet.__file__), _HANDLERS_SET)
+    except ValueError:  # another version of Ray
+        are_set = ctypes.c_bool()
+    are_set.value = True
+    try:
+        yield
+    finally:
+        are_set.value = False
 
 
 @contextlib.contextmanager

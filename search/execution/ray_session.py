@@ -10,13 +10,17 @@ import contextlib
 import gc
 import logging
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from rigsl.errors import UserError, first_line
+from rigsl.files import is_storage_error
 from search.execution.ray_folder import ray_folder
 from search.execution.ray_patches import (
     count_each_loss_once,
     keep_signals,
+    no_handlers_in_c,
     servers_in_own_session,
     servers_on_loopback,
 )
@@ -60,7 +64,7 @@ def started_early(workers: Workers, corpus_bytes: int, address: str | None = Non
     A signal ends nothing before the block looks for it.
 
     Raises:
-        UserError: there is no place for its files.
+        UserError: it cannot be started, or there is no place for its files.
     """
     early = EarlyRay()
     with early.signals, early.end:
@@ -86,7 +90,8 @@ def running(
         early: its Ray is used, and shut down after the block.
 
     Raises:
-        UserError: there is no cluster at `address`, or it cannot be used; see `cluster.join`.
+        UserError: Ray cannot be started; or there is no cluster at `address`, or it cannot be used; see
+            `cluster.join`.
     """
     # With a searcher that is not Ray's own, Ray starts workers one after the other by default. Ours never
     # proposes more trials than there are workers.
@@ -112,14 +117,22 @@ def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[b
         yield False
         return
     if address:
-        with cluster.joined(address):
+        with contextlib.ExitStack() as left:
+            with no_handlers_in_c():
+                left.enter_context(cluster.joined(address))
             quiet()
             yield False
         return
     _let_workers_import()
-    with ray_folder() as folder, own_token():
+    with ray_folder() as folder, own_token(), contextlib.ExitStack() as servers:
         try:
-            with servers_in_own_session(), servers_on_loopback(), needed_processes(workers.count):
+            with (
+                servers_in_own_session() as started,
+                servers_on_loopback(),
+                needed_processes(workers.count),
+                no_handlers_in_c(),
+            ):
+                servers.callback(_end, started)
                 ray.init(
                     address="local",
                     num_cpus=workers.count * workers.cpus,
@@ -131,10 +144,26 @@ def _ray(workers: Workers, corpus_bytes: int, address: str | None) -> Iterator[b
                     _temp_dir=folder,
                     _system_config={"preload_python_modules": [*PRELOADED]},
                 )
+        except Exception as error:
+            if is_storage_error(error):
+                raise
+            reason = first_line(error, length=200).rstrip(".")
+            raise UserError(
+                f"Ray cannot be started here ({reason}); see that this machine has memory and disk space "
+                "left, and try again"
+            ) from error
+        else:
             quiet()
             yield True
         finally:
             ray.shutdown()
+
+
+def _end(servers: Iterable[subprocess.Popen[bytes]]) -> None:
+    """End what Ray leaves where it fails, or is stopped, before it knows all of its servers."""
+    for server in servers:
+        server.kill()
+        server.wait()
 
 
 def _let_workers_import() -> None:

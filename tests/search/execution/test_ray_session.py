@@ -15,8 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
+from ray._private import services
 from ray.tune.execution.class_cache import _ActorClassCache
 
+from rigsl.errors import UserError
 from rigsl.files import permissions
 from search.execution import ray_folder, ray_session
 from search.resources import cluster
@@ -184,6 +186,31 @@ def test_a_study_takes_over_a_ray_that_was_started_early_and_ends_it(monkeypatch
     with ray_session.started_early(Workers(1, "cpu"), 0):
         events.append("refused")
     assert events == ["starts", "refused", "ends"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the raylet has ended."), KeyboardInterrupt()])
+def test_a_ray_that_does_not_start_is_one_sentence_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Ray forgets the servers that it has started by then."""
+    left = []
+
+    def init(**options: object) -> None:
+        left.append(services.ConsolePopen(["sleep", "600"]))
+        left.append(Path(str(options["_temp_dir"])).parent)
+        raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    with (
+        pytest.raises((UserError, KeyboardInterrupt)) as raised,
+        ray_session.started_early(Workers(1, "cpu"), 0),
+    ):
+        pass
+    if isinstance(error, RuntimeError):
+        assert str(raised.value).startswith("Ray cannot be started here (the raylet has ended); ")
+    server, folder = left
+    assert server.poll() is not None
+    assert not folder.exists()
 
 
 def test_a_cluster_is_not_joined_early(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,32 @@ def test_a_thread_takes_no_signal_back() -> None:
     assert errors == []
 
 
+def test_signals_are_heard_while_this_process_registers_and_while_an_early_ray_ends_unused() -> None:
+    code = """
+import os, signal
+from search.execution import ray_session
+from search.resources.workers import Workers
+from ray._private.node import Node
+
+def before(owner, name):
+    method = getattr(owner, name)
+    def first(*args, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return method(*args, **options)
+    setattr(owner, name, first)
+    return lambda: setattr(owner, name, method)
+
+for owner, name in ((ray_session, "quiet"), (Node, "kill_all_processes")):
+    put_back = before(owner, name)
+    with ray_session.started_early(Workers(1, "cpu"), 0) as early:
+        pass
+    put_back()
+    print(name, early.signals.signal == signal.SIGTERM, flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["quiet True", "kill_all_processes True"], done.stderr
+
+
 def test_a_second_signal_waits_for_no_worker(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
