@@ -184,7 +184,7 @@ def _search(
 ) -> str:
     """Run trials until the search is over; returns why it ended."""
     stopper.count(take_snapshot(study))
-    if stopper.stop_all():
+    if stopper.stop_all() and (stopper.signals.interrupted or not record.running(study)):
         return stopper.ending
     searcher = StudySearcher(
         study,
@@ -208,20 +208,21 @@ def _search(
         curves=recorded_curves(study, plan.folder / TRIALS),
         population=population,
     )
-    run_on_ray(
-        plan.corpus.without_test_labels(),
-        searcher,
-        workers=plan.workers,
-        stopper=stopper,
-        trials=plan.folder / TRIALS,
-        scratch=plan.folder / SCRATCH,
-        ray_address=plan.ray_address,
-        make_scheduler=scheduler,
-        folds=plan.trials_folds,
-        validation_fold=0 if plan.validation_folds else None,
-        target=plan.budget.target,
-        snapshot_every=plan.schedule.interval if population is not None else 0,
-    )
+    if not stopper.ending:
+        run_on_ray(
+            plan.corpus.without_test_labels(),
+            searcher,
+            workers=plan.workers,
+            stopper=stopper,
+            trials=plan.folder / TRIALS,
+            scratch=plan.folder / SCRATCH,
+            ray_address=plan.ray_address,
+            make_scheduler=scheduler,
+            folds=plan.trials_folds,
+            validation_fold=0 if plan.validation_folds else None,
+            target=plan.budget.target,
+            snapshot_every=plan.schedule.interval if population is not None else 0,
+        )
     ending = stopper.ending
     if not ending and searcher.space_exhausted:
         ending = "every configuration of the space was tried"

@@ -90,8 +90,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self.make_sampler = make_sampler or self._registered_sampler
         self.live: dict[str, LiveTrial] = {}
         self.space_exhausted = False
-        self._interrupted = deque(record.running(study))
-        begun = record.begun(study)
+        begun = [trial for trial in record.begun(study) if not _is_proposal(trial)]
+        self._interrupted = deque(trial for trial in begun if trial.state == TrialState.RUNNING)
+        #: A kill came after their proposal had begun, and before it was known whether they are run.
+        self._proposed = deque(filter(_is_proposal, study.get_trials(deepcopy=False)))
         self._begun, self._ends = len(begun), times.last_position(begun)
         #: content hash of a configuration -> trial that was trained with it from its first epoch
         self._known = {
@@ -107,14 +109,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             return None
         if self._interrupted:
             resumed = self._interrupted.popleft()
-            # For the parameters that the trial lacks, if a kill came while they were proposed.
-            self.study.sampler = self.make_sampler(resumed.number)
-            return self._hand_out(trial_id, optuna.Trial(self.study, resumed._trial_id), resumed)
+            return self._hand_out(trial_id, self._opened(resumed), resumed)
         for _ in range(REPEATS):
             if not may_start(self.budget, self._begun):
                 return str(Searcher.FINISHED)
-            self._set_sampler()
-            if config := self._hand_out(trial_id, self.study.ask(), None):
+            if config := self._hand_out(trial_id, self._next_proposal(), None):
                 return config
         self.space_exhausted = True
         return str(Searcher.FINISHED)
@@ -150,23 +149,42 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def end_running(self, reason: str) -> None:
         """End the trials that the study's end cuts off: pruned for `reason`, or complete at the last epoch.
 
-        The workers are gone by now. The epochs that they finished after their last report are in the trials'
-        learning curves.
+        Also those that an earlier process was interrupted in, and that no worker has had since. The workers
+        are gone by now. The epochs that they finished after their last report are in the trials' learning
+        curves.
         """
-        for trial_id in list(self.live):
-            live = self.live.pop(trial_id)
+        lives = [*self.live.values(), *map(self._left, self._interrupted)]
+        for live in lives:
             lines = read_curve(self.trials / f"{live.trial.number:04d}") if self.trials else []
-            for epoch in range(live.epoch + 1, len(lines) + 1):
+            for epoch in range(max(1, live.epoch), len(lines) + 1):
                 self._record_epoch(live, TrialReport.from_curve(lines[:epoch]))
             self._end_stopped(live, reason)
+        for trial in map(self._opened, self._proposed):
+            trial.set_user_attr(record.NOT_RUN, reason)
+            self.study.tell(trial, state=TrialState.FAIL)
+        for ended in (self.live, self._interrupted, self._proposed):
+            ended.clear()
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing: the record is the state of this searcher, and Ray's snapshots are never restored."""
 
-    def _set_sampler(self) -> None:
-        """Let the sampler of the next trial propose; its random draws depend on the trial's number only."""
+    def _next_proposal(self) -> optuna.Trial:
+        """A new trial, or one whose proposal a kill has cut off; its draws depend on its number only."""
+        if self._proposed:
+            return self._opened(self._proposed.popleft())
         number = sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
         self.study.sampler = self.make_sampler(number)
+        return self.study.ask()
+
+    def _opened(self, trial: FrozenTrial) -> optuna.Trial:
+        """A trial of the record, to be written to; its sampler proposes the parameters that it lacks."""
+        self.study.sampler = self.make_sampler(trial.number)
+        return optuna.Trial(self.study, trial._trial_id)
+
+    def _left(self, trial: FrozenTrial) -> LiveTrial:
+        """A trial that an earlier process was interrupted in, as if a worker had had it until now."""
+        config = self.space.config(trial.params, self.seed, **self.overrides)
+        return LiveTrial(self._opened(trial), config.to_dict(), epoch=trial.last_step or 0)
 
     def _registered_sampler(self, number: int) -> BaseSampler:
         return make_sampler(self.sampler, self.seed, number, self.space)
@@ -258,3 +276,8 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
         """`trial` as the record has it."""
         return self.study.get_trials(deepcopy=False)[trial.number]
+
+
+def _is_proposal(trial: FrozenTrial) -> bool:
+    """Whether nobody has decided yet if `trial` is run."""
+    return trial.state == TrialState.RUNNING and record.HASH not in trial.user_attrs

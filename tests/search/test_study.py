@@ -160,6 +160,20 @@ def test_an_interrupted_study_goes_on_without_losing_or_repeating_a_trial(resume
     assert len({trial.user_attrs[record.HASH] for trial in record.begun(study)}) == 6
 
 
+@pytest.mark.usefixtures("workers_here")
+def test_a_study_whose_time_is_up_when_it_is_resumed_ends_its_interrupted_trials(tracked_home: Path) -> None:
+    first = run(
+        toy_plan(tracked_home, workers=1, scheduler="none"), listeners=[Interrupter(1, 2, signal.SIGTERM)]
+    )
+    assert first.counts["running"] == 1
+    outcome = run(toy_plan(tracked_home, resume=first.plan.name, minutes=0.001))
+    assert outcome.counts == {"complete": 1, "pruned": 1, "failed": 0, "running": 0}
+    cut_off = record.read_record(outcome.plan.folder).trials[1]
+    assert "time budget" in cut_off.user_attrs[record.REASON]
+    assert len(cut_off.intermediate_values) >= 2
+    assert_mirrored(tracked_home, outcome)
+
+
 def test_a_killed_worker_costs_no_trial(resumed: Resumed) -> None:
     assert resumed.outcome.counts == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}
     assert_mirrored(resumed.home, resumed.outcome)

@@ -201,10 +201,8 @@ def test_a_ray_that_does_not_start_is_one_sentence_and_leaves_nothing(
         raise error
 
     monkeypatch.setattr(ray, "init", init)
-    with (
-        pytest.raises((UserError, KeyboardInterrupt)) as raised,
-        ray_session.started_early(Workers(1, "cpu"), 0),
-    ):
+    early = ray_session.started_early(Workers(1, "cpu"), 0)
+    with pytest.raises((UserError, KeyboardInterrupt)) as raised, early:
         pass
     if isinstance(error, RuntimeError):
         assert str(raised.value).startswith("Ray cannot be started here (the raylet has ended); ")

@@ -226,6 +226,65 @@ def test_interrupted_trials_come_first_under_their_own_number(space: Space) -> N
     assert len(study.trials) == 2
 
 
+@pytest.mark.parametrize("decided", [False, True])
+def test_a_proposal_that_a_kill_cuts_off_is_checked_as_any_other(space: Space, decided: bool) -> None:
+    study = new_study()
+    first = searcher(study, space, workers=2)
+    first.suggest("a")
+    first.on_trial_complete("a", report(1, 0.42, "by itself"))
+    study.enqueue_trial(space.starts[0])
+    twin = study.ask()
+    if decided:
+        twin.set_user_attr(record.NOT_RUN, "same configuration as trial 0")
+    second = searcher(study, space, workers=2, trials=2)
+    assert second.suggest("x")["number"] == 2
+    assert second.suggest("y") == second.FINISHED
+    assert (study.trials[1].state, study.trials[1].value) == (TrialState.COMPLETE, 0.42)
+    assert study.trials[1].user_attrs[record.NOT_RUN] == "same configuration as trial 0"
+
+
+def test_a_proposal_that_a_kill_cuts_off_may_need_too_much_memory(space: Space) -> None:
+    study = new_study()
+    study.ask()
+    asked = searcher(study, space)
+    asked.excess = lambda config: 0.5
+    asked.suggest("a")
+    assert study.trials[0].state == TrialState.PRUNED
+    assert "more memory" in study.trials[0].user_attrs[record.NOT_RUN]
+
+
+def test_the_end_of_a_study_also_ends_what_an_earlier_process_left(space: Space, tmp_path: Path) -> None:
+    study = new_study()
+    first = searcher(study, space, workers=3)
+    first.suggest("a")
+    first.suggest("b")
+    first.on_trial_result("a", report(1, 0.3))
+    study.ask()
+    (tmp_path / "0000").mkdir()
+    lines = [
+        {
+            "epoch": epoch, "best_epoch": epoch, "epoch_seconds": 2.0, "best_weighted_f1": 0.2 + epoch / 10,
+            "val_accuracy": 0.4, "val_macro_f1": 0.2,
+        }
+        for epoch in (1, 2)
+    ]  # fmt: skip
+    second = searcher(study, space)
+    second.trials = tmp_path
+    recorder = EventRecorder()
+    second.listeners.append(recorder)
+    lines[1]["train_loss"] = 1.0
+    learning_curve.write_curve(tmp_path / "0000", lines)
+    second.end_running("time budget used")
+    begun, unborn, proposal = study.trials
+    assert (begun.state, begun.intermediate_values) == (TrialState.PRUNED, {1: 0.3, 2: 0.4})
+    assert begun.user_attrs[record.REASON] == unborn.user_attrs[record.REASON] == "time budget used"
+    assert {"best_epoch": 2, "epochs": 2, "seconds": 4.0}.items() <= begun.user_attrs.items()
+    assert unborn.state == TrialState.PRUNED
+    assert proposal.state == TrialState.FAIL
+    assert [trial.number for trial in record.begun(study)] == [0, 1]
+    assert [event[0] for event in recorder.events] == ["epoch", "finished", "finished"]
+
+
 def test_trials_cut_off_by_the_end_are_pruned_with_the_reason(space: Space) -> None:
     study = new_study()
     asked = searcher(study, space)
