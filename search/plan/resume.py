@@ -20,7 +20,7 @@ from search.run_folder import SPACE, STUDY
 from search.space import widen
 from search.space.budget import read_budget
 from search.space.confirmation import read_final
-from search.space.final_seeds import CONSECUTIVE
+from search.space.final_seeds import CONSECUTIVE, DERIVATIONS
 from search.space.space import Space, read_space
 
 
@@ -39,7 +39,13 @@ def prepare_resume(options: SearchOptions) -> Plan:
             raise UserError(f"--{name}: cannot be changed by a resume; start a new study for that")
     check_disk_space(options.runs_dir)
     check_writable(folder, f"--resume {options.resume}")
-    stored = read_study_options(folder)
+    stored = read_study_options(folder, whole=True)
+    derivation = stored.get("seed_derivation", CONSECUTIVE)
+    if derivation not in DERIVATIONS:
+        raise UserError(
+            f"{folder / STUDY}: seed_derivation = {derivation!r} is not one of {', '.join(DERIVATIONS)}; "
+            "take the version with which the study was run last"
+        )
     tracking_uri, tracking_remark = resumed_tracking_uri(options.tracking_uri, stored["tracking_uri"])
     corpus, features = find_corpus(
         stored["dataset"], stored["features"], options.data_dir, content=stored["corpus"]
@@ -68,7 +74,7 @@ def prepare_resume(options: SearchOptions) -> Plan:
         schedule=checks.schedule(space.schedule, stored["scheduler"]),
         sampler=stored["sampler"],
         seed=stored["seed"],
-        seed_derivation=stored.get("seed_derivation", CONSECUTIVE),
+        seed_derivation=derivation,
         epochs=stored["epochs"],
         workers=workers,
         force=force,

@@ -53,7 +53,7 @@ def read_earlier(folder: Path) -> EarlierStudy:
         UserError: one of its files or its record cannot be read.
     """
     try:
-        options = read_study_options(folder)
+        options = read_study_options(folder, whole=True)
         space, trials = read_space(folder / SPACE), _distinct_trials(folder)
         children = {trial.number for trial in trials if lineage.origin(trial) is not None}
         folds = options.get("validation_folds", 0)

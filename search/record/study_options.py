@@ -34,11 +34,17 @@ _OPTIONAL: dict[str, tuple[type, str]] = {
 }
 
 
-def read_study_options(folder: Path) -> dict[str, Any]:
+def read_study_options(folder: Path, *, whole: bool = False) -> dict[str, Any]:
     """The content of ``study.toml`` in the run folder `folder`.
 
+    Args:
+        folder: a run folder.
+        whole: whether all of it must be understood: for a resume, which writes it again, and for comparable
+            scores. A later version may have options that this one would leave out without a word.
+
     Raises:
-        UserError: the file is missing, is not TOML, or lacks a key; the sentence names file and key.
+        UserError: the file is missing, is not TOML, or lacks a key; the sentence names file and key. Or
+            `whole`, and it has an unknown key.
     """
     path = folder / STUDY
     content = read_toml(path)
@@ -49,4 +55,9 @@ def read_study_options(folder: Path) -> dict[str, Any]:
         elif type(content[name]) is not kind:
             value = repr(content[name])[:100]
             raise UserError(f"{path}: {name} = {value} is not {words}; restore the file from a copy")
+    if whole and (unknown := set(content) - set(_REQUIRED | _OPTIONAL)):
+        raise UserError(
+            f"{path}: {min(unknown)} is unknown to this version; take the version with which the study was "
+            "run last"
+        )
     return content

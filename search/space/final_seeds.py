@@ -13,7 +13,7 @@ from search.space.confirmation import FinalOptions
 
 #: How a study derives its seeds. "hashed": by hashing, in new studies. "consecutive": 1000 (seed + 1) + n, in
 #: studies of version 0.1.0, which keep their seeds.
-HASHED, CONSECUTIVE = "hashed", "consecutive"
+DERIVATIONS = HASHED, CONSECUTIVE = "hashed", "consecutive"
 #: Seeds are below this number, as `RIGSLConfig` demands.
 LIMIT = 2**31
 #: Consecutive seeds of finalists end where those of the tests begin.

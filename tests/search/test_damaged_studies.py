@@ -102,6 +102,23 @@ def test_a_key_that_study_toml_lacks_is_named(
     assert f"study.toml: {key} = [1] is not a" in refused(capsys, mode, plan.name)
 
 
+@pytest.mark.parametrize("change", [{"curriculum": True}, {"seed_derivation": "by the moon"}])
+def test_what_a_later_version_has_written_is_read_but_not_continued(
+    plan: Plan, change: dict[str, object], capsys: pytest.CaptureFixture
+) -> None:
+    """A resume would write study.toml without it, and go on with other options than before."""
+    path = plan.folder / run_folder.STUDY
+    path.write_text(tomli_w.dumps(read_toml(path) | change), encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    sentence = refused(capsys, "--resume", plan.name, "--trials", "9")
+    assert f"study.toml: {min(change)} " in sentence
+    assert "take the version with which the study was run last" in sentence
+    assert path.read_text(encoding="utf-8") == text
+    if "curriculum" in change:
+        assert "curriculum is unknown" in refused(capsys, "--start-from", plan.name)
+    assert run_search.main(["--status", plan.name]) == 0
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
 def test_damaged_predictions_are_named(plan: Plan, content: bytes, capsys: pytest.CaptureFixture) -> None:
     path = plan.folder / run_folder.PREDICTIONS
