@@ -32,7 +32,7 @@ from rigsl.wording import counted
 from search.confirm.final_record import FinalistRecord
 from search.confirm.summary import summary
 from search.confirm.trainings import Block, Job, JobResult, identity, make_job
-from search.record import record
+from search.record import lineage, record
 
 #: One-sided confidence level at which a finalist is dropped, by default.
 LEVEL = 0.99
@@ -107,10 +107,11 @@ def top(study: optuna.Study, configs: Mapping[int, RIGSLConfig], count: int) -> 
         key=lambda trial: (-(record.score(trial) or 0.0), trial.state != TrialState.COMPLETE, trial.number)
     )
     finalists: dict[str, Finalist] = {}
+    everyone = study.get_trials(deepcopy=False)
     for trial in trials:
         finalist = Finalist(
-            trial.number, configs[trial.number], trial.params, record.score(trial) or 0.0,
-            trial.state == TrialState.COMPLETE,
+            trial.number, configs[trial.number], lineage.owner(everyone, trial).params,
+            record.score(trial) or 0.0, trial.state == TrialState.COMPLETE,
         )  # fmt: skip
         finalists.setdefault(finalist.key, finalist)
         if len(finalists) == count:

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from rigsl.config import read_toml
 from rigsl.files import replacing
 from search.command_lines import in_project, page_command
-from search.record import record
+from search.record import lineage, record
 from search.run_folder import BEST, NEXT_SPACE, SPACE
 from search.samplers.good_trials import MIN_SCORED, good_count
 from search.space.parameter import Parameter
@@ -40,7 +40,8 @@ def write_next_space(folder: Path, space: Space, study: optuna.Study, best: Mapp
         study: its record.
         best: the searched parameters of the configuration that won.
     """
-    trials = record.scored(study)
+    # A child of population based training may owe its score to its parent's configuration.
+    trials = [trial for trial in record.scored(study) if lineage.is_best_its_own(trial)]
     trials.sort(key=lambda trial: -(record.score(trial) or 0.0))
     if len(trials) < MIN_SCORED:
         return None

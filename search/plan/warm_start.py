@@ -100,16 +100,10 @@ def _distinct_trials(folder: Path) -> list[FrozenTrial]:
 
     Of a child of population based training whose best epoch is its parent's, the parent counts.
     """
-    trials = [trial for trial in record.scored(record.read_record(folder)) if _is_best_its_own(trial)]
+    trials = [trial for trial in record.scored(record.read_record(folder)) if lineage.is_best_its_own(trial)]
     trials.sort(key=lambda trial: -(record.score(trial) or 0.0))
     distinct = {str(trial.params): trial for trial in reversed(trials)}
     return [trial for trial in trials if distinct[str(trial.params)] is trial]
-
-
-def _is_best_its_own(trial: FrozenTrial) -> bool:
-    """Whether the best epoch of `trial` was trained with its own configuration."""
-    start = lineage.origin(trial)
-    return start is None or int(trial.user_attrs.get("best_epoch", 0)) > start.epoch
 
 
 def _exact(space: Space, config: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ to that epoch its learning curve is its parent's, afterwards its own; its score 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,6 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from rigsl.config import RIGSLConfig, from_toml
-from rigsl.training.trainer import CONTINUABLE
 from search.record import record
 from search.run_folder import CONFIG, snapshot_name
 
@@ -50,6 +49,25 @@ def origin(trial: FrozenTrial | optuna.Trial) -> Origin | None:
     return None if parent is None else Origin(int(parent), int(attributes[PARENT_EPOCH]))
 
 
+def is_best_its_own(trial: FrozenTrial) -> bool:
+    """Whether the best epoch of `trial` was trained with its own configuration."""
+    start = origin(trial)
+    return start is None or int(trial.user_attrs.get("best_epoch", 0)) > start.epoch
+
+
+def owner(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> FrozenTrial:
+    """The trial whose configuration the best epoch of `trial` was trained with: itself, or a forebear.
+
+    Args:
+        trials: all trials of the study, by number.
+        trial: one of them.
+    """
+    best = int(trial.user_attrs.get("best_epoch", 0))
+    while (start := origin(trial)) is not None and best <= start.epoch:
+        trial = trials[start.parent]
+    return trial
+
+
 def own_scores(trials: Iterable[FrozenTrial], epoch: int) -> dict[int, float]:
     """Trial number -> best score up to `epoch`, for the trials that trained this epoch themselves."""
     scores = {}
@@ -80,6 +98,8 @@ def snapshot_file(trials: Path, start: Origin) -> Path:
 
 def same_structure(config: RIGSLConfig, other: RIGSLConfig) -> bool:
     """Whether a training that began with one configuration can continue with the other."""
+    from rigsl.training.trainer import CONTINUABLE  # PyTorch takes seconds, and samplers do without
+
     values, other_values = config.to_dict(), other.to_dict()
     return all(values[name] == other_values[name] for name in values if name not in CONTINUABLE)
 

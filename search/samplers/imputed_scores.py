@@ -8,6 +8,7 @@ cannot be trained. And both become slower with every trial (_tpe/sampler.py, _cm
 - the score of a pruned trial is extrapolated to the last epoch, by regression lines through the trials that
   went on, and comes with the variance of this prediction;
 - a configuration that diverges, needs too much memory or is invalid has the worst score of all;
+- children of population based training are not seen: they owe their scores to their parents' weights, too;
 - of many trials, the best and the latest are seen.
 """
 
@@ -22,7 +23,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.record import record
+from search.record import lineage, record
 from search.samplers.encoding import Floats
 
 #: User attribute of a trial as it is seen here: the variance of its extrapolated score.
@@ -56,7 +57,8 @@ def with_imputed_scores(study: optuna.Study, max_trials: int) -> ImputedScores:
     the trial's user attribute SCORE_VARIANCE.
     """
     trials = study.get_trials(deepcopy=False)
-    scores = _comparable_scores([trial for trial in trials if trial.state.is_finished()])
+    ended = [trial for trial in trials if trial.state.is_finished() and lineage.origin(trial) is None]
+    scores = _comparable_scores(ended)
     if len(scores) > max_trials:
         by_score = sorted(scores, key=lambda number: scores[number].score, reverse=True)
         best = set(by_score[: max_trials // 4])

@@ -13,6 +13,7 @@ from scipy import stats
 from rigsl.config import RIGSLConfig
 from search.confirm.race import LEVEL, Finalist, Race, pooled_deviation, top, upper_bound
 from search.confirm.trainings import Block, JobResult, identity
+from search.record import lineage
 
 SEEDS = (11, 12, 13)
 BLOCKS = tuple(map(Block, SEEDS))
@@ -120,6 +121,20 @@ def test_the_pooled_deviation_is_the_residual_of_two_factors() -> None:
     assert freedom == 3 * 4
     assert deviation == pytest.approx(np.sqrt((residual**2).sum() / 12))
     assert pooled_deviation([dataclasses.replace(group[0], scores={1: 0.5})]) is None
+
+
+def test_a_finalist_has_the_parameters_that_trained_its_best_epoch() -> None:
+    """A child of population based training whose parent has failed later, with the parent's score."""
+    study = optuna.create_study(direction="maximize")
+    lr = {"lr": FloatDistribution(1e-4, 1e-1)}
+    parent = create_trial(state=TrialState.FAIL, params={"lr": 1e-3}, distributions=lr)
+    begins = {lineage.PARENT: 0, lineage.PARENT_EPOCH: 2, "best_epoch": 2}
+    child = create_trial(
+        state=TrialState.COMPLETE, value=0.6, params={"lr": 1e-1}, distributions=lr, user_attrs=begins
+    )
+    study.add_trials([parent, child])
+    [finalist] = top(study, {1: RIGSLConfig(lr=1e-3)}, 5)
+    assert (finalist.trial, finalist.config.lr, finalist.params) == (1, 1e-3, {"lr": 1e-3})
 
 
 def test_the_top_are_distinct_configurations_by_score() -> None:

@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from search.export.narrow import write_next_space
+from search.record import lineage
 from search.run_folder import NEXT_SPACE
 from search.space.distributions import distribution
 from search.space.prior import Prior
@@ -49,6 +50,19 @@ def test_ranges_shrink_to_the_good_trials_with_a_margin(run) -> None:
     assert narrowed.fixed["use_gumbel"] is True, "the only value of all good trials"
     assert narrowed.parameters["tau"].when is None
     assert narrowed.starts[0]["lr"] == 3e-3
+
+
+def test_a_child_with_its_parents_score_does_not_count_as_a_good_trial(run) -> None:
+    """Population based training: its own configuration has spoiled what it began with."""
+    folder, space = run
+    good = [(point(lr), 0.6) for lr in (2e-3, 3e-3, 4e-3, 5e-3, 6e-3)]
+    bad = [(point(lr, depth=2), 0.1) for lr in (1e-4, 9e-2, 5e-2, 2e-4, 3e-4)]
+    study = study_of(space, *good, *bad)
+    child = study_of(space, (point(9.5e-2), 0.7)).trials[0]
+    child.user_attrs = {lineage.PARENT: 0, lineage.PARENT_EPOCH: 2, "best_epoch": 2}
+    study.add_trial(child)
+    narrowed = read_space(write_next_space(folder, space, study, good[0][0]))
+    assert narrowed.parameters["lr"].high < 1.2e-2
 
 
 def test_a_parameter_that_no_good_trial_has_is_dropped(run) -> None:

@@ -5,7 +5,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.record import record
+from search.record import lineage, record
 from search.samplers.imputed_scores import SCORE_VARIANCE, with_imputed_scores
 
 
@@ -70,6 +70,15 @@ def test_only_a_failure_of_the_configuration_itself_counts_against_it() -> None:
     study.add_trial(too_large)
     assert seen_scores(study) == {0: 0.3, 1: 0.3, 2: 0.3, 4: 0.3}
     assert not any(trial.constraints for trial in seen(study))
+
+
+def test_a_child_that_owes_its_score_to_its_parents_weights_is_not_seen() -> None:
+    study = optuna.create_study(direction="maximize")
+    study.add_trial(trial_of(TrialState.COMPLETE, [0.5, 0.6], 1e-3))
+    child = trial_of(TrialState.COMPLETE, [0.5, 0.5], 1e-1)
+    child.user_attrs = {lineage.PARENT: 0, lineage.PARENT_EPOCH: 1, "best_epoch": 1}
+    study.add_trial(child)
+    assert seen_scores(study) == {0: 0.6}
 
 
 def test_of_many_trials_the_best_and_the_latest_are_seen() -> None:
