@@ -101,8 +101,11 @@ def compress_low_scores(scores: Floats) -> tuple[Floats, Floats]:
     """Scores relative to their median, in units of the better half's spread; below the median log-compressed.
 
     So outliers among the bad trials do not dominate the length scales. Also the derivative of the compressed
-    scores by the scores. [n] -> [n], [n]
+    scores by the scores. An infinite score, such as of a failure, counts as the nearest finite one.
+    [n] -> [n], [n]
     """
+    finite = scores[np.isfinite(scores)]
+    scores = np.clip(scores, finite.min(), finite.max()) if len(finite) else np.zeros_like(scores)
     from_median = scores - np.median(scores)
     better = from_median[from_median > 0]
     unit = float(np.sqrt(np.mean(better**2))) if len(better) else 1.0

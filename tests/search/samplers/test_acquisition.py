@@ -51,6 +51,11 @@ def test_low_scores_are_compressed_and_keep_their_order() -> None:
         else:
             assert slopes[index] == pytest.approx(compressed[6] / 0.04, rel=1e-9)
     assert np.isfinite(compress_low_scores(np.full(9, 0.5))[0]).all()
+    infinite = np.array([-np.inf, 0.1, 0.2, 0.4, np.inf])
+    np.testing.assert_array_equal(
+        compress_low_scores(infinite), compress_low_scores(np.array([0.1, 0.1, 0.2, 0.4, 0.4]))
+    )
+    assert np.isfinite(compress_low_scores(np.full(9, -np.inf))[0]).all()
 
 
 def hill_and_cost() -> Acquisition:
