@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
+from collections import deque
 from pathlib import Path
 
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
@@ -27,10 +29,15 @@ def open_backend(path: Path) -> JournalFileBackend:
 def repair(path: Path) -> None:
     """Remove what a killed process may have left: half a line at the end, and Optuna's own lock.
 
+    Also a whole last line that says nothing: a power cut may leave its end on the disk, and zeros before.
+    Optuna passes over such a line while it is the last one, and cannot read what is written behind it.
+
     The caller holds the study's lock. For a lock that is left, the next writer would wait 30 seconds.
     """
     if path.exists():
         drop_half_line(path)
+        if not _says_something(last := _last_line(path)):
+            os.truncate(path, path.stat().st_size - len(last))
     for stale_lock in path.parent.glob(path.name + ".lock*"):
         with contextlib.suppress(FileNotFoundError):
             stale_lock.unlink()
@@ -48,6 +55,20 @@ def drop_half_line(path: Path) -> None:
             end -= 1
         if end < size:
             file.truncate(end)
+
+
+def _last_line(path: Path) -> bytes:
+    """The last line of a file of whole lines; empty: it has none."""
+    with path.open("rb") as file:
+        return next(iter(deque(file, maxlen=1)), b"")
+
+
+def _says_something(line: bytes) -> bool:
+    """Whether a line is JSON, or nothing at all."""
+    try:
+        return not line or json.loads(line) is not None
+    except (ValueError, RecursionError):
+        return False
 
 
 class JournalLock(JournalFileSymlinkLock):

@@ -355,11 +355,15 @@ def test_a_resumed_search_proposes_what_it_would_have_proposed(space: Space, sam
     assert all(one != other for one, other in itertools.combinations(whole, 2))
 
 
-def test_a_journal_with_half_a_line_is_read_and_written_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "last", [b'{"op_code": 4, "work', b'{"op_code": 4, \0\0\0\0\n', b"\0\0\0\0\n", b"\n"]
+)
+def test_a_journal_with_half_a_line_is_read_and_written_on(tmp_path: Path, last: bytes) -> None:
+    """Of a line that a power cut has hit, the end can be on the disk, and zeros before it."""
     study = record.open_record(tmp_path, "s")
     study.tell(study.ask(), 0.5)
     with (tmp_path / record.JOURNAL).open("ab") as file:
-        file.write(b'{"op_code": 4, "work')
+        file.write(last)
     (tmp_path / (record.JOURNAL + ".lock")).symlink_to(tmp_path / record.JOURNAL)
     study = record.open_record(tmp_path, "s")
     study.tell(study.ask(), 0.6)
