@@ -338,8 +338,10 @@ def write_folder(plan: Plan, study: optuna.Study) -> optuna.Study:
     opened = study
     if plan.widened_from is not None:
         study = widened(opened, plan.space, plan.record)
+    run_folder.write_file(
+        plan.folder / SPACE, plan.space.text
+    )  # first: after a kill, the next resume widens the record
     run_folder.write_file(plan.folder / run_folder.STUDY, plan.options_toml())
-    run_folder.write_file(plan.folder / SPACE, plan.space.text)
     if plan.widened_from is not None:  # only now: until then a kill leaves the old study and its options
         optuna.delete_study(study_name=plan.widened_from, storage=opened._storage)
     warm_start(plan, study)

@@ -100,10 +100,16 @@ def prepare_resume(options: SearchOptions) -> Plan:
 
 
 def _space(folder: Path, wider_file: Path | None, storage: str | None) -> tuple[Space, bool]:
-    """The study's space, or the wider one that the user gives; and whether the ranges are widened."""
+    """The study's space, or the wider one that the user gives; and whether the record's ranges are widened.
+
+    A kill may have come when the wider space was in the folder already, and not yet in the record.
+    """
     space = read_space(folder / SPACE)
     if wider_file is None:
-        return space, False
+        if not has_begun(folder) or widen.is_drawn_from(space, study := read_record(folder, storage)):
+            return space, False
+        widen.check_trials(space, study, str(folder / SPACE))
+        return space, True
     wider = read_space(wider_file)
     if wider.parameters == space.parameters and wider.fixed == space.fixed:
         return dataclasses.replace(wider, path=folder / SPACE, text=space.text), False

@@ -41,13 +41,29 @@ def check(old: Space, new: Space, study: optuna.Study) -> None:
             raise UserError(f"{where}: [space.{name}] prior differs from the study's; {remedy}")
         if _without_range(parameter) != _without_range(old.parameters[name]):
             raise UserError(f"{where}: [space.{name}] differs by more than its range; {remedy}")
+    check_trials(new, study, where)
+
+
+def check_trials(new: Space, study: optuna.Study, where: str) -> None:
+    """Check that `new` contains all trials of `study`.
+
+    Raises:
+        UserError: it does not; the sentence starts with `where`.
+    """
     for trial in study.get_trials(deepcopy=False):
         for name, value in _values(trial).items():
-            if not new.parameters[name].contains(value):
+            if name in new.parameters and not new.parameters[name].contains(value):
                 raise UserError(
                     f"{where}: trial {trial.number} has {name} = {value!r}, outside "
                     f"{new.parameters[name].describe()}; a resume can widen a range, not narrow it"
                 )
+
+
+def is_drawn_from(space: Space, study: optuna.Study) -> bool:
+    """Whether the trials of `study` have the distributions of `space`."""
+    kinds = {name: distribution(parameter) for name, parameter in space.parameters.items()}
+    trials = study.get_trials(deepcopy=False)
+    return all(kinds.get(name, kind) == kind for t in trials for name, kind in t.distributions.items())
 
 
 def widened(study: optuna.Study, space: Space, name: str) -> optuna.Study:

@@ -8,6 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.errors import UserError
+from rigsl.files import write_text
 from search.execution.searcher import StudySearcher
 from search.plan.new_study import prepare
 from search.plan.options import SearchOptions
@@ -104,6 +105,35 @@ def test_values_can_be_added_to_a_choice(home: Path) -> None:
         CategoricalDistribution((1, 2, 3))
     }
     assert len(study.trials) == 16, "the interrupted trial was continued"
+
+
+@pytest.mark.parametrize("written", [1, 2])
+def test_a_wider_space_is_there_as_a_whole_after_a_kill_between_its_files(
+    home: Path, written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = first_study(home)
+    before = record.read_record(plan.folder).trials
+    wider = edited(home, *WIDER, ("[true, false]", "[false, true]"))
+    resumed = prepare(options(home, resume="first", space=wider))
+    files: list[Path] = []
+
+    def write_until_killed(path: Path, text: str) -> None:
+        if len(files) == written:
+            raise KeyboardInterrupt
+        files.append(path)
+        write_text(path, text)
+
+    opened = record.open_record(resumed.folder, resumed.opens)
+    with monkeypatch.context() as patch:
+        patch.setattr("search.study.write_text", write_until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_folder(resumed, opened)
+    again = prepare(options(home, resume="first", trials=21))
+    assert again.space.parameters == resumed.space.parameters
+    study = write_folder(again, record.open_record(again.folder, again.opens))
+    assert study.study_name == "first~2"
+    assert contents(study.trials) == contents(before)
+    play_trials(dataclasses.replace(again, record="first~2", widened_from=None), 2)
 
 
 @pytest.mark.parametrize(
