@@ -100,7 +100,8 @@ def servers_in_own_session() -> Iterator[list[subprocess.Popen[bytes]]]:
     """
     from ray._private import services
 
-    popen, started = services.ConsolePopen, []
+    popen = services.ConsolePopen
+    started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: Any, **options: Any) -> Any:
         started.append(popen(*arguments, **{**options, "start_new_session": True}))
