@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import time
 import zipfile
 import zlib
@@ -18,7 +17,7 @@ import numpy as np
 from rigsl.data.corpus import Corpus
 from rigsl.device import threads
 from rigsl.errors import UserError, first_line
-from rigsl.files import replacing, sha256
+from rigsl.files import is_storage_error, read_json, replacing, sha256
 from rigsl.inference.average import mean_log_prob
 from rigsl.training.checkpoint import WEIGHTS, load_checkpoint
 from rigsl.training.evaluation import Evaluation, evaluate
@@ -32,6 +31,12 @@ from search.run_folder import AVERAGE, BEST, METRICS, PREDICTIONS, TAUGHT, check
 WINNER, BASELINE = "winner", "baseline"
 TAUGHT_BASELINE, AVERAGE_BASELINE = "taught baseline", "average of the baseline"
 SIDES = (WINNER, BASELINE, TAUGHT, TAUGHT_BASELINE, AVERAGE, AVERAGE_BASELINE)
+
+#: What numpy and zipfile raise for damaged bytes: the last for those that ask for a password or another way
+#: of compression.
+_DAMAGED = (
+    OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,10 @@ def was_tested(folder: Path, checkpoints: Sequence[Checkpoints]) -> bool:
     """
     try:
         predictions = read_predictions(folder)
-    except UserError:  # damaged: made again, and the record says so
-        return False
+    except UserError as error:
+        if is_storage_error(error):  # they may be whole: a share that is away for a moment opens no test
+            raise
+        return False  # damaged: made again, and the record says so
     if set(predictions) != {tested.side for tested in checkpoints}:
         return False
     return all(
@@ -139,7 +146,7 @@ def _was_tested_before(
     }
     if final.tested != names or not metrics.is_file():
         return False
-    exported = json.loads(metrics.read_text(encoding="utf-8"))
+    exported = read_json(metrics, dict) or {}
     return len(exported.get("openings", ())) == len(final.openings)
 
 
@@ -147,14 +154,16 @@ def read_predictions(folder: Path) -> dict[str, SeedRuns]:
     """The test predictions in the run folder `folder`: side -> predictions; empty if there are none.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or cannot be read.
     """
     path = folder / PREDICTIONS
     if not is_present(path, run=folder):
         return {}
     try:
         return _load_predictions(path)
-    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and is_storage_error(error):
+            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
         reason = f"{type(error).__name__}: {first_line(error, length=200)}"
         raise UserError(f"{path}: is damaged; restore it from a copy ({reason})") from None
 

@@ -32,7 +32,7 @@ from torch import Tensor
 from rigsl.config import RIGSLConfig, from_mapping
 from rigsl.data.corpus import Corpus, Schema
 from rigsl.device import cuda_works, is_out_of_memory
-from rigsl.errors import first_line
+from rigsl.errors import UserError, first_line
 from rigsl.files import flush_to_disk, is_storage_error, remove_leftovers
 from rigsl.redaction import redacted
 from rigsl.training.checkpoint import write_checkpoint
@@ -145,14 +145,14 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
         return self._report()
 
     def _build(self) -> Training:
-        """The training of the trial: from its own state, from its parent's state, or a new one."""
+        """The training of the trial: from its own state, from its parent's state, or a new one.
+
+        A damaged state costs the epochs that it held, and not the trial: they come out the same again.
+        """
         self._limit_memory()
         self._folder.mkdir(exist_ok=True)
         remove_leftovers(self._folder)
-        if (self._folder / STATE).exists():
-            training = Training.load(
-                self._folder / STATE, self.corpus, device=self.options.device, teacher=self._teacher()
-            )
+        if (training := self._saved()) is not None:
             lines = read_curve(self._folder)[: training.epoch]
             same = (
                 training.config == self._config
@@ -179,6 +179,18 @@ class TrialWorker(tune.Trainable):  # type: ignore[misc]
             validate_held_out=self._validated_fold is not None,
             teacher=self._teacher(),
         )
+
+    def _saved(self) -> Training | None:
+        """The training in the state file; None: there is none, or it is damaged, or of another training."""
+        path, teacher = self._folder / STATE, self._teacher()
+        if not path.exists():
+            return None
+        try:
+            return Training.load(path, self.corpus, device=self.options.device, teacher=teacher)
+        except UserError as error:
+            if is_storage_error(error):  # it may be whole
+                raise
+            return None
 
     def _teacher(self) -> Teacher | None:
         return None if self._taught_by is None else Teacher.load(self._taught_by)

@@ -1,7 +1,9 @@
 """Predictions say themselves what they are of: none is ever taken for those of other weights."""
 
 import dataclasses
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +82,10 @@ def test_a_test_that_fails_half_way_leaves_no_false_scores(
     assert len(read_final_record(tmp_path).openings) == 3, "every look at test is recorded, failed ones too"
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut off", "other bytes", "lacks an array", "other shapes"])
+@pytest.mark.parametrize(
+    "damage",
+    ["empty", "cut off", "other bytes", "lacks an array", "other shapes", "encrypted", "other compression"],
+)
 def test_damaged_predictions_are_named_and_made_again(tmp_path: Path, damage: str) -> None:
     winner = trained(tmp_path, "winner", "aa", (1, 2))
     whole = open_test(tmp_path, make_corpus(), [winner], WORKERS)["winner"]
@@ -91,6 +96,13 @@ def test_damaged_predictions_are_named_and_made_again(tmp_path: Path, damage: st
     elif damage == "other shapes":
         arrays = dict(np.load(path))
         np.savez(path, **(arrays | {"labels": arrays["labels"][1:]}))
+    elif damage in ("encrypted", "other compression"):
+        at, value = {"encrypted": (8, 1), "other compression": (10, 99)}[
+            damage
+        ]  # of an entry of the directory
+        damaged = bytearray(content)
+        damaged[content.index(b"PK\x01\x02") + at] = value
+        path.write_bytes(damaged)
     else:
         middle = len(content) // 2
         other = bytes(byte ^ 0x55 for byte in content[100:middle])
@@ -108,6 +120,24 @@ def test_damaged_predictions_are_named_and_made_again(tmp_path: Path, damage: st
     again = open_test(tmp_path, make_corpus(), [winner], WORKERS)["winner"]
     np.testing.assert_array_equal(again.predicted, whole.predicted)
     assert len(read_final_record(tmp_path).openings) == 2, "it is another look at test"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_predictions_that_cannot_be_read_for_a_moment_open_no_test(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    winner = trained(tmp_path, "winner", "aa", (1, 2))
+    open_test(tmp_path, make_corpus(), [winner], WORKERS)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", refuse)
+        with pytest.raises(UserError, match=rf"{PREDICTIONS}: cannot be read \({os.strerror(number)}\)"):
+            open_test(tmp_path, make_corpus(), [winner], WORKERS)
+    assert was_tested(tmp_path, [winner])
+    assert len(read_final_record(tmp_path).openings) == 1
 
 
 @pytest.mark.parametrize(("exported_openings", "believed"), [(1, True), (0, False)])

@@ -70,6 +70,19 @@ def test_errors_of_the_storage_are_told_from_others(error: Exception, storage: b
     assert is_storage_error(error) is storage
 
 
+@pytest.mark.parametrize(("number", "storage"), [(errno.EACCES, True), (errno.ENOENT, False)])
+def test_a_sentence_stands_for_the_error_that_it_was_made_of(number: int, storage: bool) -> None:
+    def read() -> None:
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:
+            raise UserError(f"teacher.safetensors: cannot be read ({error.strerror})") from None
+
+    with pytest.raises(UserError) as told:
+        read()
+    assert is_storage_error(told.value) is storage
+
+
 def test_the_first_error_is_kept_and_nothing_is_called_after_it() -> None:
     class Owner:
         calls = 0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load, save
 
 from rigsl.config import from_mapping
+from rigsl.data import tensor_file
 from rigsl.data.folds import train_folds
 from rigsl.training.checkpoint import WEIGHTS
 from rigsl.training.trainer import Training
@@ -310,6 +312,55 @@ def test_a_state_without_its_learning_curve_is_not_continued(worker: TrialWorker
     path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
     worker.reset_config({"number": 0, "config": config})
     assert [report["epoch"] for report in run(worker)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half of it"])
+def test_a_damaged_state_costs_epochs_and_not_the_trial(
+    worker: TrialWorker, config: dict, content: bytes
+) -> None:
+    whole = run(worker)
+    worker.reset_config({"number": 1, "config": config})
+    worker.step()
+    worker._writer.wait()
+    (worker._folder / STATE).write_bytes(content)
+    worker.reset_config({"number": 1, "config": config})
+    assert [_numbers(report) for report in run(worker)] == [_numbers(report) for report in whole]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ETIMEDOUT, errno.ESTALE])
+def test_a_state_that_cannot_be_read_now_is_not_taken_for_a_damaged_one(
+    worker: TrialWorker, config: dict, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.step()
+    worker._writer.wait()
+    worker.reset_config({"number": 0, "config": config})
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", refusing(number))
+        report = worker.step()
+    assert report["ended"] == "not written"
+    assert (worker._folder / STATE).is_file()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ETIMEDOUT, errno.ENOSPC])
+def test_predictions_of_a_fold_that_cannot_be_written_are_no_failure_of_the_training(
+    worker: TrialWorker, config: dict, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = dataclasses.replace(worker.options, folds=train_folds(worker.corpus, 3))
+    monkeypatch.setattr(worker, "options", options)
+    worker.reset_config({"number": -1, "folder": "a-finalist", "config": config, "fold": 1})
+    monkeypatch.setattr(tensor_file, "replacing", refusing(number))
+    report = run(worker)[-1]
+    assert report["ended"] == "not written"
+    assert not (options.trials / "a-finalist" / ERROR).exists()
+
+
+def refusing(number: int):
+    """A function that the storage refuses."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
 
 
 def test_a_trial_that_leaves_a_fold_out_is_scored_on_it_and_on_dev(
