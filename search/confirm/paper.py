@@ -23,8 +23,10 @@ def paper_scores(
     sides: Mapping[str, RIGSLConfig],
     seeds: Sequence[int],
     on_phase: Callable[[str], object],
-) -> PaperRecord:
+) -> PaperRecord | None:
     """Train every side with every seed by the field's protocol; the record says first that test is opened.
+
+    None if the user interrupted the trainings: the scores of some would pass for those of all.
 
     Args:
         plan: of the study.
@@ -44,6 +46,8 @@ def paper_scores(
         write_final_record(plan.folder, read_final_record(plan.folder).opened(what, "paper"))
     on_phase("best test epochs on train + dev (the field's protocol; optimistic)")
     trainings.train(JobList(distinct.values()), best_test_epoch(plan.corpus))
+    if trainings.missing(distinct.values()):
+        return None
     scores = {side: trainings.scores(side_jobs) for side, side_jobs in jobs.items()}
     records = {side: _paper_scores(values) for side, values in scores.items() if values}
     return PaperRecord(tuple(seeds), records.get("winner"), records.get("baseline"))

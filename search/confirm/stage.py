@@ -331,7 +331,7 @@ class FinalStage:
         members[TAUGHT] = members.get(AVERAGE, 0)  # its teacher consists of the same trainings
         return record_of(tested, validation, members, self.plan.seed)
 
-    def _paper(self, winner: Finalist) -> PaperRecord:
+    def _paper(self, winner: Finalist) -> PaperRecord | None:
         """The field's protocol: train on train + dev, report the best test epoch. Optimistic."""
         sides = {"winner": winner.config, "baseline": self._baseline()}
         known = {side: config for side, config in sides.items() if config is not None}
