@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from rigsl.config import RIGSLConfig
+from rigsl.errors import UserError
 from rigsl.training.teacher import Teacher
 from rigsl.wording import counted
 from search.confirm import summary
@@ -130,9 +131,17 @@ class TestedTrainings:
             origin=f"the mean of {counted(len(predicted), 'training')} of the finalists, out of fold",
         )
         path = self.trainings.folder / f"{TEACHER}-{teacher.digest[:8]}.safetensors"
-        if not path.is_file():
+        if not _is_file_of(path, teacher):
             teacher.save(path)
         return path, teacher.digest
+
+
+def _is_file_of(path: Path, teacher: Teacher) -> bool:
+    """Whether a file holds this teacher; a damaged one does not."""
+    try:
+        return path.is_file() and Teacher.load(path).digest == teacher.digest
+    except UserError:
+        return False
 
 
 def _until_none(found: Sequence[Checkpoints | None]) -> Iterator[Checkpoints]:

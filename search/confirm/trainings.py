@@ -147,7 +147,8 @@ class JobChain:
 class JobResults:
     """The results of the ended jobs in a folder, kept in its ``results.json``.
 
-    A job whose worker was lost has not ended for the next process: its machine may have been at fault.
+    A job whose worker was lost has not ended for the next process: its machine may have been at fault. Nor
+    has one whose predictions of the fold that it left out are gone: a teacher cannot do without them.
 
     Raises:
         UserError: the file is damaged.
@@ -156,7 +157,7 @@ class JobResults:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         results = _read_results(folder)
-        self._results = {name: result for name, result in results.items() if result.reason != WORKER_LOST}
+        self._results = {name: result for name, result in results.items() if self._has_ended(name, result)}
 
     def get(self, job: Job) -> JobResult | None:
         """How `job` ended; None if it has not ended."""
@@ -208,6 +209,11 @@ class JobResults:
     def held_out_path(self, job: Job) -> Path:
         """The file of what `job` predicts for the fold that it leaves out."""
         return self.folder / job.name / HELD_OUT
+
+    def _has_ended(self, name: str, result: JobResult) -> bool:
+        """Whether a recorded job need not run again."""
+        kept = result.held_out is None or (self.folder / name / HELD_OUT).is_file()
+        return kept and result.reason != WORKER_LOST
 
     def _weights(self, job: Job) -> Path:
         return self.folder / job.name / MODEL / WEIGHTS

@@ -16,7 +16,7 @@ from typing import Any
 from rigsl.data.folds import train_folds
 from rigsl.device import threads
 from rigsl.errors import UserError
-from rigsl.files import sha256
+from rigsl.files import replacing, sha256
 from rigsl.inference.average import (
     Average,
     evaluate_model,
@@ -72,7 +72,8 @@ def _export_taught(
     model, teacher = load_checkpoint(taught.model), read_teacher(taught.model)
     model.config = model.config.replace(epochs=taught.epochs)
     save_checkpoint(folder, model, teacher=teacher, parents=False)
-    shutil.copyfile(taught.teacher, folder / TEACHER_FILE)
+    with replacing(folder / TEACHER_FILE, parents=False) as copy:
+        shutil.copyfile(taught.teacher, copy)
     own = {
         "seed": taught.seed,
         "epochs": taught.epochs,

@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rigsl.config import RIGSLConfig
 from rigsl.errors import UserError
 from rigsl.training.checkpoint import WEIGHTS
+from rigsl.training.evaluation import Evaluation
+from rigsl.training.held_out import write_held_out
+from rigsl.training.scores import scores
 from search.confirm.runner import TrainingRunner
 from search.confirm.trainings import (
     Block,
@@ -190,6 +194,22 @@ def test_a_job_whose_worker_was_lost_is_tried_again_by_the_next_process(tmp_path
     again = JobResults(tmp_path)
     assert again.get(JOBS[0]) is None
     assert again.get(JOBS[1]).reason == "diverged: the loss is not finite"
+
+
+def test_a_job_whose_predictions_of_its_fold_are_gone_is_trained_again_by_the_next_process(
+    tmp_path: Path,
+) -> None:
+    job, other = (make_job("trial 3", RIGSLConfig(), Block(seed, 0, 3)) for seed in (11, 12))
+    results, labels, log_prob = JobResults(tmp_path), np.zeros(2, np.int64), np.zeros((2, 1), np.float32)
+    predicted = Evaluation(scores(log_prob, labels, 0.0), log_prob, labels, np.arange(2))
+    for one in (job, other):
+        (tmp_path / one.name).mkdir()
+        write_held_out(results.held_out_path(one), predicted)
+        results.add(one, JobResult(0.5, 3, 2))
+    results.held_out_path(job).unlink()
+    again = JobResults(tmp_path)
+    assert again.get(job) is None
+    assert again.get(other).held_out == 1.0
 
 
 @pytest.mark.parametrize(
