@@ -270,8 +270,8 @@ def sha256(path: Path) -> str:
 def is_storage_error(error: BaseException) -> bool:
     """Whether the storage refused a file: full, over quota, read-only, broken or out of reach.
 
-    safetensors (Rust) and SQLite report it as errors of their own, and a sentence for the user stands for what
-    it was made of.
+    safetensors (Rust) and SQLite report it as errors of their own, and a sentence for the user stands for the
+    error that it was made of.
     """
     if isinstance(error, UserError) and error.__context__ is not None and is_storage_error(error.__context__):
         return True
