@@ -31,6 +31,7 @@ from search.run_folder import METRICS, TEACHER_FILE
 
 #: The scores that are compared: (split, name).
 SCORES = [(split, name) for split in ("validation", "test") for name in OVERALL]
+_MAX_THREADS = 100_000  #: more is a damaged file
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,14 @@ def _configs(folder: Path, recorded: dict[str, Any]) -> list[tuple[RIGSLConfig, 
     if not is_average(folder):
         return [(from_toml(folder / CONFIG), recorded.get("validated_fold"))]
     source, members = str(folder / METRICS), recorded.get("members")
-    if not isinstance(members, list) or not members or not all(isinstance(one, dict) for one in members):
+    if not isinstance(members, list) or not members or not all(map(_has_config, members)):
         raise UserError(f"{source}: members is missing or damaged; restore the file from a copy")
-    return [(from_mapping(one.get("config", {}), source), one.get("fold")) for one in members]
+    return [(from_mapping(one["config"], source), one.get("fold")) for one in members]
+
+
+def _has_config(value: Any) -> bool:
+    """Whether a value of ``metrics.json`` is a table with a configuration."""
+    return isinstance(value, dict) and isinstance(value.get("config"), dict)
 
 
 def _train_again(
@@ -170,10 +176,11 @@ def _held_out(folder: Path, recorded: dict[str, Any], fold: int, corpus: Corpus)
     Raises:
         UserError: the folds are missing or damaged.
     """
-    folds = np.array(recorded.get("folds", []))
-    if folds.shape != corpus.splits.shape or not (folds == fold).any():
+    folds = recorded.get("folds")
+    whole = isinstance(folds, list) and all(type(one) is int for one in folds)
+    if not whole or len(folds) != len(corpus.splits) or fold not in folds:
         raise UserError(f"{folder / METRICS}: folds is missing or damaged; restore the file from a copy")
-    return np.flatnonzero(folds == fold)
+    return np.flatnonzero(np.array(folds) == fold)
 
 
 def _check_metrics(recorded: dict[str, Any], folder: Path) -> None:
@@ -190,15 +197,22 @@ def _check_metrics(recorded: dict[str, Any], folder: Path) -> None:
         value: Any = recorded
         for key in name.split("."):
             value = value.get(key) if isinstance(value, dict) else None
-        if not isinstance(value, kind):
+        threads_fit = name != "machine.threads" or (type(value) is int and 1 <= value <= _MAX_THREADS)
+        if not isinstance(value, kind) or not threads_fit:
             raise UserError(f"{folder / METRICS}: {name} is missing or damaged; restore the file from a copy")
 
 
 def _lineage(recorded: dict[str, Any], folder: Path) -> list[tuple[RIGSLConfig, int]]:
-    """The earlier configurations of the training, each with its last epoch (see `search.record.lineage`)."""
-    source = str(folder / METRICS)
-    stages = recorded.get("lineage", [])
-    return [(from_mapping(stage["config"], source), int(stage["until_epoch"])) for stage in stages]
+    """The earlier configurations of the training, each with its last epoch (see `search.record.lineage`).
+
+    Raises:
+        UserError: they are damaged.
+    """
+    source, stages = str(folder / METRICS), recorded.get("lineage", [])
+    whole = isinstance(stages, list) and all(map(_has_config, stages))
+    if not whole or not all(type(stage.get("until_epoch")) is int for stage in stages):
+        raise UserError(f"{source}: lineage is damaged; restore the file from a copy")
+    return [(from_mapping(stage["config"], source), stage["until_epoch"]) for stage in stages]
 
 
 def _differences(recorded: dict[str, Any], device: str, thread_count: int) -> dict[str, tuple[Any, Any]]:
