@@ -30,9 +30,11 @@ def claim(data: StudyData) -> str:
     name = f"trial {best.number}{stopped}, {data.origin}"
     start = f"The best of {trials} on {data.corpus}, {name}, reaches a weighted F1 of"
     if "test" not in data.metrics:
-        tested = (
-            "only the paper protocol has used the test split" if data.final.openings else "nothing was tested"
-        )
+        tested = "nothing was tested"
+        if data.test_openings:
+            tested = f"it has no test score, but test was opened {counted(data.test_openings, 'time')}"
+        elif data.final.openings:
+            tested = "only the paper protocol has used the test split"
         return f"{start} {percent(record.score(best))} on validation; {tested}."
     validation, test = data.metrics["validation"]["weighted_f1"], data.metrics["test"]["weighted_f1"]
     return (

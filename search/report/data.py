@@ -36,7 +36,7 @@ class StudyData:
     space: Space
     options: Json  #: study.toml
     sessions: tuple[Json, ...] = ()  #: environment.json, one entry for each process that ran the study
-    metrics: Json = field(default_factory=dict)  #: best/metrics.json; empty without a result
+    metrics: Json = field(default_factory=dict)  #: best/metrics.json; empty without a result of the winner
     final: FinalRecord = field(default_factory=FinalRecord)
     facts: Json = field(default_factory=dict)  #: facts.json; see `search.report.facts`
 
@@ -97,6 +97,14 @@ class StudyData:
     def reopened(self) -> str:
         """``test opened 2 times``, to be shown with every test score; empty if it was opened once at most."""
         return "" if self.test_openings < 2 else f"test opened {self.test_openings} times"
+
+    @property
+    def graph(self) -> Json:
+        """What `facts` say of the result's graph; empty: nothing, or they are of an earlier result."""
+        graph: Json = self.facts.get("graph") or {}
+        weights = graph.get("weights")
+        exported = self.metrics.get("weights_sha256", weights) if self.metrics else None
+        return graph if weights in (None, exported) else {}  # earlier versions do not name them
 
     @property
     def newer_trials(self) -> int:
@@ -164,6 +172,9 @@ def read_study_data(
         UserError: its record does not answer, or one of its files cannot be read.
     """
     metrics = read_file(folder / BEST / METRICS, dict, run=folder) if exported else None
+    final = read_final_record(folder)
+    if final.winner is not None and final.test is None:
+        metrics = None  # of an earlier end of the study: another configuration has won since
     return StudyData(
         folder=folder,
         study=record.read_record(folder, storage) if study is None else study,
@@ -171,6 +182,6 @@ def read_study_data(
         options=read_study_options(folder),
         sessions=tuple(read_file(folder / ENVIRONMENT, list, run=folder) or ()),
         metrics=metrics or {},
-        final=read_final_record(folder),
+        final=final,
         facts=read_file(folder / FACTS, dict, run=folder) or {},
     )

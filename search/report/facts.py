@@ -16,8 +16,9 @@ from rigsl.data.corpus import SPLITS, Corpus
 from rigsl.data.source import features_in_words
 from rigsl.device import threads
 from rigsl.errors import UserError
+from rigsl.files import sha256
 from rigsl.inference.learned_graph import EDGE_TYPES, learned_graph
-from rigsl.training.checkpoint import load_checkpoint
+from rigsl.training.checkpoint import WEIGHTS, load_checkpoint
 from search.run_folder import FACTS, write_file
 
 #: Validation dialogues on which the sparsity of the graph is measured.
@@ -63,7 +64,7 @@ def graph_facts(checkpoint: Path, corpus: Corpus) -> dict[str, Any]:
     """How many of the predefined edges CGS keeps on validation dialogues, by layer and edge type.
 
     ``edges``: [3] predefined edges of each type; ``left``: [layers][3], empty if the model has no gates;
-    ``problem``: why there is no answer.
+    ``weights``: SHA-256 of the model's; ``problem``: why there is no answer.
     """
     try:
         model = load_checkpoint(checkpoint)  # on the CPU
@@ -82,6 +83,7 @@ def graph_facts(checkpoint: Path, corpus: Corpus) -> dict[str, Any]:
     assert isinstance(edges, torch.Tensor)
     assert isinstance(kept, torch.Tensor)
     return {
+        "weights": sha256(checkpoint / WEIGHTS),
         "split": "dev",
         "dialogues": len(graphs),
         "backbone": model.config.backbone,

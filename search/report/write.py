@@ -29,13 +29,17 @@ def write_report(
         exported: its result; None: there is none.
         corpus: of the study.
         features: "open" or "official".
+
+    Raises:
+        UserError: one of the files that the study left before is damaged.
     """
-    from search.report.data import read_study_data
+    from search.report.data import read_study_data, sound_files
     from search.report.facts import write_facts
 
     check_present(folder / STUDY)
     write_facts(folder, corpus, features, None if exported is None else exported.folder)
-    return _write(read_study_data(folder, study, exported=exported is not None))
+    with sound_files(folder):
+        return _write(read_study_data(folder, study, exported=exported is not None))
 
 
 def study_claim(folder: Path, study: optuna.Study, exported: ExportedModel | None) -> str:

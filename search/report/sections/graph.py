@@ -11,7 +11,7 @@ from search.report.html import note, table
 
 def content(data: StudyData) -> str:
     """The section."""
-    facts: dict[str, Any] = dict(data.facts.get("graph") or {})
+    facts: dict[str, Any] = dict(data.graph)
     if not facts:
         return note("There is no exported model.")
     if "problem" in facts:

@@ -12,7 +12,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from rigsl.wording import counted
+from rigsl.errors import UserError
+from rigsl.wording import counted, percent
 from search.plan.plan import Plan
 from search.record import record
 from search.report import importance, sections
@@ -210,6 +211,47 @@ def test_a_result_that_the_search_has_left_behind_says_so(tmp_path: Path) -> Non
     make_study(plan, "ccc", seed=1)
     text = words(rebuild(plan.folder).read_text(encoding="utf-8"))
     assert "3 trials ended after this result was exported and did not influence it." in text
+
+
+def test_the_scores_of_an_earlier_winner_are_not_told_of_a_new_one(tmp_path: Path) -> None:
+    """A study that was resumed after its end, and whose new winner is not tested yet."""
+    plan = make_plan(tmp_path)
+    study = make_study(plan, "ccc")
+    make_final(plan, study)
+    write(plan, study)
+    final = json.loads((plan.folder / "final.json").read_text(encoding="utf-8"))
+    other = next(trial.number for trial in study.trials if trial.number != final["winner"]["trial"])
+    final["winner"] |= {"trial": other, "config_hash": "of the new winner"}
+    for name in ("test", "paper", "trust", "explanation"):
+        final.pop(name, None)
+    (plan.folder / "final.json").write_text(json.dumps(final), encoding="utf-8")
+    text = words(rebuild(plan.folder).read_text(encoding="utf-8"))
+    score = percent(record.score(study.trials[other]))
+    assert f"trial {other}, searched" in text or f"trial {other}, given" in text
+    assert (
+        f"reaches a weighted F1 of {score} on validation; it has no test score, but test was opened" in text
+    )
+    assert "Nothing has been tested." in text
+    assert "There is no exported model." in text, "the graph is the earlier winner's"
+
+
+def test_the_graph_of_other_weights_is_not_shown(tmp_path: Path) -> None:
+    """The report's facts are written after the export: a kill can come between them."""
+    plan = make_plan(tmp_path)
+    text = words(write(plan, make_study(plan, "cc")))
+    assert "There is no exported model." not in text
+    path = plan.folder / "best" / "metrics.json"
+    metrics = json.loads(path.read_text(encoding="utf-8")) | {"weights_sha256": "of the new winner"}
+    path.write_text(json.dumps(metrics), encoding="utf-8")
+    assert "There is no exported model." in words(rebuild(plan.folder).read_text(encoding="utf-8"))
+
+
+def test_a_damaged_file_ends_a_study_with_a_sentence(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    study = make_study(plan, "cc")
+    (plan.folder / "environment.json").write_text("[1]", encoding="utf-8")
+    with pytest.raises(UserError, match="a report cannot be made, as one of the files is damaged"):
+        write(plan, study)
 
 
 def test_no_baseline_and_the_baseline_as_the_winner_are_told(tmp_path: Path) -> None:
