@@ -345,7 +345,8 @@ def _bad_names(corpus: Corpus) -> str | None:
                 return f"{what}: {text!r:.100} has a control character, or is no text; rename it"
     if len(set(corpus.classes)) != len(corpus.classes) or not corpus.classes:
         return f"classes are not {counted(len(corpus.classes), 'different name')}"
-    if not isinstance(corpus.provenance, dict):
+    provenance: object = corpus.provenance
+    if not isinstance(provenance, dict):
         return "the provenance is no table"
     if type(corpus.n_speakers) is not int or corpus.n_speakers < 0:
         return f"n_speakers is {corpus.n_speakers!r}, not a number"

@@ -178,7 +178,7 @@ def _held_out(folder: Path, recorded: dict[str, Any], fold: int, corpus: Corpus)
     """
     folds = recorded.get("folds")
     whole = isinstance(folds, list) and all(type(one) is int for one in folds)
-    if not whole or len(folds) != len(corpus.splits) or fold not in folds:
+    if not (whole and folds and len(folds) == len(corpus.splits) and fold in folds):
         raise UserError(f"{folder / METRICS}: folds is missing or damaged; restore the file from a copy")
     return np.flatnonzero(np.array(folds) == fold)
 
