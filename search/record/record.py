@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from rigsl.config import read_toml
@@ -21,7 +20,7 @@ from rigsl.errors import UserError, first_line
 from search.record.journal import repair
 from search.record.matching import mismatch
 from search.record.states import STATES
-from search.record.storage import RetryingStorage, connect, sqlite_file
+from search.record.storage import connect, sqlite_file
 from search.record.times import in_order_of_end
 from search.run_folder import JOURNAL, STUDY, TRIALS
 
@@ -51,7 +50,7 @@ def open_record(
     repair(folder / JOURNAL)
     if has_begun(folder):
         return load_begun(folder, name, url, notify)
-    storage = _connect(folder, url, notify)
+    storage = connect(folder, url, notify)
     return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
 
 
@@ -112,20 +111,13 @@ def _load(
     if path is not None and not path.exists():
         raise UserError(f"{where}: does not exist, and study {name} was recorded there{remedy}")
     try:
-        return optuna.load_study(study_name=name, storage=_connect(folder, url, notify))
+        return optuna.load_study(study_name=name, storage=connect(folder, url, notify))
     except KeyError:
         raise UserError(f"{where}: has no study named {name}{remedy}") from None
     except UserError as error:  # says where
         raise UserError(f"{error}{remedy}") from None
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{where}: cannot be read ({first_line(error, length=200)}){remedy}") from None
-
-
-def _connect(folder: Path, url: str | None, notify: Callable[[str], object] | None) -> BaseStorage:
-    storage = connect(folder, url)
-    if notify is not None and isinstance(storage, RetryingStorage):
-        storage.notify = notify
-    return storage
 
 
 def _where(folder: Path, url: str | None) -> str:

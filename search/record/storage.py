@@ -40,8 +40,14 @@ class DatabaseUnavailable(UserError):
     """The record's database did not answer within `TIMEOUT` seconds."""
 
 
-def connect(folder: Path, url: str | None) -> BaseStorage:
+def connect(folder: Path, url: str | None, notify: Callable[[str], object] | None = None) -> BaseStorage:
     """The storage at `url`; without a `url`, the journal file in `folder`.
+
+    Args:
+        folder: the run folder.
+        url: address of a database.
+        notify: called with a message when the database stops answering, and again when it is back. With it, a
+            server that refuses the connection is waited for, too: it had answered this process before.
 
     Raises:
         UserError: `url` is not an address, its driver is not installed, or no database answers there.
@@ -52,7 +58,7 @@ def connect(folder: Path, url: str | None) -> BaseStorage:
     import sqlalchemy.exc
 
     try:
-        return RetryingStorage(url, folder.name)
+        return RetryingStorage(url, folder.name, notify)
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         raise UserError(f"--storage {url}: {first_line(error, length=200)}") from None
 
@@ -132,14 +138,26 @@ class RetryingStorage(RDBStorage):
         DatabaseUnavailable: it did not answer for longer than `TIMEOUT` seconds.
     """
 
-    def __init__(self, url: str, study: str) -> None:
-        self._study = study  #: that a user resumes
-        #: Called with a message when the database stops answering, and again when it is back.
-        self.notify: Callable[[str], object] = lambda message: None
+    def __init__(self, url: str, study: str, notify: Callable[[str], object] | None = None) -> None:
+        import sqlalchemy.exc
+
+        self.url, self._study = url, study  #: the latter: what a user resumes
+        self.notify = notify or (lambda message: None)
         #: Number of the study's last trial before the one that is being created; None: not known yet.
         self._last_before: int | None = None
         # A restart of the server closes its connections: each is tested before it is used.
-        super().__init__(url, engine_kwargs={"pool_pre_ping": True})
+        since: float | None = None
+        patient = notify is not None and sqlite_file(url) is None
+        while True:
+            try:
+                super().__init__(url, engine_kwargs={"pool_pre_ping": True})
+                break
+            except (StorageInternalError, sqlalchemy.exc.OperationalError) as error:
+                if not (patient and _is_connection_error(error)):
+                    raise
+                since = _wait(self, since, error)
+        if since is not None:
+            self.notify("the record's database is back")
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         """A new trial, also if the answer of the database is lost: then it is found, not created again.

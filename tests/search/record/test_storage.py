@@ -50,6 +50,30 @@ def test_a_database_that_never_answers_again_ends_the_search_with_a_sentence(
     assert record.open_record(folder, "away", postgres_server.url).user_attrs == {"a": 2}
 
 
+def test_a_database_that_refuses_the_connection_is_waited_for_by_a_study_that_is_run(
+    postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "RETRY_EVERY", 0.1)
+    folder = tmp_path / "refused"
+    folder.mkdir()
+    record.open_record(folder, "refused", postgres_server.url).set_user_attr("a", 1)
+    messages: list[str] = []
+
+    def notify(message: str) -> None:
+        messages.append(message)
+        if len(messages) == 1:
+            postgres_server.start()
+
+    postgres_server.stop()
+    with pytest.raises(UserError, match="efuse"):  # whoever only looks at it is told at once
+        record.read_record(folder, postgres_server.url)
+    study = record.open_record(folder, "refused", postgres_server.url, notify)
+    assert study.user_attrs == {"a": 1}
+    assert messages == [
+        "the record's database does not answer; waiting for it", "the record's database is back"
+    ]  # fmt: skip
+
+
 def test_an_end_that_is_written_twice_because_its_answer_was_lost_counts_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
