@@ -90,10 +90,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self.make_sampler = make_sampler or self._registered_sampler
         self.live: dict[str, LiveTrial] = {}
         self.space_exhausted = False
-        begun = [trial for trial in record.begun(study) if not _is_proposal(trial)]
+        begun = [trial for trial in record.begun(study) if not record.is_proposal(trial)]
         self._interrupted = deque(trial for trial in begun if trial.state == TrialState.RUNNING)
         #: A kill came after their proposal had begun, and before it was known whether they are run.
-        self._proposed = deque(filter(_is_proposal, study.get_trials(deepcopy=False)))
+        self._proposed = deque(filter(record.is_proposal, study.get_trials(deepcopy=False)))
         self._begun, self._ends = len(begun), times.last_position(begun)
         #: content hash of a configuration -> trial that was trained with it from its first epoch
         self._known = {
@@ -276,8 +276,3 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
         """`trial` as the record has it."""
         return self.study.get_trials(deepcopy=False)[trial.number]
-
-
-def _is_proposal(trial: FrozenTrial) -> bool:
-    """Whether nobody has decided yet if `trial` is run."""
-    return trial.state == TrialState.RUNNING and record.HASH not in trial.user_attrs

@@ -140,6 +140,11 @@ def gpu_seconds(study: optuna.Study) -> float:
     return float(study.user_attrs.get(GPU_SECONDS, 0.0))
 
 
+def is_proposal(trial: FrozenTrial) -> bool:
+    """Whether a kill has cut off the proposal of `trial`: nobody has decided yet whether it is run."""
+    return trial.state == TrialState.RUNNING and HASH not in trial.user_attrs
+
+
 def begun(study: optuna.Study) -> list[FrozenTrial]:
     """Every trial that was handed to a worker; without those that wait or repeat an earlier one."""
     trials = study.get_trials(deepcopy=False)

@@ -45,12 +45,8 @@ class EventLog:
         self.context, self._study = context, study
         self.lock = threading.Lock()  #: held briefly by every reader and writer of `runs`
         self.runs = {PARENT: study_run(context, study)}
-        # A process that was killed while it handed out a trial may not have recorded when the trial began.
-        self.runs |= {
-            trial.number: trial_run(context, trial)
-            for trial in record.begun(study)
-            if trial.state.is_finished() or record.HASH in trial.user_attrs
-        }
+        begun = [trial for trial in record.begun(study) if not record.is_proposal(trial)]
+        self.runs |= {trial.number: trial_run(context, trial) for trial in begun}
         for trial in record.running(study):  # now: a worker that resumes it rewrites its learning curve
             if trial.number in self.runs:
                 self.runs[trial.number].load()
