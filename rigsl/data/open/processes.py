@@ -5,12 +5,11 @@ One thread each, because the number of threads changes the last bits of a result
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -26,7 +25,6 @@ _REPORTS: list[Any] = []
 
 def _start_process(queue: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once, without a traceback
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _REPORTS[:] = [queue]
@@ -38,16 +36,6 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
-
-
-@contextlib.contextmanager
-def _no_interruption() -> Iterator[None]:
-    """Inside, Ctrl-C waits; processes that are started begin so, and do not print where it met them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run(task: Callable[..., Any], job: dict[str, Any]) -> Any:
@@ -84,8 +72,7 @@ def in_processes(
     )
     try:
         with tqdm(total=steps, desc=name, disable=None) as bar:
-            with _no_interruption():
-                futures = [pool.submit(_run, task, job) for job in jobs]
+            futures = [pool.submit(_run, task, job) for job in jobs]
             pending: set[Future[Any]] = set(futures)
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)

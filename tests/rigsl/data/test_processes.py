@@ -38,16 +38,6 @@ def _runs(process: int) -> bool:
         return False
 
 
-def _catches_interrupts(process: str) -> bool:
-    """Whether Python runs in a process, and would raise KeyboardInterrupt in it."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return False
-    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
-    return bool(int(caught, 16) >> (signal.SIGINT - 1) & 1)
-
-
 def test_they_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "parent.py").write_text(PARENT)
     files = [tmp_path / "waits", tmp_path / "computes"]
@@ -66,23 +56,3 @@ def test_they_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     while left := [process for process in processes if _runs(process)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
-
-
-def test_ctrl_c_while_they_start_is_one_traceback_of_the_parent(tmp_path: Path) -> None:
-    (tmp_path / "parent.py").write_text(PARENT)
-    with subprocess.Popen(
-        [sys.executable, "parent.py", str(tmp_path)],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as parent:
-        tasks = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-        while sum(map(_catches_interrupts, tasks.read_text().split())) < 2:
-            assert parent.poll() is None
-            time.sleep(0.02)
-        os.killpg(parent.pid, signal.SIGINT)
-        error = parent.communicate()[1]
-    assert error.count("Traceback") == 1
-    assert error.rstrip().endswith("KeyboardInterrupt")
