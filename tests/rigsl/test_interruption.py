@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,7 @@ from search.run_folder import ROOT
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
-@pytest.fixture
-def hang_up() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGHUP)
-    yield
-    signal.signal(signal.SIGHUP, before)
+pytestmark = pytest.mark.usefixtures("default_signals")
 
 
 @pytest.mark.parametrize("number", CODES)
@@ -50,7 +45,6 @@ def test_a_signal_removes_what_is_half_written(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("hang_up")
 def test_a_hang_up_that_is_ignored_ends_nothing() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with interruptible():

@@ -102,7 +102,7 @@ def cross_fit(
             "transcript": transcript,
             "folder": folder,
             "rows": rows,
-            "settings": dataclasses.replace(settings, seed=settings.seed + index),
+            "settings": dataclasses.replace(settings, seed=(settings.seed + index) % 2**32),
             "state": states / f"encoder_{index}.pt",
             "device": device,
         }

@@ -208,6 +208,7 @@ def test_the_same_folds_are_the_same_in_one_process_or_two_and_after_an_interrup
     assert same(fit(transcript, encoder, tmp_path / "two"), tuned)
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_a_build_that_is_ended_says_how_to_go_on(csv, encoder, tmp_path, monkeypatch, capsys):
     def terminate(*arguments, **options):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -125,7 +125,7 @@ def test_a_wider_space_is_there_as_a_whole_after_a_kill_between_its_files(
 
     opened = record.open_record(resumed.folder, resumed.opens)
     with monkeypatch.context() as patch:
-        patch.setattr("search.study.write_text", write_until_killed)
+        patch.setattr("search.run_folder.write_file", write_until_killed)
         with pytest.raises(KeyboardInterrupt):
             write_folder(resumed, opened)
     again = prepare(options(home, resume="first", trials=21))
@@ -215,7 +215,7 @@ def damage(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        (JOURNAL, "study.journal: cannot be read"),
+        (JOURNAL, "study.journal: is damaged"),
         (STUDY, "study.toml: study is missing; restore the file"),
         (SPACE, "space.toml: "),
     ],
