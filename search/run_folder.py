@@ -80,8 +80,8 @@ def check_present(path: Path) -> None:
 
 
 def _is_made_by_ray(path: Path) -> bool:
-    """Whether a folder has nothing but Ray Tune's files, whose folder it makes anew with all parents."""
-    return path.is_dir() and [child.name for child in path.iterdir()] == [SCRATCH]
+    """Whether a folder is no study's, but holds Ray Tune's files, whose folder it makes with all parents."""
+    return (path / SCRATCH).is_dir() and not (path / STUDY).exists()
 
 
 def is_present(path: Path, *, run: Path) -> bool:

@@ -219,7 +219,12 @@ def _is_connection_error(error: Exception) -> bool:
     import sqlalchemy.exc
 
     cause = error if isinstance(error, sqlalchemy.exc.SQLAlchemyError) else error.__cause__
-    return isinstance(cause, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
+    lost = (
+        sqlalchemy.exc.OperationalError,
+        sqlalchemy.exc.InterfaceError,
+        sqlalchemy.exc.PendingRollbackError,  # of a transaction whose connection was lost before
+    )
+    return isinstance(cause, lost)
 
 
 def _wait(storage: RetryingStorage, since: float | None, error: Exception) -> float:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from search.run_folder import SYSTEM
+from search.run_folder import SYSTEM, check_present
 from search.tracking.client import silence_mlflow
 
 #: Seconds between two readings, and between two lines.
@@ -85,6 +85,7 @@ class SystemMonitor:
         line = {"time": round(time.time(), 3), "seconds": second, **values}
         self._last = second
         try:
+            check_present(self.folder)
             append_line(self.folder / SYSTEM, line)
         except OSError:  # a full disk does not end the search; MLflow has what the folder has
             return

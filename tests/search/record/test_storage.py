@@ -7,6 +7,7 @@ import optuna
 import pytest
 import sqlalchemy.exc
 import sqlalchemy.orm
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from rigsl.config import read_toml
@@ -150,6 +151,27 @@ def test_a_waiting_trial_whose_answer_was_lost_is_created_and_handed_out_once(
         (TrialState.COMPLETE, 0.1, {"parent": 3}),
         (TrialState.COMPLETE, 0.2, {"parent": 3}),
     ]
+
+
+def test_a_connection_that_is_lost_within_a_transaction_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optuna.storages import RDBStorage
+
+    monkeypatch.setattr(storage, "RETRY_EVERY", 0.0)
+    study = record.open_record(tmp_path, "s", f"sqlite:///{tmp_path}/study.db")
+    read, calls = RDBStorage.get_all_studies, []
+
+    def lost(self: RDBStorage) -> list:
+        calls.append(1)
+        if len(calls) == 1:
+            error = sqlalchemy.exc.PendingRollbackError("Can't reconnect")
+            raise StorageInternalError("An exception is raised during the commit.") from error
+        return read(self)
+
+    monkeypatch.setattr(storage.RetryingStorage, "get_all_studies", storage._with_retries(lost))
+    assert len(study._storage._backend.get_all_studies()) == 1
+    assert len(calls) == 2
 
 
 def test_an_error_of_a_statement_is_not_retried(tmp_path: Path) -> None:
